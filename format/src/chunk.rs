@@ -1,0 +1,287 @@
+//! Chunks: the unit in which threads write, the ring overwrites, readers read.
+//!
+//! A chunk belongs to one lane and stands for itself: every atom and function
+//! its records refer to is defined in it, before its first use. The commit word
+//! is stored last, with release: what lies behind it was never promised.
+
+use crate::DecodeError;
+use crate::codec::Cursor;
+use crate::record::{Body, Class, Record, Ref, Schema};
+use crate::term::RawTerm;
+
+/// First bytes of a chunk that was ever used.
+pub const MAGIC: u32 = u32::from_le_bytes(*b"SpCh");
+
+/// Offset of the take number: 0 while the chunk is being recycled.
+pub const SEQ_OFFSET: usize = 8;
+/// Offset of the commit word: records in the high, bytes in the low 32 bits.
+pub const COMMIT_OFFSET: usize = 16;
+/// Offset of the seal: CRC-32 of the payload in the high, its length in the low
+/// 32 bits; 0 until someone had time to compute it.
+pub const SEAL_OFFSET: usize = 40;
+
+/// The first 64 bytes of a chunk. All numbers are little-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkHeader {
+    /// The lane that wrote it.
+    pub lane: u32,
+    /// 1, 2, … in the order in which chunks of this ring were taken.
+    pub seq: u64,
+    /// Timed records committed.
+    pub records: u32,
+    /// Bytes of payload committed.
+    pub bytes: u32,
+    /// What the first time delta is relative to.
+    pub base_tick: u64,
+    /// Timed records that the lane had stored in this ring before.
+    pub first_record: u64,
+    /// CRC-32 of the payload, once sealed.
+    pub crc: Option<u32>,
+}
+
+impl ChunkHeader {
+    /// Size of the header.
+    pub const BYTES: usize = 64;
+
+    /// The words that do not change while the chunk is written: (offset, word).
+    pub fn fixed_words(lane: u32, seq: u64, base_tick: u64, first_record: u64) -> [(usize, u64); 4] {
+        let first = u64::from(MAGIC) | u64::from(lane) << 32;
+        let check = Self::check(first, seq, base_tick, first_record);
+        [(0, first), (24, base_tick), (32, first_record), (48, u64::from(check))]
+    }
+
+    fn check(first: u64, seq: u64, base_tick: u64, first_record: u64) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        for word in [first, seq, base_tick, first_record] {
+            hasher.update(&word.to_le_bytes());
+        }
+        hasher.finalize()
+    }
+
+    /// The commit word.
+    pub fn commit_word(records: u32, bytes: u32) -> u64 {
+        u64::from(records) << 32 | u64::from(bytes)
+    }
+
+    /// The bytes of a header.
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let seal = self.crc.map_or(0, |crc| u64::from(crc) << 32 | u64::from(self.bytes));
+        let changing =
+            [(SEQ_OFFSET, self.seq), (COMMIT_OFFSET, Self::commit_word(self.records, self.bytes)), (SEAL_OFFSET, seal)];
+        let fixed = Self::fixed_words(self.lane, self.seq, self.base_tick, self.first_record);
+        for (at, word) in fixed.into_iter().chain(changing) {
+            bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The header: `None` for a chunk not (or not yet again) in use. A commit
+    /// word beyond `payload_bytes`, or a damaged header, is an error.
+    pub fn decode(bytes: &[u8], payload_bytes: u64) -> Result<Option<ChunkHeader>, DecodeError> {
+        let truncated = DecodeError::Truncated { offset: 0 };
+        let header: &[u8; Self::BYTES] = bytes.first_chunk().ok_or(truncated)?;
+        let word = |at: usize| header.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b));
+        let (first, seq, commit, seal) = (word(0), word(SEQ_OFFSET), word(COMMIT_OFFSET), word(SEAL_OFFSET));
+        if seq == 0 {
+            return Ok(None);
+        }
+        let (base_tick, first_record) = (word(24), word(32));
+        let (got, want) = (Self::check(first, seq, base_tick, first_record), word(48) as u32);
+        if got != want || first as u32 != MAGIC {
+            return Err(DecodeError::Checksum { what: "chunk header", want, got });
+        }
+        let committed = commit & 0xffff_ffff;
+        if committed > payload_bytes {
+            return Err(DecodeError::Layout { why: "a chunk says it holds more than fits into it" });
+        }
+        let sealed = seal != 0 && seal & 0xffff_ffff == committed;
+        Ok(Some(ChunkHeader {
+            lane: (first >> 32) as u32,
+            seq,
+            records: (commit >> 32) as u32,
+            bytes: committed as u32,
+            base_tick,
+            first_record,
+            crc: sealed.then_some((seal >> 32) as u32),
+        }))
+    }
+}
+
+/// Whose event it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Identity {
+    /// A local process, by its word.
+    Process(u64),
+    /// A local port, by its word.
+    Port(u64),
+    /// Nobody's.
+    Nobody,
+}
+
+/// A function as its chunk defines it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FunctionDef {
+    /// Reference to the module's name.
+    pub module: Ref,
+    /// Reference to the function's name.
+    pub name: Ref,
+    /// Its arity.
+    pub arity: u64,
+}
+
+/// A timed record with its time and its circumstances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// When, on the recorder's clock.
+    pub tick: u64,
+    /// Whose.
+    pub whose: Identity,
+    /// What the match specification said, or [`RawTerm::NONE`].
+    pub match_result: RawTerm<'a>,
+    /// Arguments, message or value, or [`RawTerm::NONE`].
+    pub content: RawTerm<'a>,
+    /// What happened.
+    pub body: Body<'a>,
+}
+
+/// Reads the timed records of a payload, keeping the chunk's names.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    cursor: Cursor<'a>,
+    schema: &'a Schema,
+    tick: u64,
+    whose: Identity,
+    atoms: Vec<&'a str>,
+    functions: Vec<FunctionDef>,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `payload`, the committed bytes behind the chunk header.
+    pub fn new(payload: &'a [u8], base_tick: u64, schema: &'a Schema) -> Self {
+        Reader {
+            cursor: Cursor::new(payload),
+            schema,
+            tick: base_tick,
+            whose: Identity::Nobody,
+            atoms: Vec::new(),
+            functions: Vec::new(),
+        }
+    }
+
+    /// Bytes of the payload read so far.
+    pub fn offset(&self) -> usize {
+        self.cursor.offset()
+    }
+
+    /// The atoms defined so far, in order of their numbers.
+    pub fn atoms(&self) -> &[&'a str] {
+        &self.atoms
+    }
+
+    /// The functions defined so far, in order of their numbers.
+    pub fn functions(&self) -> &[FunctionDef] {
+        &self.functions
+    }
+
+    /// The text behind a reference; `Ok(None)` for "none".
+    pub fn atom(&self, reference: Ref) -> Result<Option<&'a str>, DecodeError> {
+        let Some(number) = reference.checked_sub(1) else { return Ok(None) };
+        let atom = usize::try_from(number).ok().and_then(|n| self.atoms.get(n));
+        atom.map(|text| Some(*text)).ok_or(DecodeError::Dangling { what: "atom", number })
+    }
+
+    /// The function behind a reference; `Ok(None)` for "none".
+    pub fn function(&self, reference: Ref) -> Result<Option<FunctionDef>, DecodeError> {
+        let Some(number) = reference.checked_sub(1) else { return Ok(None) };
+        let function = usize::try_from(number).ok().and_then(|n| self.functions.get(n));
+        function.map(|def| Some(*def)).ok_or(DecodeError::Dangling { what: "function", number })
+    }
+
+    /// The next timed record, `None` at the end. After an error nothing more of
+    /// the chunk can be read: where the next record begins is unknown.
+    pub fn next_event(&mut self) -> Result<Option<Event<'a>>, DecodeError> {
+        let (mut match_result, mut content) = (RawTerm::NONE, RawTerm::NONE);
+        while !self.cursor.is_empty() {
+            let record = Record::decode(&mut self.cursor, self.schema)?;
+            match record.body {
+                Body::DefineAtom { text } => self.atoms.push(text),
+                Body::DefineFunction { module, name, arity } => {
+                    self.atom(module)?;
+                    self.atom(name)?;
+                    self.functions.push(FunctionDef { module, name, arity });
+                }
+                Body::Process { pid } => self.whose = Identity::Process(pid),
+                Body::Port { port } => self.whose = Identity::Port(port),
+                Body::Nobody {} => self.whose = Identity::Nobody,
+                Body::MatchResult { value } => match_result = value,
+                Body::Content { value } => content = value,
+                Body::Foreign { class: Class::Define | Class::Context | Class::Annotate, .. } => {}
+                body => {
+                    self.tick = self.tick.wrapping_add(record.delta);
+                    return Ok(Some(Event { tick: self.tick, whose: self.whose, match_result, content, body }));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::write;
+
+    #[test]
+    fn the_header_reads_back() {
+        let header = ChunkHeader {
+            lane: 3,
+            seq: 9,
+            records: 2,
+            bytes: 11,
+            base_tick: 1 << 50,
+            first_record: 1 << 33,
+            crc: Some(0xdead_beef),
+        };
+        assert_eq!(ChunkHeader::decode(&header.encode(), 100), Ok(Some(header)));
+        assert!(ChunkHeader::decode(&header.encode(), 10).is_err());
+        assert_eq!(ChunkHeader::decode(&[0; 64], 100), Ok(None));
+    }
+
+    #[test]
+    fn events_come_with_their_names_and_circumstances() {
+        let mut payload = Vec::new();
+        write::define_atom(&mut payload, 0, "lists").expect("fits");
+        write::define_atom(&mut payload, 0, "map").expect("fits");
+        write::define_function(&mut payload, 0, 1, 2, 2).expect("fits");
+        write::process(&mut payload, 0, 0x123).expect("fits");
+        write::content(&mut payload, 0, RawTerm::trusted(&[7])).expect("fits");
+        write::call(&mut payload, 5, 1).expect("fits");
+        write::return_to(&mut payload, 7, 0).expect("fits");
+
+        let schema = Schema::default();
+        let mut reader = Reader::new(&payload, 100, &schema);
+        let call = reader.next_event().expect("good").expect("a call");
+        assert_eq!((call.tick, call.whose, call.content.bytes()), (105, Identity::Process(0x123), &[7][..]));
+        let Body::Call { function } = call.body else { panic!("{call:?}") };
+        let def = reader.function(function).expect("defined").expect("not none");
+        assert_eq!(
+            (reader.atom(def.module), reader.atom(def.name), def.arity),
+            (Ok(Some("lists")), Ok(Some("map")), 2)
+        );
+        let back = reader.next_event().expect("good").expect("a return");
+        assert_eq!((back.tick, back.content.is_none()), (112, true));
+        assert_eq!(reader.next_event(), Ok(None));
+    }
+
+    #[test]
+    fn a_reference_that_was_never_defined_is_dangling() {
+        let mut payload = Vec::new();
+        write::define_function(&mut payload, 0, 1, 0, 2).expect("fits");
+        let schema = Schema::default();
+        assert_eq!(
+            Reader::new(&payload, 0, &schema).next_event(),
+            Err(DecodeError::Dangling { what: "atom", number: 0 })
+        );
+    }
+}

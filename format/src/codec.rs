@@ -1,0 +1,219 @@
+//! Bytes and numbers: the cursor every decoder reads from, the sink every
+//! encoder writes to, and LEB128 varints.
+
+use crate::DecodeError;
+
+/// Longest varint: 64 bits in groups of 7.
+pub(crate) const MAX_VARINT: usize = 10;
+
+/// The sink has no room for the record; nothing of it was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// Where encoded records go: a chunk in a mapped file, or a `Vec` in a test.
+pub trait Sink {
+    /// Hands `encode` a space of `max` bytes and keeps as many as it used, or
+    /// answers [`Full`] without calling it.
+    fn write(&mut self, max: usize, encode: impl FnOnce(&mut Put<'_>)) -> Result<(), Full>;
+}
+
+impl Sink for Vec<u8> {
+    fn write(&mut self, max: usize, encode: impl FnOnce(&mut Put<'_>)) -> Result<(), Full> {
+        let kept = self.len();
+        self.resize(kept + max, 0);
+        let mut put = Put::new(&mut self[kept..]);
+        encode(&mut put);
+        let used = put.used();
+        self.truncate(kept + used);
+        Ok(())
+    }
+}
+
+/// A space being filled from its start. Writing past its end panics: the size
+/// given to [`Sink::write`] is the writer's own promise.
+#[derive(Debug)]
+pub struct Put<'a> {
+    space: &'a mut [u8],
+    used: usize,
+}
+
+impl<'a> Put<'a> {
+    /// An empty space.
+    #[inline(always)]
+    pub fn new(space: &'a mut [u8]) -> Self {
+        Put { space, used: 0 }
+    }
+
+    /// Bytes written so far.
+    #[inline(always)]
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// One byte.
+    #[inline(always)]
+    pub fn byte(&mut self, byte: u8) {
+        self.space[self.used] = byte;
+        self.used += 1;
+    }
+
+    /// An unsigned LEB128 varint.
+    #[inline(always)]
+    pub fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
+    }
+
+    /// Bytes as they are.
+    #[inline(always)]
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.space[self.used..self.used + bytes.len()].copy_from_slice(bytes);
+        self.used += bytes.len();
+    }
+}
+
+/// Reads values off the front of a byte slice; never panics, never allocates.
+#[derive(Debug, Clone)]
+pub struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// At the start of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Cursor { bytes, at: 0 }
+    }
+
+    /// Bytes read so far.
+    #[inline(always)]
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// Nothing left to read.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.at >= self.bytes.len()
+    }
+
+    /// One byte.
+    #[inline(always)]
+    pub fn byte(&mut self) -> Result<u8, DecodeError> {
+        match self.bytes.get(self.at) {
+            Some(&byte) => {
+                self.at = self.at.wrapping_add(1);
+                Ok(byte)
+            }
+            None => Err(DecodeError::Truncated { offset: self.at }),
+        }
+    }
+
+    /// An unsigned LEB128 varint.
+    #[inline(always)]
+    pub fn varint(&mut self) -> Result<u64, DecodeError> {
+        let first = self.byte()?;
+        if first < 0x80 {
+            return Ok(u64::from(first));
+        }
+        self.long_varint(first)
+    }
+
+    #[inline]
+    fn long_varint(&mut self, first: u8) -> Result<u64, DecodeError> {
+        let start = self.at.saturating_sub(1);
+        let mut value = u64::from(first & 0x7f);
+        let mut shift = 7_u32;
+        loop {
+            let byte = self.byte().map_err(|_| DecodeError::Truncated { offset: start })?;
+            let bits = u64::from(byte & 0x7f);
+            if shift > 63 || (shift == 63 && bits > 1) {
+                return Err(DecodeError::Overlong { offset: start });
+            }
+            value |= bits.wrapping_shl(shift);
+            if byte < 0x80 {
+                return Ok(value);
+            }
+            shift = shift.saturating_add(7);
+        }
+    }
+
+    /// The next `n` bytes.
+    #[inline(always)]
+    pub fn take(&mut self, n: u64) -> Result<&'a [u8], DecodeError> {
+        let truncated = DecodeError::Truncated { offset: self.at };
+        let Ok(n) = usize::try_from(n) else { return Err(truncated) };
+        let Some(end) = self.at.checked_add(n) else { return Err(truncated) };
+        let taken = self.bytes.get(self.at..end).ok_or(truncated)?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    /// What was read since `start`, an earlier [`Cursor::offset`].
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
+        self.bytes.get(start..self.at).unwrap_or_default()
+    }
+}
+
+/// Signed to unsigned, small magnitudes staying small.
+pub(crate) fn zigzag(value: i64) -> u64 {
+    (value.wrapping_shl(1) ^ (value >> 63)) as u64
+}
+
+/// The inverse of [`zigzag`].
+pub(crate) fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ ((value & 1) as i64).wrapping_neg()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn varint(value: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.write(MAX_VARINT, |put| put.varint(value)).expect("a Vec is never full");
+        bytes
+    }
+
+    #[test]
+    fn varint_bytes_are_leb128() {
+        assert_eq!(varint(0), [0]);
+        assert_eq!(varint(127), [0x7f]);
+        assert_eq!(varint(128), [0x80, 1]);
+        assert_eq!(varint(16_384), [0x80, 0x80, 1]);
+        assert_eq!(varint(u64::MAX).len(), MAX_VARINT);
+    }
+
+    #[test]
+    fn a_number_of_more_than_64_bits_is_refused() {
+        let mut bytes = varint(u64::MAX);
+        bytes[9] = 2;
+        assert_eq!(Cursor::new(&bytes).varint(), Err(DecodeError::Overlong { offset: 0 }));
+        assert_eq!(Cursor::new(&[0xff; 11]).varint(), Err(DecodeError::Overlong { offset: 0 }));
+    }
+
+    #[test]
+    fn a_cut_number_is_truncated_where_it_began() {
+        assert_eq!(Cursor::new(&[0x80, 0x80]).varint(), Err(DecodeError::Truncated { offset: 0 }));
+        assert_eq!(Cursor::new(&[]).varint(), Err(DecodeError::Truncated { offset: 0 }));
+    }
+
+    proptest! {
+        #[test]
+        fn varints_round_trip(value: u64) {
+            let bytes = varint(value);
+            let mut cursor = Cursor::new(&bytes);
+            prop_assert_eq!(cursor.varint(), Ok(value));
+            prop_assert!(cursor.is_empty());
+        }
+
+        #[test]
+        fn zigzag_round_trips(value: i64) {
+            prop_assert_eq!(unzigzag(zigzag(value)), value);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The first page, the layout it announces, and the meta section.
+
+use bincode::{Decode, Encode};
+
+use crate::DecodeError;
+use crate::chunk::ChunkHeader;
+use crate::lane;
+
+/// First bytes of every recording; the line ends catch files mangled by text tools.
+pub const MAGIC: [u8; 8] = *b"SPOOR\r\n\0";
+/// A writer on a big-endian machine would store these bytes reversed.
+pub const ENDIAN: u32 = 0x0a0b_0c0d;
+/// Readers refuse later major versions.
+pub const MAJOR: u16 = 1;
+/// Later minor versions add records, meta keys, causes: a reader goes on.
+pub const MINOR: u16 = 0;
+
+/// All regions begin at a multiple of this.
+pub const PAGE: u64 = 4096;
+/// Bytes of page 0 that the encoded header may take.
+pub const HEADER_BYTES: usize = 512;
+/// Where the meta section begins.
+pub const META_OFFSET: u64 = PAGE;
+/// Size of the meta section.
+pub const META_BYTES: usize = 28 * 1024;
+/// Size of page 0 and meta together, and of the backup at the end of the file.
+pub const FRONT_BYTES: usize = PAGE as usize + META_BYTES;
+
+/// Smallest and largest chunk of the event ring.
+const EVENT_CHUNK_RANGE: (u64, u64) = (16 * 1024, 256 * 1024);
+/// The event ring is cut into about this many chunks where the range allows.
+const EVENT_CHUNKS_WANTED: u64 = 128;
+/// Size of a chunk of the info ring.
+const INFO_CHUNK_BYTES: u64 = 16 * 1024;
+/// The info ring is this much smaller than the event ring.
+const INFO_SHARE: u64 = 8;
+/// Chunks beyond one for each lane, so that a ring can turn at all.
+const SPARE_CHUNKS: u64 = 4;
+
+pub(crate) fn config() -> impl bincode::config::Config {
+    bincode::config::standard().with_little_endian().with_fixed_int_encoding()
+}
+
+/// A ring of chunks of equal size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct RingLayout {
+    /// Where its first chunk begins.
+    pub offset: u64,
+    /// Size of a chunk, header included.
+    pub chunk_bytes: u64,
+    /// Number of chunks.
+    pub chunks: u64,
+}
+
+impl RingLayout {
+    /// Bytes of the whole ring.
+    pub fn bytes(&self) -> u64 {
+        self.chunk_bytes.saturating_mul(self.chunks)
+    }
+
+    /// Where chunk `index` begins.
+    pub fn chunk_offset(&self, index: u64) -> u64 {
+        self.offset.saturating_add(index.saturating_mul(self.chunk_bytes))
+    }
+}
+
+/// What stands at the start of the file, encoded with bincode 2 in its fixed
+/// little-endian form: the fields in this order, no padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: [u8; 8],
+    /// [`ENDIAN`].
+    pub endian: u32,
+    /// [`MAJOR`].
+    pub major: u16,
+    /// [`MINOR`].
+    pub minor: u16,
+    /// Size of the file.
+    pub file_bytes: u64,
+    /// Where the clock table begins.
+    pub clock_offset: u64,
+    /// Entries of the clock table.
+    pub clock_slots: u64,
+    /// Where the lane table begins.
+    pub lane_offset: u64,
+    /// Entries of the lane table.
+    pub lane_slots: u64,
+    /// The ring of process facts and notes.
+    pub info: RingLayout,
+    /// The ring of events.
+    pub events: RingLayout,
+    /// CRC-32 of the encoding up to here.
+    pub crc: u32,
+}
+
+/// Entries of the clock table: the first pair, and one a second for half an hour.
+pub const CLOCK_SLOTS: u64 = 2048;
+
+fn page_up(bytes: u64) -> u64 {
+    bytes.div_ceil(PAGE).saturating_mul(PAGE)
+}
+
+impl Header {
+    /// The smallest event ring for that many lanes.
+    pub fn min_ring_bytes(lanes: u64) -> u64 {
+        EVENT_CHUNK_RANGE.0 * (lanes + SPARE_CHUNKS)
+    }
+
+    /// Lays out a file whose event ring has at least `ring_bytes`.
+    pub fn new(ring_bytes: u64, lanes: u64) -> Header {
+        let ring_bytes = ring_bytes.max(Self::min_ring_bytes(lanes));
+        let (least, most) = EVENT_CHUNK_RANGE;
+        let chunk_bytes = (ring_bytes / EVENT_CHUNKS_WANTED.max(lanes * 2)).max(1);
+        let chunk_bytes = (1 << chunk_bytes.ilog2()).clamp(least, most);
+        let info_chunks = (ring_bytes / INFO_SHARE / INFO_CHUNK_BYTES).max(lanes + SPARE_CHUNKS);
+        Self::with_rings(
+            lanes,
+            CLOCK_SLOTS,
+            (INFO_CHUNK_BYTES, info_chunks),
+            (chunk_bytes, ring_bytes.div_ceil(chunk_bytes)),
+        )
+    }
+
+    /// Lays out a file with rings of exactly (chunk bytes, chunks).
+    pub fn with_rings(lanes: u64, clock_slots: u64, info: (u64, u64), events: (u64, u64)) -> Header {
+        let clock_offset = FRONT_BYTES as u64;
+        let lane_offset = clock_offset + clock_slots * crate::clock::ENTRY_BYTES as u64;
+        let ring = |offset, (chunk_bytes, chunks)| RingLayout { offset, chunk_bytes, chunks };
+        let info = ring(page_up(lane_offset + lanes * lane::ENTRY_BYTES as u64), info);
+        let events = ring(page_up(info.offset + info.bytes()), events);
+        let file_bytes = page_up(events.offset + events.bytes()) + FRONT_BYTES as u64;
+        let mut header = Header {
+            magic: MAGIC,
+            endian: ENDIAN,
+            major: MAJOR,
+            minor: MINOR,
+            file_bytes,
+            clock_offset,
+            clock_slots,
+            lane_offset,
+            lane_slots: lanes,
+            info,
+            events,
+            crc: 0,
+        };
+        header.crc = crc_of(&header.encode());
+        header
+    }
+
+    /// Where the copy of page 0 and meta begins.
+    pub fn backup_offset(&self) -> u64 {
+        self.file_bytes.saturating_sub(FRONT_BYTES as u64)
+    }
+
+    /// The bytes of the header.
+    pub fn encode(&self) -> Vec<u8> {
+        bincode::encode_to_vec(self, config()).unwrap_or_default()
+    }
+
+    /// Reads and checks a header; `bytes` may go on behind it.
+    pub fn decode(bytes: &[u8]) -> Result<Header, DecodeError> {
+        if bytes.get(..MAGIC.len()) != Some(&MAGIC) {
+            return Err(DecodeError::NotASpoorFile);
+        }
+        let (header, len): (Header, usize) =
+            bincode::decode_from_slice(bytes, config()).map_err(|_| DecodeError::Truncated { offset: 0 })?;
+        if header.endian != ENDIAN {
+            return Err(DecodeError::NotASpoorFile);
+        }
+        if header.major > MAJOR {
+            return Err(DecodeError::Version { major: header.major, minor: header.minor });
+        }
+        let got = crc_of(bytes.get(..len).unwrap_or_default());
+        if got != header.crc {
+            return Err(DecodeError::Checksum { what: "header", want: header.crc, got });
+        }
+        header.check().map(|()| header)
+    }
+
+    /// Sizes that cannot be, so that no reader has to think of them again.
+    fn check(&self) -> Result<(), DecodeError> {
+        let ends = |offset: u64, bytes: u64| offset.checked_add(bytes);
+        let ring_end = |r: &RingLayout| r.chunk_bytes.checked_mul(r.chunks).and_then(|b| ends(r.offset, b));
+        let table_end = |o: u64, n: u64, b: usize| n.checked_mul(b as u64).and_then(|bytes| ends(o, bytes));
+        let regions = [
+            (FRONT_BYTES as u64, table_end(self.clock_offset, self.clock_slots, crate::clock::ENTRY_BYTES)),
+            (self.clock_offset, table_end(self.lane_offset, self.lane_slots, lane::ENTRY_BYTES)),
+            (self.lane_offset, ring_end(&self.info)),
+            (self.info.offset, ring_end(&self.events)),
+        ];
+        if regions.iter().any(|(start, end)| end.is_none_or(|end| end < *start || end > self.file_bytes)) {
+            return Err(DecodeError::Layout { why: "a region lies outside of the file" });
+        }
+        let header = ChunkHeader::BYTES as u64;
+        if [self.info, self.events].iter().any(|r| r.chunk_bytes <= header || r.chunk_bytes > u64::from(u32::MAX)) {
+            return Err(DecodeError::Layout { why: "chunks of an impossible size" });
+        }
+        Ok(())
+    }
+}
+
+/// CRC of an encoded header without its last four bytes, the CRC itself.
+fn crc_of(encoded: &[u8]) -> u32 {
+    crc32fast::hash(encoded.get(..encoded.len().saturating_sub(4)).unwrap_or_default())
+}
+
+/// What was recorded, where, by whom, with which limits: names and values, as
+/// text, so that a value can be added without a new version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Meta {
+    /// In the order written.
+    pub entries: Vec<(String, String)>,
+}
+
+impl Meta {
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// The section: u32 length, u32 CRC-32, and the entries in bincode's fixed
+    /// little-endian form. Entries that do not fit are left out, last first.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut meta = self.clone();
+        loop {
+            let body = bincode::encode_to_vec(&meta, config()).unwrap_or_default();
+            if body.len() + 8 <= META_BYTES {
+                let mut section = Vec::with_capacity(body.len() + 8);
+                section.extend_from_slice(&(body.len() as u32).to_le_bytes());
+                section.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+                section.extend_from_slice(&body);
+                return section;
+            }
+            meta.entries.pop();
+        }
+    }
+
+    /// Reads a section.
+    pub fn decode(bytes: &[u8]) -> Result<Meta, DecodeError> {
+        let truncated = DecodeError::Truncated { offset: 0 };
+        let word = |at: usize| -> Option<u32> {
+            Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+        };
+        let (Some(len), Some(want)) = (word(0), word(4)) else { return Err(truncated) };
+        let end = (len as usize).saturating_add(8);
+        let body = bytes.get(8..end).ok_or(truncated)?;
+        let got = crc32fast::hash(body);
+        if got != want {
+            return Err(DecodeError::Checksum { what: "meta section", want, got });
+        }
+        let limited = config_limited();
+        bincode::decode_from_slice(body, limited)
+            .map(|(meta, _)| meta)
+            .map_err(|_| DecodeError::Layout { why: "the meta section is not a list of pairs" })
+    }
+}
+
+/// A damaged length must not allocate more than the section could hold.
+fn config_limited() -> impl bincode::config::Config {
+    bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<{ 4 * META_BYTES }>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_stands_byte_by_byte_as_documented() {
+        let bytes = Header::with_rings(3, 8, (16384, 4), (32768, 5)).encode();
+        assert_eq!(bytes[..8], *b"SPOOR\r\n\0");
+        assert_eq!(bytes[8..12], [0x0d, 0x0c, 0x0b, 0x0a]);
+        assert_eq!(bytes[12..16], [1, 0, 0, 0]);
+        assert_eq!(bytes.len(), 8 + 4 + 4 + 8 * 5 + 2 * 24 + 4);
+        assert!(bytes.len() <= HEADER_BYTES);
+        assert_eq!(Header::decode(&bytes).map(|h| h.encode()), Ok(bytes));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_noticed() {
+        let bytes = Header::new(1 << 20, 5).encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Header::decode(&damaged).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn rings_leave_room_for_every_lane() {
+        for (ring, lanes) in [(0, 1), (1 << 20, 14), (64 << 20, 14), (64 << 20, 300), (1 << 30, 42)] {
+            let header = Header::new(ring, lanes);
+            assert!(header.events.bytes() >= ring);
+            assert!(header.events.chunks >= lanes + SPARE_CHUNKS, "{header:?}");
+            assert!(header.info.chunks >= lanes + SPARE_CHUNKS);
+            assert_eq!(header.check(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn meta_reads_back_and_drops_what_is_too_long() {
+        let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+        let meta = Meta { entries: vec![pair("node", "a@b"), pair("big", &"x".repeat(META_BYTES))] };
+        let read = Meta::decode(&meta.encode()).expect("what was written");
+        assert_eq!(read.entries, vec![pair("node", "a@b")]);
+        assert_eq!(read.get("node"), Some("a@b"));
+    }
+}

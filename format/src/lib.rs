@@ -1,0 +1,34 @@
+//! The file format of Spoor recordings.
+//!
+//! The recorder (inside the VM) and the analyzer (outside of it) meet in this
+//! crate and nowhere else: [`record`] holds the one table of everything a
+//! recording can say, and writer, reader, text form and `docs/FORMAT.md` follow
+//! from it. No I/O, no clock, no threads, no unsafe code: bytes in, values out.
+//!
+//! A recording is a file of fixed size:
+//!
+//! ```text
+//! page 0      header, status           [`header`], [`status`]
+//! meta        what was recorded where  [`header::Meta`]
+//! clocks      (tick, monotonic, wall)  [`clock`]
+//! lanes       one per VM thread        [`lane`]
+//! info ring   chunks of process facts  [`chunk`]
+//! event ring  chunks of events         [`chunk`]
+//! backup      copy of header and meta
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod build;
+pub mod chunk;
+pub mod clock;
+mod codec;
+mod error;
+pub mod header;
+pub mod lane;
+pub mod record;
+pub mod status;
+pub mod term;
+
+pub use codec::{Cursor, Full, Sink};
+pub use error::DecodeError;

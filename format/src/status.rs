@@ -1,0 +1,111 @@
+//! The status block in page 0: the only part of it that changes after the start.
+
+/// Where the block begins in page 0.
+pub const OFFSET: usize = 1024;
+/// Offset of the phase, a little-endian u32, within the page.
+pub const PHASE_OFFSET: usize = OFFSET;
+/// Offset of the tick at which recording stopped, a little-endian u64.
+pub const STOP_TICK_OFFSET: usize = OFFSET + 8;
+/// Offset of events dropped for want of a lane, a little-endian u64.
+pub const NO_LANE_OFFSET: usize = OFFSET + 16;
+/// Offset of the reason's length, a little-endian u32; the reason follows it.
+pub const REASON_OFFSET: usize = OFFSET + 64;
+/// Longest reason, in bytes of UTF-8.
+pub const MAX_REASON: usize = 1024;
+/// Bytes of page 0 up to the end of the block.
+pub const END: usize = REASON_OFFSET + 4 + MAX_REASON;
+
+/// How far a recording has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Phase {
+    /// Being set up; nothing was recorded.
+    Preparing = 0,
+    /// Recording; in a file that nobody writes, the VM died.
+    Recording = 1,
+    /// A limit was reached, tracing is ending.
+    Stopping = 2,
+    /// Complete.
+    Stopped = 3,
+}
+
+impl Phase {
+    /// All phases, with their names.
+    pub const ALL: [(Phase, &'static str); 4] = [
+        (Phase::Preparing, "preparing"),
+        (Phase::Recording, "recording"),
+        (Phase::Stopping, "stopping"),
+        (Phase::Stopped, "stopped"),
+    ];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(phase, _)| *phase == self).map_or("?", |(_, name)| name)
+    }
+}
+
+/// The block, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// How far the recording has come.
+    pub phase: Phase,
+    /// When it stopped, in ticks; 0 while it records.
+    pub stop_tick: u64,
+    /// Events of threads that found no lane.
+    pub no_lane: u64,
+    /// Why it stopped; empty while it records.
+    pub reason: String,
+}
+
+impl Status {
+    /// Writes the block into page 0.
+    pub fn encode_into(&self, page: &mut [u8]) {
+        page[PHASE_OFFSET..PHASE_OFFSET + 4].copy_from_slice(&(self.phase as u32).to_le_bytes());
+        page[STOP_TICK_OFFSET..STOP_TICK_OFFSET + 8].copy_from_slice(&self.stop_tick.to_le_bytes());
+        page[NO_LANE_OFFSET..NO_LANE_OFFSET + 8].copy_from_slice(&self.no_lane.to_le_bytes());
+        let reason = clip(&self.reason);
+        page[REASON_OFFSET..REASON_OFFSET + 4].copy_from_slice(&(reason.len() as u32).to_le_bytes());
+        page[REASON_OFFSET + 4..REASON_OFFSET + 4 + reason.len()].copy_from_slice(reason.as_bytes());
+    }
+
+    /// Reads the block from page 0; what is damaged reads as unknown text or 0.
+    pub fn decode(page: &[u8]) -> Status {
+        let word = |at: usize| page.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u64::from_le_bytes(*b));
+        let number = word(PHASE_OFFSET) as u32;
+        let phase = Phase::ALL.iter().find(|(phase, _)| *phase as u32 == number);
+        let len = (word(REASON_OFFSET) as u32 as usize).min(MAX_REASON);
+        let text = page.get(REASON_OFFSET + 4..).and_then(|rest| rest.get(..len)).unwrap_or_default();
+        Status {
+            phase: phase.map_or(Phase::Recording, |(phase, _)| *phase),
+            stop_tick: word(STOP_TICK_OFFSET),
+            no_lane: word(NO_LANE_OFFSET),
+            reason: String::from_utf8_lossy(text).into_owned(),
+        }
+    }
+}
+
+/// The reason, cut to what fits, at a character boundary.
+pub fn clip(reason: &str) -> &str {
+    let mut end = reason.len().min(MAX_REASON);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    &reason[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_block_reads_back_with_its_reason_clipped() {
+        let mut page = vec![0; 4096];
+        let status = Status { phase: Phase::Stopped, stop_tick: 77, no_lane: 2, reason: "é".repeat(MAX_REASON) };
+        status.encode_into(&mut page);
+        let read = Status::decode(&page);
+        assert_eq!(read.phase, Phase::Stopped);
+        assert_eq!((read.stop_tick, read.no_lane), (77, 2));
+        assert_eq!(read.reason, "é".repeat(MAX_REASON / 2));
+        assert_eq!(Status::decode(&[]).reason, "");
+    }
+}

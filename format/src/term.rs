@@ -1,0 +1,502 @@
+//! Erlang terms as a recording keeps them: bounded, with what was left out said.
+//!
+//! A term is a tag byte and what belongs to it. The recorder writes no more
+//! than its limit: what does not fit becomes [`Term::Elided`]; what must not be
+//! kept without being asked for becomes [`Term::Hidden`] with its type and size.
+
+use std::borrow::Cow;
+
+use crate::DecodeError;
+use crate::codec::{Cursor, unzigzag, zigzag};
+use crate::codec::{MAX_VARINT, Put};
+
+/// Deepest nesting a reader follows; the recorder stops far before.
+pub const MAX_DEPTH: usize = 64;
+
+/// The tag bytes.
+pub mod tag {
+    #![allow(missing_docs, reason = "each is named after its variant of `Term`")]
+    pub const NONE: u8 = 0;
+    pub const ATOM: u8 = 1;
+    pub const INTEGER: u8 = 2;
+    pub const FLOAT: u8 = 3;
+    pub const PID: u8 = 4;
+    pub const PORT: u8 = 5;
+    pub const REFERENCE: u8 = 6;
+    pub const NIL: u8 = 7;
+    pub const TUPLE: u8 = 8;
+    pub const LIST: u8 = 9;
+    pub const IMPROPER: u8 = 10;
+    pub const BINARY: u8 = 11;
+    pub const MAP: u8 = 12;
+    pub const PRINTED: u8 = 13;
+    pub const ELIDED: u8 = 14;
+    pub const HIDDEN: u8 = 15;
+}
+
+/// The type of a value whose content was not asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HiddenType {
+    /// An integer.
+    Integer = 0,
+    /// A float.
+    Float = 1,
+    /// A binary or bitstring; size in bytes.
+    Binary = 2,
+    /// A list; size unknown (0).
+    List = 3,
+    /// A map; size in pairs.
+    Map = 4,
+    /// A fun.
+    Fun = 5,
+    /// Anything else.
+    Other = 6,
+}
+
+impl HiddenType {
+    /// All types with their names as printed.
+    pub const ALL: [(HiddenType, &'static str); 7] = [
+        (HiddenType::Integer, "integer"),
+        (HiddenType::Float, "float"),
+        (HiddenType::Binary, "binary"),
+        (HiddenType::List, "list"),
+        (HiddenType::Map, "map"),
+        (HiddenType::Fun, "fun"),
+        (HiddenType::Other, "term"),
+    ];
+
+    fn from_number(number: u64) -> HiddenType {
+        Self::ALL.iter().find(|(t, _)| *t as u64 == number).map_or(HiddenType::Other, |(t, _)| *t)
+    }
+
+    /// The name as printed.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(t, _)| *t == self).map_or("term", |(_, name)| name)
+    }
+}
+
+/// A term's bytes, known to be well formed when they came from a decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawTerm<'a>(&'a [u8]);
+
+impl<'a> RawTerm<'a> {
+    /// The term that says there is none.
+    pub const NONE: RawTerm<'static> = RawTerm(&[tag::NONE]);
+
+    /// Bytes that a [`TermWriter`] made or a decoder has stepped over.
+    pub fn trusted(bytes: &'a [u8]) -> Self {
+        RawTerm(bytes)
+    }
+
+    /// The encoding.
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Is this [`RawTerm::NONE`]?
+    pub fn is_none(self) -> bool {
+        self.0.first().is_none_or(|first| *first == tag::NONE)
+    }
+
+    /// The pid word, when the term is a local pid.
+    pub fn pid(self) -> Option<u64> {
+        match self.decode() {
+            Ok(Term::Pid(word)) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// The term as a tree.
+    pub fn decode(self) -> Result<Term<'a>, DecodeError> {
+        decode(&mut Cursor::new(self.0), 0)
+    }
+}
+
+/// A decoded term.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Term<'a> {
+    /// Nothing was said.
+    None,
+    /// Atom reference: 1 + its number in the chunk.
+    Atom(u64),
+    /// An integer of at most 64 bits.
+    Integer(i64),
+    /// A float.
+    Float(f64),
+    /// A local pid's word.
+    Pid(u64),
+    /// A local port's word.
+    Port(u64),
+    /// A reference's words, as the VM orders them.
+    Reference(Vec<u64>),
+    /// `[]`.
+    Nil,
+    /// A tuple.
+    Tuple(Vec<Term<'a>>),
+    /// A proper list; the last element may be [`Term::Elided`].
+    List(Vec<Term<'a>>),
+    /// A list and the tail that is not `[]`.
+    Improper(Vec<Term<'a>>, Box<Term<'a>>),
+    /// A bitstring: its size in bits, and its first bytes.
+    Binary {
+        /// Whole size.
+        bits: u64,
+        /// What was kept.
+        bytes: &'a [u8],
+    },
+    /// A map's pairs; a final pair of [`Term::Elided`] when there were more.
+    Map(Vec<(Term<'a>, Term<'a>)>),
+    /// As the VM prints it: funs, external pids, large integers.
+    Printed(Cow<'a, str>),
+    /// The limit was reached here.
+    Elided,
+    /// Not asked for: type and size.
+    Hidden {
+        /// What it was.
+        what: HiddenType,
+        /// Its size, in the unit of its type.
+        size: u64,
+    },
+}
+
+/// Steps over a term, checking that it is well formed.
+pub(crate) fn skip(cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+    skip_at(cursor, 0)
+}
+
+fn skip_at(cursor: &mut Cursor<'_>, depth: usize) -> Result<(), DecodeError> {
+    let offset = cursor.offset();
+    let tag = cursor.byte()?;
+    if depth > MAX_DEPTH {
+        return Err(DecodeError::BadTerm { offset, tag });
+    }
+    let below = |count: u64, cursor: &mut Cursor<'_>| -> Result<(), DecodeError> {
+        (0..count).try_for_each(|_| skip_at(cursor, depth.saturating_add(1)))
+    };
+    match tag {
+        tag::NONE | tag::NIL | tag::ELIDED => Ok(()),
+        tag::ATOM | tag::INTEGER | tag::PID | tag::PORT => cursor.varint().map(drop),
+        tag::FLOAT => cursor.take(8).map(drop),
+        tag::REFERENCE => {
+            let words = cursor.varint()?;
+            (0..words).try_for_each(|_| cursor.varint().map(drop))
+        }
+        tag::TUPLE | tag::LIST => {
+            let count = cursor.varint()?;
+            below(count, cursor)
+        }
+        tag::IMPROPER => {
+            let count = cursor.varint()?;
+            below(count, cursor)?;
+            below(1, cursor)
+        }
+        tag::MAP => {
+            let pairs = cursor.varint()?;
+            (0..pairs).try_for_each(|_| below(2, cursor))
+        }
+        tag::BINARY => {
+            cursor.varint()?;
+            let shown = cursor.varint()?;
+            cursor.take(shown).map(drop)
+        }
+        tag::PRINTED => {
+            let at = cursor.offset();
+            let len = cursor.varint()?;
+            std::str::from_utf8(cursor.take(len)?).map(drop).map_err(|_| DecodeError::NotUtf8 { offset: at })
+        }
+        tag::HIDDEN => {
+            cursor.varint()?;
+            cursor.varint().map(drop)
+        }
+        _ => Err(DecodeError::BadTerm { offset, tag }),
+    }
+}
+
+fn decode<'a>(cursor: &mut Cursor<'a>, depth: usize) -> Result<Term<'a>, DecodeError> {
+    let offset = cursor.offset();
+    let tag = cursor.byte()?;
+    if depth > MAX_DEPTH {
+        return Err(DecodeError::BadTerm { offset, tag });
+    }
+    let deeper = depth.saturating_add(1);
+    Ok(match tag {
+        tag::NONE => Term::None,
+        tag::NIL => Term::Nil,
+        tag::ELIDED => Term::Elided,
+        tag::ATOM => Term::Atom(cursor.varint()?),
+        tag::INTEGER => Term::Integer(unzigzag(cursor.varint()?)),
+        tag::FLOAT => {
+            let bytes = cursor.take(8)?;
+            let bits = bytes.try_into().map_err(|_| DecodeError::Truncated { offset })?;
+            Term::Float(f64::from_bits(u64::from_le_bytes(bits)))
+        }
+        tag::PID => Term::Pid(cursor.varint()?),
+        tag::PORT => Term::Port(cursor.varint()?),
+        tag::REFERENCE => {
+            let words = cursor.varint()?;
+            Term::Reference((0..words).map(|_| cursor.varint()).collect::<Result<_, _>>()?)
+        }
+        tag::TUPLE => Term::Tuple(decode_many(cursor, deeper)?),
+        tag::LIST => Term::List(decode_many(cursor, deeper)?),
+        tag::IMPROPER => {
+            let elements = decode_many(cursor, deeper)?;
+            Term::Improper(elements, Box::new(decode(cursor, deeper)?))
+        }
+        tag::MAP => {
+            let pairs = cursor.varint()?;
+            let pair = |_| Ok((decode(cursor, deeper)?, decode(cursor, deeper)?));
+            Term::Map((0..pairs).map(pair).collect::<Result<_, _>>()?)
+        }
+        tag::BINARY => {
+            let bits = cursor.varint()?;
+            let shown = cursor.varint()?;
+            Term::Binary { bits, bytes: cursor.take(shown)? }
+        }
+        tag::PRINTED => {
+            let len = cursor.varint()?;
+            let text = std::str::from_utf8(cursor.take(len)?).map_err(|_| DecodeError::NotUtf8 { offset })?;
+            Term::Printed(Cow::Borrowed(text))
+        }
+        tag::HIDDEN => {
+            let what = HiddenType::from_number(cursor.varint()?);
+            Term::Hidden { what, size: cursor.varint()? }
+        }
+        _ => return Err(DecodeError::BadTerm { offset, tag }),
+    })
+}
+
+fn decode_many<'a>(cursor: &mut Cursor<'a>, depth: usize) -> Result<Vec<Term<'a>>, DecodeError> {
+    let count = cursor.varint()?;
+    // No capacity from the count: it may be a lie of a damaged file.
+    (0..count).map(|_| decode(cursor, depth)).collect()
+}
+
+/// Most bytes of the head of any term: tag, two varints.
+const MAX_HEAD: usize = 1 + 2 * MAX_VARINT;
+
+/// Writes terms into a fixed space; what does not fit is elided.
+///
+/// Containers are written head first, so the writer keeps one byte in reserve
+/// for each element still owed, enough for [`Term::Elided`].
+#[derive(Debug)]
+pub struct TermWriter<'a> {
+    put: Put<'a>,
+    limit: usize,
+    owed: usize,
+}
+
+impl<'a> TermWriter<'a> {
+    /// Writes into `space`, which must hold at least a few dozen bytes.
+    pub fn new(space: &'a mut [u8]) -> Self {
+        let limit = space.len().saturating_sub(1);
+        TermWriter { put: Put::new(space), limit, owed: 0 }
+    }
+
+    /// Bytes written.
+    pub fn len(&self) -> usize {
+        self.put.used()
+    }
+
+    /// Nothing written yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Is there room for `bytes` more of this term, and for what is owed?
+    pub fn fits(&self, bytes: usize) -> bool {
+        self.put.used() + bytes + self.owed <= self.limit
+    }
+
+    /// Writes `tag` and `numbers` (at most two), or an elision; says whether it fitted.
+    fn head(&mut self, tag: u8, numbers: &[u64], more: usize) -> bool {
+        if !self.fits(MAX_HEAD.saturating_add(more)) {
+            self.elided();
+            return false;
+        }
+        self.put.byte(tag);
+        for number in numbers {
+            self.put.varint(*number);
+        }
+        true
+    }
+
+    /// The limit was reached, or depth.
+    pub fn elided(&mut self) {
+        self.put.byte(tag::ELIDED);
+    }
+
+    /// Nothing.
+    pub fn none(&mut self) {
+        self.put.byte(tag::NONE);
+    }
+
+    /// `[]`.
+    pub fn nil(&mut self) {
+        self.put.byte(tag::NIL);
+    }
+
+    /// An atom, by its reference in the chunk.
+    pub fn atom(&mut self, reference: u64) {
+        self.head(tag::ATOM, &[reference], 0);
+    }
+
+    /// An integer.
+    pub fn integer(&mut self, value: i64) {
+        self.head(tag::INTEGER, &[zigzag(value)], 0);
+    }
+
+    /// A float.
+    pub fn float(&mut self, value: f64) {
+        if self.head(tag::FLOAT, &[], 8) {
+            self.put.bytes(&value.to_bits().to_le_bytes());
+        }
+    }
+
+    /// A local pid, by its word.
+    pub fn pid(&mut self, word: u64) {
+        self.head(tag::PID, &[word], 0);
+    }
+
+    /// A local port, by its word.
+    pub fn port(&mut self, word: u64) {
+        self.head(tag::PORT, &[word], 0);
+    }
+
+    /// A reference, by its words.
+    pub fn reference(&mut self, words: &[u64]) {
+        if self.head(tag::REFERENCE, &[words.len() as u64], MAX_VARINT * words.len()) {
+            for word in words {
+                self.put.varint(*word);
+            }
+        }
+    }
+
+    /// The head of a container; its `elements` terms must follow, each by
+    /// [`TermWriter::element`]. False (and nothing may follow) when elided.
+    fn container(&mut self, tag: u8, count: u64, elements: usize) -> bool {
+        let fitted = self.head(tag, &[count], elements);
+        if fitted {
+            self.owed += elements;
+        }
+        fitted
+    }
+
+    /// Announces the next element of a container; its term is written next.
+    pub fn element(&mut self) {
+        self.owed -= 1;
+    }
+
+    /// A tuple of `arity` elements.
+    pub fn tuple(&mut self, arity: usize) -> bool {
+        self.container(tag::TUPLE, arity as u64, arity)
+    }
+
+    /// A proper list of `count` elements.
+    pub fn list(&mut self, count: usize) -> bool {
+        self.container(tag::LIST, count as u64, count)
+    }
+
+    /// A list of `count` elements and an improper tail.
+    pub fn improper(&mut self, count: usize) -> bool {
+        self.container(tag::IMPROPER, count as u64, count + 1)
+    }
+
+    /// A map of `pairs` pairs: twice as many elements follow.
+    pub fn map(&mut self, pairs: usize) -> bool {
+        self.container(tag::MAP, pairs as u64, 2 * pairs)
+    }
+
+    /// A bitstring, as much of `bytes` as fits.
+    pub fn binary(&mut self, bits: u64, bytes: &[u8]) {
+        let room = self.limit.saturating_sub(self.put.used() + self.owed + MAX_HEAD);
+        let shown = &bytes[..bytes.len().min(room)];
+        if self.head(tag::BINARY, &[bits, shown.len() as u64], shown.len()) {
+            self.put.bytes(shown);
+        }
+    }
+
+    /// Text as the VM prints it; elided when it does not fit whole.
+    pub fn printed(&mut self, text: &str) {
+        if self.head(tag::PRINTED, &[text.len() as u64], text.len()) {
+            self.put.bytes(text.as_bytes());
+        }
+    }
+
+    /// A value whose content was not asked for.
+    pub fn hidden(&mut self, what: HiddenType, size: u64) {
+        self.head(tag::HIDDEN, &[what as u64, size], 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(space: usize, write: impl FnOnce(&mut TermWriter<'_>)) -> Vec<u8> {
+        let mut bytes = vec![0; space];
+        let mut writer = TermWriter::new(&mut bytes);
+        write(&mut writer);
+        let used = writer.len();
+        bytes.truncate(used);
+        bytes
+    }
+
+    #[test]
+    fn a_nested_term_reads_back() {
+        let bytes = written(200, |w| {
+            assert!(w.tuple(3));
+            w.element();
+            w.atom(4);
+            w.element();
+            w.integer(-3);
+            w.element();
+            assert!(w.improper(1));
+            w.element();
+            w.binary(16, b"ab");
+            w.element();
+            w.pid(77);
+        });
+        assert_eq!(
+            RawTerm::trusted(&bytes).decode(),
+            Ok(Term::Tuple(vec![
+                Term::Atom(4),
+                Term::Integer(-3),
+                Term::Improper(vec![Term::Binary { bits: 16, bytes: b"ab" }], Box::new(Term::Pid(77))),
+            ]))
+        );
+        let mut cursor = Cursor::new(&bytes);
+        assert_eq!(skip(&mut cursor), Ok(()));
+        assert!(cursor.is_empty());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_elided_and_stays_well_formed() {
+        for space in 32..120 {
+            let bytes = written(space, |w| {
+                if w.list(6) {
+                    for n in 0..6 {
+                        w.element();
+                        match n % 3 {
+                            0 => w.binary(800, &[7; 100]),
+                            1 => w.reference(&[u64::MAX; 3]),
+                            _ => w.integer(i64::MIN),
+                        }
+                    }
+                }
+            });
+            assert!(bytes.len() <= space);
+            let mut cursor = Cursor::new(&bytes);
+            assert_eq!(skip(&mut cursor), Ok(()), "space {space}");
+            assert!(cursor.is_empty(), "space {space}");
+            assert!(RawTerm::trusted(&bytes).decode().is_ok());
+        }
+    }
+
+    #[test]
+    fn endless_nesting_is_refused() {
+        let bytes: Vec<u8> = [tag::TUPLE, 1].repeat(100_000);
+        assert!(matches!(skip(&mut Cursor::new(&bytes)), Err(DecodeError::BadTerm { .. })));
+        assert!(matches!(RawTerm::trusted(&bytes).decode(), Err(DecodeError::BadTerm { .. })));
+    }
+}
