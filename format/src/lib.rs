@@ -30,5 +30,5 @@ pub mod record;
 pub mod status;
 pub mod term;
 
-pub use codec::{Cursor, Full, Sink};
+pub use codec::{Cursor, Full, Put, Sink};
 pub use error::DecodeError;

@@ -1,0 +1,36 @@
+//! The recorder of Spoor, without the VM.
+//!
+//! Nothing here names rustler or Erlang: the NIF crate around it turns terms
+//! into the words and calls of this one, and plain tests run it without a VM.
+//!
+//! ```text
+//! registry   which recording a tracer state names; who is inside a callback
+//! recording  one recording: lanes, limits, life cycle
+//! lane       one VM thread's place to write; its part of the loss ledger
+//! stream     a lane's open chunk in one ring, with the names it has defined
+//! ring       whose chunk is whose: take, seal, pin (atomics)
+//! store      the file: mapping, layout, rings
+//! mapping    mmap, reservation, prefault (unsafe island)
+//! keeper     the recorder's own thread: clock pairs, checksums, the end
+//! clock      the tick, and what it is worth
+//! ```
+//!
+//! Laws of the hot path (`registry::enter` to `Lane::event`): no allocation, no
+//! lock, no system call, no panic that leaves it; drop and count, never wait.
+//! The first event of a thread is the exception: it makes the lane.
+
+mod cache;
+pub mod clock;
+mod error;
+mod keeper;
+pub mod lane;
+mod mapping;
+pub mod recording;
+pub mod registry;
+mod ring;
+mod store;
+pub mod stream;
+
+pub use error::OpenError;
+pub use keeper::Host;
+pub use recording::{Limit, Options, Summary};

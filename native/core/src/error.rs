@@ -1,0 +1,53 @@
+//! Why a recording could not be opened.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a recording could not be opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file system has too little room.
+    NoSpace {
+        /// Bytes the file takes.
+        need: u64,
+        /// Bytes that are free.
+        have: u64,
+    },
+    /// The directory cannot be made or written.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The file cannot be made, reserved or mapped.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The event ring is too small for the VM's threads.
+    RingTooSmall {
+        /// Smallest size in bytes.
+        least: u64,
+    },
+    /// As many recordings as there can be at once.
+    TooMany,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSpace { need, have } => write!(f, "{need} bytes needed, {have} free"),
+            Self::Directory { path, error } => write!(f, "directory {}: {error}", path.display()),
+            Self::File { path, error } => write!(f, "file {}: {error}", path.display()),
+            Self::RingTooSmall { least } => write!(f, "the ring needs at least {least} bytes"),
+            Self::TooMany => write!(f, "{} recordings are open", crate::registry::SLOTS),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}

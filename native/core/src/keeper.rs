@@ -1,0 +1,143 @@
+//! The recorder's own thread: watches the owner, tells the time, seals chunks
+//! with their checksums, and ends the recording.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use spoor_format::status::Phase;
+
+use crate::clock;
+use crate::recording::{Limit, Limits, Summary};
+use crate::registry::{self, State};
+use crate::store::{Store, Which};
+
+/// How often the keeper looks around.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often it writes a clock pair.
+const CLOCK: Duration = Duration::from_secs(1);
+
+/// The one for whom the recording is made; called on the keeper's thread.
+pub trait Host: Send {
+    /// Is the owner still there?
+    fn owner_alive(&self) -> bool;
+    /// The recording takes no more events; said once.
+    fn limit(&self, state: State, limit: Limit);
+    /// The file is complete and no longer mapped; said once, at the very end.
+    fn closed(&self, state: State, summary: &Summary);
+}
+
+/// What the keeper is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// End the recording, for this reason.
+    Close(String),
+}
+
+/// Starts the keeper of a recording that is about to be published.
+pub(crate) fn start(
+    state: State,
+    store: Arc<Store>,
+    limits: Arc<Limits>,
+    host: impl Host + 'static,
+) -> io::Result<Sender<Command>> {
+    let (sender, receiver) = bounded(4);
+    let keeper = Keeper {
+        state,
+        sealed: [vec![0; store.header().events.chunks as usize], vec![0; store.header().info.chunks as usize]],
+        store,
+        limits,
+        host: Box::new(host),
+        clocks: 2,
+        last_clock: Instant::now(),
+        limit_told: false,
+    };
+    with_signals_blocked(|| std::thread::Builder::new().name("spoor_keeper".into()).spawn(|| keeper.run(receiver)))?;
+    Ok(sender)
+}
+
+/// A new thread inherits the signal mask: the VM's signals are for its own threads.
+fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: sigset_t is plain data; it is filled in below.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    let mut old = all;
+    // SAFETY: a set of our own.
+    unsafe { libc::sigfillset(&mut all) };
+    // SAFETY: two sets of our own; only this thread's mask changes.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut old) };
+    let result = work();
+    // SAFETY: as above, with the mask it had.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &old, std::ptr::null_mut()) };
+    result
+}
+
+struct Keeper {
+    state: State,
+    store: Arc<Store>,
+    limits: Arc<Limits>,
+    host: Box<dyn Host>,
+    /// Take number of each chunk when it was sealed, by ring.
+    sealed: [Vec<u64>; 2],
+    clocks: u64,
+    last_clock: Instant,
+    limit_told: bool,
+}
+
+impl Keeper {
+    fn run(mut self, commands: Receiver<Command>) {
+        let reason = loop {
+            match commands.recv_timeout(LOOK) {
+                Ok(Command::Close(reason)) => break reason,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if !self.host.owner_alive() {
+                break "the owner died".to_owned();
+            }
+            self.look();
+        };
+        self.end(&reason);
+    }
+
+    fn look(&mut self) {
+        if self.last_clock.elapsed() >= CLOCK {
+            self.write_clock();
+        }
+        self.seal();
+        self.limits.check_time();
+        if let (false, Some(limit)) = (self.limit_told, self.limits.reached()) {
+            self.limit_told = true;
+            self.store.write_status(Phase::Stopping, clock::now(), limit.name());
+            self.host.limit(self.state, limit);
+        }
+    }
+
+    fn write_clock(&mut self) {
+        self.clocks += 1;
+        self.last_clock = Instant::now();
+        self.store.write_clock(&clock::pair(self.clocks));
+    }
+
+    /// Adds checksums to the chunks given back since the last time.
+    fn seal(&mut self) {
+        for (which, sealed) in [Which::Events, Which::Infos].into_iter().zip(&mut self.sealed) {
+            for (index, sealed) in sealed.iter_mut().enumerate() {
+                if self.store.chunk_seq(which, index as u64) != *sealed {
+                    *sealed = self.store.seal_chunk(which, index as u64).unwrap_or(*sealed);
+                }
+            }
+        }
+    }
+
+    fn end(mut self, reason: &str) {
+        let Some(recording) = registry::withdraw(self.state) else { return };
+        self.write_clock();
+        let summary = recording.end(reason);
+        self.seal();
+        // The last owner of the mapping goes before anybody is told.
+        drop(self.store);
+        self.host.closed(self.state, &summary);
+    }
+}

@@ -1,0 +1,187 @@
+//! The recording's file in memory: made private, reserved, faulted in, mapped.
+//!
+//! Blocks are reserved before the file is mapped, so that a full disk is an
+//! error here and never a SIGBUS in a scheduler; every page is faulted in, so
+//! that no event pays for it.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use crate::OpenError;
+
+/// A file of fixed size, mapped shared and writable.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    map: MmapRaw,
+    path: PathBuf,
+}
+
+impl Mapping {
+    /// Makes the file, which must not exist, with all its blocks.
+    pub(crate) fn create(path: &Path, bytes: u64) -> Result<Mapping, OpenError> {
+        make_directory(path)?;
+        let file = make_file(path)?;
+        let mapped = reserve(&file, path, bytes).and_then(|()| map(&file, path));
+        if mapped.is_err() {
+            // The file is of no use to anybody; the error says why.
+            let _ = std::fs::remove_file(path);
+        }
+        mapped
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// The u64 at `offset`, which must be within the file and aligned.
+    pub(crate) fn word(&self, offset: u64) -> &AtomicU64 {
+        let offset = offset as usize;
+        assert!(offset.is_multiple_of(8) && offset + 8 <= self.len());
+        // SAFETY: within the mapping by the assertion above.
+        let place = unsafe { self.map.as_mut_ptr().add(offset) };
+        // SAFETY: aligned (the mapping begins on a page, the offset is a multiple
+        // of 8) and alive as long as `self`. Words reached through this function
+        // are only ever accessed as atomics while the recording is shared.
+        unsafe { AtomicU64::from_ptr(place.cast()) }
+    }
+
+    /// Where the byte at `offset` is; whoever uses it answers for the access.
+    pub(crate) fn pointer(&self, offset: u64, bytes: u64) -> *mut u8 {
+        assert!(offset + bytes <= self.len() as u64);
+        // SAFETY: within the mapping by the assertion above.
+        unsafe { self.map.as_mut_ptr().add(offset as usize) }
+    }
+
+    /// Copies `bytes` to `offset`. Only for regions that one thread writes.
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) {
+        let place = self.pointer(offset, bytes.len() as u64);
+        // SAFETY: `place` has room for `bytes` (checked in `pointer`), and no Rust
+        // reference to the mapping's bytes exists that could overlap.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) }
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), OpenError> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let unusable = |error| OpenError::Directory { path: directory.to_owned(), error };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)
+}
+
+fn make_file(path: &Path) -> Result<File, OpenError> {
+    let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    options.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            OpenError::Directory { path: path.parent().unwrap_or(path).to_owned(), error }
+        }
+        _ => OpenError::File { path: path.to_owned(), error },
+    })
+}
+
+/// Gives the file its size with every block allocated.
+fn reserve(file: &File, path: &Path, bytes: u64) -> Result<(), OpenError> {
+    let failed = |error: io::Error| match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT) => OpenError::NoSpace { need: bytes, have: free_space(path) },
+        _ => OpenError::File { path: path.to_owned(), error },
+    };
+    let size = libc::off_t::try_from(bytes).map_err(|_| failed(io::Error::from_raw_os_error(libc::EFBIG)))?;
+    loop {
+        // SAFETY: a call on a descriptor that we own; no memory is involved.
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, size) } {
+            0 => return Ok(()),
+            libc::EINTR => {}
+            // A file system that cannot reserve gets real zeroes instead.
+            libc::EOPNOTSUPP | libc::EINVAL => return fill(file, bytes).map_err(failed),
+            errno => return Err(failed(io::Error::from_raw_os_error(errno))),
+        }
+    }
+}
+
+fn fill(file: &File, bytes: u64) -> io::Result<()> {
+    let zeroes = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < bytes {
+        let part = (bytes - at).min(zeroes.len() as u64);
+        file.write_all_at(&zeroes[..part as usize], at)?;
+        at += part;
+    }
+    Ok(())
+}
+
+fn free_space(path: &Path) -> u64 {
+    let parent = path.parent().unwrap_or(path);
+    let Ok(directory) = std::ffi::CString::new(parent.as_os_str().as_bytes()) else { return 0 };
+    // SAFETY: statvfs is plain data, for which all zeroes are a value.
+    let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: a C string and a statvfs of our own, both alive during the call.
+    match unsafe { libc::statvfs(directory.as_ptr(), &mut stat) } {
+        0 => stat.f_bavail.saturating_mul(stat.f_frsize),
+        _ => 0,
+    }
+}
+
+fn map(file: &File, path: &Path) -> Result<Mapping, OpenError> {
+    let failed = |error| OpenError::File { path: path.to_owned(), error };
+    let map = MmapOptions::new().map_raw(file).map_err(failed)?;
+    prefault(&map);
+    Ok(Mapping { map, path: path.to_owned() })
+}
+
+/// Has every page present and writable before the first event.
+fn prefault(map: &MmapRaw) {
+    // SAFETY: the range is exactly our mapping; populating changes no byte.
+    let populated = unsafe { libc::madvise(map.as_mut_ptr().cast(), map.len(), libc::MADV_POPULATE_WRITE) };
+    if populated == 0 {
+        return;
+    }
+    // Before Linux 5.14: touch each page; the file is new, all bytes are 0.
+    for page in (0..map.len()).step_by(4096) {
+        // SAFETY: `page` is below the length of the mapping.
+        let place = unsafe { map.as_mut_ptr().add(page) };
+        // SAFETY: a valid byte of our own mapping, nobody else has it yet.
+        unsafe { place.write_volatile(0) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn the_file_is_private_reserved_and_what_was_stored() {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let path = scratch.path().join("made/for/us/x.spoor");
+        let mapping = Mapping::create(&path, 1 << 20).expect("room for a megabyte");
+        mapping.word(4096).store(7, Ordering::Relaxed);
+        mapping.write(8192, b"spoor");
+        let mode = |path: &Path| path.metadata().expect("exists").permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().expect("has one"))), (0o600, 0o700));
+        let bytes = std::fs::read(&path).expect("readable while mapped");
+        assert_eq!((bytes.len(), bytes[4096], &bytes[8192..8197]), (1 << 20, 7, &b"spoor"[..]));
+        assert!(matches!(Mapping::create(&path, 1 << 20), Err(OpenError::File { .. })), "never over an old file");
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_an_error_and_leaves_no_file() {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let path = scratch.path().join("x.spoor");
+        let error = Mapping::create(&path, 1 << 55).expect_err("nobody has that much");
+        assert!(matches!(error, OpenError::NoSpace { .. } | OpenError::File { .. }), "{error:?}");
+        assert!(!path.exists());
+    }
+}

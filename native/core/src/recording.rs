@@ -1,0 +1,358 @@
+//! One recording: what it may take, who writes in it, how it ends.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use spoor_format::Full;
+use spoor_format::header::{Header, Meta};
+use spoor_format::lane::{CAUSES, Cause, DROPPED_OFFSET, LaneKind};
+use spoor_format::record::Schema;
+use spoor_format::status::Phase;
+
+use crate::keeper::{self, Command, Host};
+use crate::lane::Lane;
+use crate::registry::{self, State};
+use crate::store::Store;
+use crate::stream::Stream;
+use crate::{OpenError, clock};
+
+/// Lanes for threads that none of the VM's counts announced.
+const SPARE_LANES: u64 = 4;
+/// Events that a lane may store before it asks again, while plenty are left.
+const GRANT: u64 = 1024;
+/// The two clock pairs that tell the rate are at least this far apart.
+const RATE_WINDOW: Duration = Duration::from_millis(5);
+
+/// What to record into, and how much.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The file; must not exist.
+    pub path: PathBuf,
+    /// Bytes of the event ring.
+    pub ring_bytes: u64,
+    /// Threads that the VM runs callbacks on.
+    pub threads: u64,
+    /// Ends the recording after this long.
+    pub time: Option<Duration>,
+    /// Ends the recording after so many events.
+    pub max_events: Option<u64>,
+    /// What an analyst needs years later, beside what this crate knows itself.
+    pub meta: Vec<(String, String)>,
+    /// Says what kind of thread the caller is.
+    pub thread_kind: fn() -> LaneKind,
+}
+
+/// A limit that ends a recording by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Limit {
+    /// [`Options::time`].
+    Time = 1,
+    /// [`Options::max_events`].
+    MaxEvents = 2,
+}
+
+impl Limit {
+    /// The name of the option that set it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Limit::Time => "time",
+            Limit::MaxEvents => "max_events",
+        }
+    }
+}
+
+/// The limits of a recording, shared by its lanes.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    state: State,
+    /// Events later than this tick are not stored.
+    pub(crate) deadline: u64,
+    /// Events not yet granted to a lane.
+    pool: AtomicU64,
+    /// Lanes that may hold a grant at a time.
+    lanes: u64,
+    /// The limit that was reached, or 0.
+    reached: AtomicU32,
+}
+
+impl Limits {
+    /// Some of the events left. The fewer are left the smaller the grant, so that
+    /// little of the limit is lost on lanes that fell idle.
+    pub(crate) fn grant(&self) -> Result<u64, Limit> {
+        let mut left = self.pool.load(Ordering::Relaxed);
+        loop {
+            let some = (left / (2 * self.lanes)).clamp(1, GRANT).min(left);
+            if some == 0 {
+                return Err(Limit::MaxEvents);
+            }
+            match self.pool.compare_exchange_weak(left, left - some, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(some),
+                Err(now) => left = now,
+            }
+        }
+    }
+
+    /// A limit was reached: from here on events are counted, not stored.
+    pub(crate) fn reach(&self, limit: Limit) {
+        if self.state.stop() {
+            self.reached.store(limit as u32, Ordering::Release);
+        }
+    }
+
+    /// Reaches the time limit even when no event comes to notice it.
+    pub(crate) fn check_time(&self) {
+        if clock::now() > self.deadline {
+            self.reach(Limit::Time);
+        }
+    }
+
+    /// The limit that was reached.
+    pub(crate) fn reached(&self) -> Option<Limit> {
+        match self.reached.load(Ordering::Acquire) {
+            1 => Some(Limit::Time),
+            2 => Some(Limit::MaxEvents),
+            _ => None,
+        }
+    }
+}
+
+/// What a recording has taken so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The file.
+    pub path: PathBuf,
+    /// Does it take events?
+    pub recording: bool,
+    /// Events stored.
+    pub events: u64,
+    /// Of those, events overwritten by later ones.
+    pub overwritten: u64,
+    /// Events offered and not stored, by cause, in the order of [`CAUSES`].
+    pub dropped: [u64; CAUSES.len()],
+    /// Threads that recorded.
+    pub lanes: u64,
+    /// Size of the event ring.
+    pub ring_bytes: u64,
+    /// How long it has been recording.
+    pub elapsed: Duration,
+    /// Why it ended; empty while it is open.
+    pub stop_reason: String,
+}
+
+/// An open recording. Lives from [`open`] until its keeper ends it.
+#[derive(Debug)]
+pub struct Recording {
+    pub(crate) state: State,
+    pub(crate) store: Arc<Store>,
+    pub(crate) limits: Arc<Limits>,
+    started: Instant,
+    thread_kind: fn() -> LaneKind,
+    /// Lanes 1 and up; lane 0 is the recorder's own.
+    lanes: Box<[AtomicPtr<Lane>]>,
+    /// Places in `lanes` ever asked for; may exceed their number.
+    taken: AtomicUsize,
+    recorder: Mutex<Lane>,
+    keeper: Sender<Command>,
+}
+
+/// Opens a recording: from the answer on, its state may be given to the VM.
+pub fn open(options: Options, host: impl Host + 'static) -> Result<State, OpenError> {
+    let lanes = options.threads + SPARE_LANES;
+    let least = Header::min_ring_bytes(lanes + 1);
+    if options.ring_bytes < least {
+        return Err(OpenError::RingTooSmall { least });
+    }
+    let clock_kind = clock::select();
+    let state = registry::reserve()?;
+    match Recording::make(state, clock_kind, lanes as usize, options, host) {
+        Ok(recording) => {
+            registry::publish(state, recording);
+            Ok(state)
+        }
+        Err(error) => {
+            registry::unreserve(state);
+            Err(error)
+        }
+    }
+}
+
+impl Recording {
+    fn make(
+        state: State,
+        clock_kind: &str,
+        lanes: usize,
+        options: Options,
+        host: impl Host + 'static,
+    ) -> Result<Box<Recording>, OpenError> {
+        let (begun, first) = (Instant::now(), clock::pair(1));
+        let header = Header::new(options.ring_bytes, lanes as u64 + 1);
+        let store = Arc::new(Store::create(&options.path, header)?);
+        std::thread::sleep(RATE_WINDOW.saturating_sub(begun.elapsed()));
+        let second = clock::pair(2);
+        store.write_meta(&meta(options.meta, clock_kind, clock::rate(&first, &second)));
+        store.write_clock(&first);
+        store.write_clock(&second);
+        store.write_lane(0, LaneKind::Recorder, 0, 0);
+        let limits = Arc::new(Limits {
+            state,
+            deadline: deadline(options.time, &first, &second),
+            pool: AtomicU64::new(options.max_events.unwrap_or(u64::MAX)),
+            lanes: lanes as u64,
+            reached: AtomicU32::new(0),
+        });
+        store.write_status(Phase::Recording, 0, "");
+        let keeper = keeper::start(state, Arc::clone(&store), Arc::clone(&limits), host);
+        let keeper = keeper.map_err(|error| OpenError::File { path: options.path.clone(), error });
+        if keeper.is_err() {
+            let _ = std::fs::remove_file(&options.path);
+        }
+        Ok(Box::new(Recording {
+            state,
+            recorder: Mutex::new(Lane::new(0, Arc::clone(&store), Arc::clone(&limits))),
+            store,
+            limits,
+            started: Instant::now(),
+            thread_kind: options.thread_kind,
+            lanes: (0..lanes).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect(),
+            taken: AtomicUsize::new(0),
+            keeper: keeper?,
+        }))
+    }
+
+    /// A lane for the calling thread; `None` when all are taken.
+    pub(crate) fn add_lane(&self) -> Option<*mut Lane> {
+        let place = self.taken.fetch_add(1, Ordering::Relaxed);
+        let entry = self.lanes.get(place)?;
+        let number = place as u32 + 1;
+        self.store.write_lane(number, (self.thread_kind)(), thread_index(), thread_id());
+        let lane = Box::new(Lane::new(number, Arc::clone(&self.store), Arc::clone(&self.limits)));
+        let lane = Box::into_raw(lane);
+        entry.store(lane, Ordering::Release); // pairs with Acquire in `end`
+        Some(lane)
+    }
+
+    /// Writes facts into the info ring, from any thread but a tracer callback.
+    pub fn info(&self, mut write: impl FnMut(&mut Stream, u64) -> Result<(), Full>) {
+        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        recorder.info(clock::now(), &mut write);
+    }
+
+    /// Asks the keeper to end the recording.
+    pub fn close(&self, reason: &str) {
+        // The channel is only gone when the keeper is, and then so is the recording.
+        let _ = self.keeper.try_send(Command::Close(reason.to_owned()));
+    }
+
+    /// What it has taken so far. Exact when no thread is storing an event.
+    pub fn summary(&self) -> Summary {
+        self.sum_up(&self.store, String::new())
+    }
+
+    fn sum_up(&self, store: &Store, stop_reason: String) -> Summary {
+        let (events, present) = store.count_events();
+        Summary {
+            path: store.path().to_owned(),
+            recording: self.state.is_recording(),
+            events,
+            overwritten: events - present,
+            dropped: store.count_dropped(),
+            lanes: self.taken.load(Ordering::Acquire).min(self.lanes.len()) as u64,
+            ring_bytes: store.header().events.bytes(),
+            elapsed: self.started.elapsed(),
+            stop_reason,
+        }
+    }
+
+    /// Counts an event that was dropped where the thread's own lane is out of reach.
+    pub(crate) fn drop_on_recorder(&self, cause: Cause) {
+        self.store.lane_word(0, DROPPED_OFFSET + 8 * cause as usize).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Closes all lanes and completes the file. The caller alone holds the
+    /// recording: no thread is inside.
+    pub(crate) fn end(mut self: Box<Self>, reason: &str) -> Summary {
+        let stop_tick = clock::now();
+        for lane in &self.lanes {
+            let lane = lane.swap(std::ptr::null_mut(), Ordering::Acquire);
+            if !lane.is_null() {
+                // SAFETY: made by `Box::into_raw` in `add_lane`, taken out once; its
+                // thread is not inside and will find the slot closed.
+                unsafe { Box::from_raw(lane) }.close();
+            }
+        }
+        self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner).close();
+        self.store.write_status(Phase::Stopped, stop_tick, reason);
+        self.sum_up(&self.store, reason.to_owned())
+    }
+}
+
+impl Drop for Recording {
+    /// Lanes that `end` did not see: a recording that never was published.
+    fn drop(&mut self) {
+        for lane in &self.lanes {
+            let lane = lane.swap(std::ptr::null_mut(), Ordering::Acquire);
+            if !lane.is_null() {
+                // SAFETY: as in `end`; whoever drops the recording holds it alone.
+                drop(unsafe { Box::from_raw(lane) });
+            }
+        }
+    }
+}
+
+fn deadline(
+    time: Option<Duration>,
+    first: &spoor_format::clock::ClockPair,
+    now: &spoor_format::clock::ClockPair,
+) -> u64 {
+    let Some(time) = time else { return u64::MAX };
+    let ticks = time.as_nanos() * u128::from(clock::rate(first, now)) / 1_000_000_000;
+    now.tick.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
+}
+
+/// What this crate knows of the machine and adds to the caller's entries.
+fn meta(entries: Vec<(String, String)>, clock_kind: &str, tick_hz: u64) -> Meta {
+    let own = [
+        ("records", Schema::own_text()),
+        ("drop_causes", CAUSES.join(" ")),
+        ("tick", clock_kind.to_owned()),
+        ("tick_hz", tick_hz.to_string()),
+        ("os_pid", std::process::id().to_string()),
+        ("os_start", process_start()),
+        ("boot_id", read_line("/proc/sys/kernel/random/boot_id")),
+        ("host", read_line("/proc/sys/kernel/hostname")),
+        ("kernel", read_line("/proc/sys/kernel/osrelease")),
+        ("arch", std::env::consts::ARCH.to_owned()),
+    ];
+    Meta { entries: own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(entries).collect() }
+}
+
+fn read_line(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
+}
+
+/// When the process started, in the kernel's units: with the pid and the boot
+/// it names one process for ever. Field 22 of `stat`, behind a name in brackets.
+fn process_start() -> String {
+    let stat = read_line("/proc/self/stat");
+    let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    behind_name.split_ascii_whitespace().nth(19).unwrap_or_default().to_owned()
+}
+
+fn thread_id() -> u64 {
+    // SAFETY: takes nothing, touches nothing.
+    unsafe { libc::syscall(libc::SYS_gettid) as u64 }
+}
+
+/// The number in the name that the VM gave its thread: `erts_sched_2`, `2_scheduler`.
+fn thread_index() -> u32 {
+    let mut name = [0_u8; 17];
+    // SAFETY: PR_GET_NAME writes at most 16 bytes.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    let digits: Vec<u8> =
+        name.iter().copied().skip_while(|c| !c.is_ascii_digit()).take_while(u8::is_ascii_digit).collect();
+    String::from_utf8(digits).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,342 @@
+//! Which recording a tracer state names, and who is inside a callback.
+//!
+//! The state that the VM keeps for each traced process is a small integer: slot
+//! and generation. A state of a recording that has ended names nothing, so late
+//! events are refused instead of landing in a recording that came after it.
+//!
+//! Callbacks may not lock or count references, yet a recording must not be
+//! unmapped under them. So every thread says by an epoch (plain stores, odd while
+//! inside) that it is in, and whoever ends a recording closes the slot, forces a
+//! memory barrier on all threads (`membarrier`), and waits for each thread that
+//! was inside to come out. Either the thread's epoch was odd for the barrier to
+//! see, or the thread sees the closed slot.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, compiler_fence};
+use std::time::Duration;
+
+use spoor_format::lane::Cause;
+
+use crate::OpenError;
+use crate::lane::Lane;
+use crate::recording::Recording;
+
+/// Recordings that can be open at once.
+pub const SLOTS: usize = 16;
+const SLOT_BITS: u32 = SLOTS.ilog2();
+
+/// What a slot's recording is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+enum Phase {
+    /// There is none, or not for callbacks.
+    Closed = 0,
+    /// Being set up.
+    Reserved = 1,
+    /// Takes events.
+    Recording = 2,
+    /// A limit was reached: events are counted, not stored.
+    Stopping = 3,
+}
+
+/// A place for a recording.
+struct Slot {
+    /// Generation and phase: `generation << 2 | phase`.
+    word: AtomicU64,
+    /// Null, or a recording that lives until the slot is closed and quiet.
+    recording: AtomicPtr<Recording>,
+}
+
+static TABLE: [Slot; SLOTS] =
+    [const { Slot { word: AtomicU64::new(0), recording: AtomicPtr::new(std::ptr::null_mut()) } }; SLOTS];
+
+/// What the VM keeps for each traced process: names one recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State(u64);
+
+impl State {
+    /// From the integer that the VM handed over.
+    #[inline(always)]
+    pub fn from_integer(integer: i64) -> State {
+        State(integer as u64)
+    }
+
+    /// The integer that the VM keeps.
+    pub fn integer(self) -> i64 {
+        self.0 as i64
+    }
+
+    fn new(slot: usize, generation: u64) -> State {
+        State(generation << SLOT_BITS | slot as u64)
+    }
+
+    #[inline(always)]
+    fn index(self) -> usize {
+        self.0 as usize % SLOTS
+    }
+
+    #[inline(always)]
+    fn slot(self) -> &'static Slot {
+        &TABLE[self.index()]
+    }
+
+    #[inline(always)]
+    fn word(self, phase: Phase) -> u64 {
+        self.0 >> SLOT_BITS << 2 | phase as u64
+    }
+
+    /// Does the recording take events? One load, for the `enabled` callback.
+    #[inline(always)]
+    pub fn is_recording(self) -> bool {
+        // Relaxed: nothing is reached through the answer.
+        self.slot().word.load(Ordering::Relaxed) == self.word(Phase::Recording)
+    }
+
+    /// From recording to stopping; false when it was not recording.
+    pub(crate) fn stop(self) -> bool {
+        let (from, to) = (self.word(Phase::Recording), self.word(Phase::Stopping));
+        self.slot().word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// Takes a free slot for a recording that is being made.
+pub(crate) fn reserve() -> Result<State, OpenError> {
+    for (index, slot) in TABLE.iter().enumerate() {
+        let old = slot.word.load(Ordering::Relaxed);
+        let free = old & 3 == Phase::Closed as u64 && slot.recording.load(Ordering::Acquire).is_null();
+        let state = State::new(index, (old >> 2) + 1);
+        let reserved = state.word(Phase::Reserved);
+        if free && slot.word.compare_exchange(old, reserved, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            return Ok(state);
+        }
+    }
+    Err(OpenError::TooMany)
+}
+
+/// Gives a reserved slot back.
+pub(crate) fn unreserve(state: State) {
+    state.slot().word.store(state.word(Phase::Closed), Ordering::Release);
+}
+
+/// Opens the slot to callbacks.
+pub(crate) fn publish(state: State, recording: Box<Recording>) {
+    let slot = state.slot();
+    slot.recording.store(Box::into_raw(recording), Ordering::Release);
+    slot.word.store(state.word(Phase::Recording), Ordering::Release); // pairs with Acquire in `enter`
+}
+
+/// Closes the slot, waits until no thread is in the recording, and hands it
+/// over. Only the keeper of the recording calls this, once.
+pub(crate) fn withdraw(state: State) -> Option<Box<Recording>> {
+    let slot = state.slot();
+    slot.word.store(state.word(Phase::Closed), Ordering::SeqCst);
+    wait_until_nobody_is_inside();
+    let recording = slot.recording.swap(std::ptr::null_mut(), Ordering::AcqRel);
+    // SAFETY: the pointer came from `Box::into_raw` in `publish` and is taken out
+    // once. No thread uses it any more: those that were inside have come out, and
+    // any that enters after the barrier sees the slot closed.
+    (!recording.is_null()).then(|| unsafe { Box::from_raw(recording) })
+}
+
+/// A VM thread as this module sees it. Lives as long as the process: the VM
+/// ends none of its scheduler threads.
+struct Thread {
+    /// Odd while the thread is inside. Only the thread stores it.
+    epoch: AtomicU64,
+    /// The thread's lane in the recording of each slot, with the state it
+    /// belongs to. Only the thread itself looks at it.
+    lanes: [Cell<(State, *mut Lane)>; SLOTS],
+    /// The thread that came before; never changes.
+    next: *const Thread,
+}
+
+/// The thread that came last; a list that only grows.
+static THREADS: AtomicPtr<Thread> = AtomicPtr::new(std::ptr::null_mut());
+
+thread_local! {
+    static THREAD: Cell<*const Thread> = const { Cell::new(std::ptr::null()) };
+}
+
+#[inline(always)]
+fn this_thread() -> &'static Thread {
+    let known = THREAD.get();
+    // SAFETY: null or a leaked allocation of this thread.
+    match unsafe { known.as_ref() } {
+        Some(thread) => thread,
+        None => enlist(),
+    }
+}
+
+#[cold]
+fn enlist() -> &'static Thread {
+    let thread = Box::leak(Box::new(Thread {
+        epoch: AtomicU64::new(0),
+        lanes: [const { Cell::new((State(0), std::ptr::null_mut())) }; SLOTS],
+        next: std::ptr::null(),
+    }));
+    let pointer: *mut Thread = thread;
+    let mut last = THREADS.load(Ordering::Acquire);
+    loop {
+        // SAFETY: not yet in the list, so this thread alone knows it.
+        unsafe { (*pointer).next = last };
+        match THREADS.compare_exchange(last, pointer, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => break,
+            Err(newer) => last = newer,
+        }
+    }
+    THREAD.set(pointer);
+    // SAFETY: leaked above, never freed, from here on only shared.
+    unsafe { &*pointer }
+}
+
+/// Being inside: recordings stay where they are until this is dropped.
+struct Inside(&'static Thread);
+
+impl Inside {
+    /// `None` when the thread is inside already.
+    #[inline(always)]
+    fn enter() -> Option<Inside> {
+        let thread = this_thread();
+        let epoch = thread.epoch.load(Ordering::Relaxed);
+        if epoch % 2 == 1 {
+            return None;
+        }
+        thread.epoch.store(epoch + 1, Ordering::Relaxed);
+        // The other half of this fence is the `membarrier` of whoever withdraws.
+        compiler_fence(Ordering::SeqCst);
+        Some(Inside(thread))
+    }
+}
+
+impl Drop for Inside {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let epoch = self.0.epoch.load(Ordering::Relaxed);
+        // Release: everything done inside happens before the waiter's Acquire.
+        self.0.epoch.store(epoch + 1, Ordering::Release);
+    }
+}
+
+/// Runs `work` on this thread's lane of the recording, if it takes events.
+/// For tracer callbacks: the hot path begins here.
+#[inline(always)]
+pub fn enter(state: State, work: impl FnOnce(&mut Lane)) {
+    let Some(inside) = Inside::enter() else { return nested(state) };
+    let word = state.slot().word.load(Ordering::Acquire); // pairs with Release in `publish`
+    if word == state.word(Phase::Recording) {
+        on_lane(&inside, state, work);
+    } else if word == state.word(Phase::Stopping) {
+        on_lane(&inside, state, |lane| lane.drop_event(Cause::AfterLimit));
+    }
+}
+
+/// Runs `work` on this thread's lane, made at its first event. The slot must
+/// have been found open since the thread is inside.
+#[inline(always)]
+fn on_lane(inside: &Inside, state: State, work: impl FnOnce(&mut Lane)) {
+    let (of, mut lane) = inside.0.lanes[state.index()].get();
+    if of != state {
+        lane = first_event(inside.0, state);
+    }
+    // SAFETY: the lane belongs to the recording of `state`, which lives as the
+    // caller says; and to this thread, which has no other reference to it, as
+    // nobody is inside twice.
+    match unsafe { lane.as_mut() } {
+        Some(lane) => work(lane),
+        None => no_lane(state),
+    }
+}
+
+#[cold]
+fn first_event(thread: &Thread, state: State) -> *mut Lane {
+    // SAFETY: the caller found the slot open while inside, so its recording lives.
+    let recording = unsafe { state.slot().recording.load(Ordering::Acquire).as_ref() };
+    let lane = recording.and_then(Recording::add_lane).unwrap_or(std::ptr::null_mut());
+    thread.lanes[state.index()].set((state, lane));
+    lane
+}
+
+/// All lanes are taken: the event is counted where all threads count.
+#[cold]
+fn no_lane(state: State) {
+    // SAFETY: as in `first_event`.
+    if let Some(recording) = unsafe { state.slot().recording.load(Ordering::Acquire).as_ref() } {
+        recording.drop_on_recorder(Cause::NoLane);
+    }
+}
+
+/// An event offered while this thread stores another: no VM known does it.
+#[cold]
+fn nested(state: State) {
+    if !state.is_recording() {
+        return;
+    }
+    // SAFETY: the thread is inside (that is why we are here), so a recording
+    // whose slot is open lives; it is only shared, never changed through this.
+    if let Some(recording) = unsafe { state.slot().recording.load(Ordering::Acquire).as_ref() } {
+        recording.drop_on_recorder(Cause::Nested);
+    }
+}
+
+/// A panic of `work` was contained: count it.
+#[cold]
+pub fn count_panic(state: State) {
+    let Some(inside) = Inside::enter() else { return };
+    if state.slot().word.load(Ordering::Acquire) == state.word(Phase::Recording) {
+        on_lane(&inside, state, |lane| lane.drop_event(Cause::Panic));
+    }
+}
+
+/// Runs `work` with the recording, whatever it is doing; `None` when it has
+/// ended. For everything but callbacks.
+pub fn with<R>(state: State, work: impl FnOnce(&Recording) -> R) -> Option<R> {
+    let _inside = Inside::enter()?;
+    let slot = state.slot();
+    let word = slot.word.load(Ordering::Acquire); // pairs with Release in `publish`
+    if word != state.word(Phase::Recording) && word != state.word(Phase::Stopping) {
+        return None;
+    }
+    // SAFETY: the slot was found open while inside, so the recording lives until
+    // `_inside` is dropped.
+    unsafe { slot.recording.load(Ordering::Acquire).as_ref() }.map(work)
+}
+
+/// Waits until every thread that is inside now has come out once.
+fn wait_until_nobody_is_inside() {
+    barrier_on_all_threads();
+    let mut next = THREADS.load(Ordering::Acquire).cast_const();
+    // SAFETY: null or a leaked thread; the list only grows at its head.
+    while let Some(thread) = unsafe { next.as_ref() } {
+        let seen = thread.epoch.load(Ordering::Acquire); // pairs with Release in `Inside::drop`
+        while seen % 2 == 1 && thread.epoch.load(Ordering::Acquire) == seen {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        next = thread.next;
+    }
+}
+
+const MEMBARRIER_PRIVATE_EXPEDITED: i32 = 1 << 3;
+const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: i32 = 1 << 4;
+
+/// Has the kernel promised barriers to this process?
+static MEMBARRIER: AtomicBool = AtomicBool::new(false);
+
+/// Asks the kernel for barriers on all threads. Once, before the first recording.
+pub fn prepare() {
+    MEMBARRIER.store(membarrier(MEMBARRIER_REGISTER_PRIVATE_EXPEDITED), Ordering::Relaxed);
+}
+
+fn membarrier(command: i32) -> bool {
+    // SAFETY: membarrier takes two integers more and touches no memory of ours.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+}
+
+fn barrier_on_all_threads() {
+    if MEMBARRIER.load(Ordering::Relaxed) && membarrier(MEMBARRIER_PRIVATE_EXPEDITED) {
+        return;
+    }
+    // Without the call (a sandbox may forbid it): a store leaves its processor's
+    // buffer in far less time than this, and a thread that is switched out has
+    // passed a barrier.
+    std::thread::sleep(Duration::from_millis(100));
+}

@@ -1,0 +1,120 @@
+//! Whose chunk is whose.
+//!
+//! Chunks are taken in turn, so that taking one overwrites the oldest. A chunk
+//! that some thread still writes, or that the keeper is reading, is passed over:
+//! an idle thread keeps its open chunk for as long as it likes. Nothing here
+//! waits; a ring with no chunk to give says so.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// Nobody's: may be taken or pinned.
+const FREE: u8 = 0;
+/// Being written by the thread that took it.
+const OPEN: u8 = 1;
+/// Being read; must not be recycled meanwhile.
+const PINNED: u8 = 2;
+
+/// The shared part of a ring of chunks.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    /// One of the states above. FREE to OPEN by the taker, FREE to PINNED by the
+    /// keeper, back to FREE by whoever left FREE.
+    states: Box<[AtomicU8]>,
+    /// Chunks ever asked for. Only grows.
+    next: AtomicU64,
+}
+
+/// A chunk that the caller may write until it releases it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) index: u64,
+    /// 1, 2, …; greater than that of any chunk taken before.
+    pub(crate) seq: u64,
+}
+
+impl Ring {
+    pub(crate) fn new(chunks: u64) -> Self {
+        Ring { states: (0..chunks).map(|_| AtomicU8::new(FREE)).collect(), next: AtomicU64::new(0) }
+    }
+
+    /// The oldest chunk that nobody holds.
+    pub(crate) fn take(&self) -> Option<Taken> {
+        for _ in 0..self.states.len() {
+            // Relaxed: only the uniqueness of the number matters here.
+            let ticket = self.next.fetch_add(1, Ordering::Relaxed);
+            let index = ticket % self.states.len() as u64;
+            if self.leave_free(index, OPEN) {
+                return Some(Taken { index, seq: ticket + 1 });
+            }
+        }
+        None
+    }
+
+    /// Keeps a chunk from being taken while it is read; false when it is held.
+    pub(crate) fn pin(&self, index: u64) -> bool {
+        self.leave_free(index, PINNED)
+    }
+
+    /// Gives a chunk back after `take` or `pin`.
+    pub(crate) fn release(&self, index: u64) {
+        // Release: what was written in the chunk happens before the next holder's
+        // Acquire in `leave_free`.
+        self.states[index as usize].store(FREE, Ordering::Release);
+    }
+
+    fn leave_free(&self, index: u64, to: u8) -> bool {
+        // Acquire pairs with the Release in `release`.
+        self.states[index as usize].compare_exchange(FREE, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_taken_oldest_first() {
+        let ring = Ring::new(3);
+        for round in 0..5 {
+            let taken = ring.take().expect("free");
+            assert_eq!(taken, Taken { index: round % 3, seq: round + 1 });
+            ring.release(taken.index);
+        }
+    }
+
+    #[test]
+    fn a_held_chunk_is_passed_over_and_a_full_ring_says_so() {
+        let ring = Ring::new(3);
+        let held = ring.take().expect("free");
+        assert!(ring.pin(1));
+        for _ in 0..4 {
+            let taken = ring.take().expect("one is free");
+            assert_eq!(taken.index, 2);
+            assert_eq!(ring.take(), None);
+            ring.release(taken.index);
+        }
+        assert!(!ring.pin(held.index));
+        ring.release(1);
+        ring.release(held.index);
+        assert_eq!(ring.take().map(|taken| taken.index != 2), Some(true));
+    }
+
+    #[test]
+    fn threads_never_hold_the_same_chunk() {
+        let ring = Ring::new(4);
+        let holders: Vec<_> = (0..4).map(|_| AtomicU8::new(0)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let Some(taken) = ring.take() else { continue };
+                        let holder = &holders[taken.index as usize];
+                        assert_eq!(holder.fetch_add(1, Ordering::Relaxed), 0);
+                        holder.fetch_sub(1, Ordering::Relaxed);
+                        ring.release(taken.index);
+                    }
+                });
+            }
+        });
+    }
+}

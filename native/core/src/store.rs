@@ -1,0 +1,218 @@
+//! The file of one recording: its mapping, its layout, its two rings.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use spoor_format::chunk::{COMMIT_OFFSET, ChunkHeader, SEAL_OFFSET, SEQ_OFFSET};
+use spoor_format::clock::{self, ClockPair};
+use spoor_format::header::{FRONT_BYTES, Header, META_OFFSET, Meta, RingLayout};
+use spoor_format::lane::{self, CAUSES, Cause, DROPPED_OFFSET, Lane as LaneEntry, LaneKind, SEALED_EVENTS_OFFSET};
+use spoor_format::status::{Phase, Status};
+
+use crate::OpenError;
+use crate::mapping::Mapping;
+use crate::ring::{Ring, Taken};
+
+/// Which of the two rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    Events,
+    Infos,
+}
+
+/// The mapped file and who holds which chunk of it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    mapping: Mapping,
+    header: Header,
+    events: Ring,
+    infos: Ring,
+}
+
+impl Store {
+    /// Makes the file and writes what never changes, but for the meta section.
+    pub(crate) fn create(path: &Path, header: Header) -> Result<Store, OpenError> {
+        let mapping = Mapping::create(path, header.file_bytes)?;
+        mapping.write(0, &header.encode());
+        let (events, infos) = (Ring::new(header.events.chunks), Ring::new(header.info.chunks));
+        Ok(Store { mapping, header, events, infos })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.mapping.path()
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(crate) fn ring(&self, which: Which) -> &Ring {
+        match which {
+            Which::Events => &self.events,
+            Which::Infos => &self.infos,
+        }
+    }
+
+    fn layout(&self, which: Which) -> &RingLayout {
+        match which {
+            Which::Events => &self.header.events,
+            Which::Infos => &self.header.info,
+        }
+    }
+
+    fn chunk_word(&self, which: Which, index: u64, offset: usize) -> &AtomicU64 {
+        self.mapping.word(self.layout(which).chunk_offset(index) + offset as u64)
+    }
+
+    /// Where the chunk begins and how many bytes it has, header included.
+    pub(crate) fn chunk(&self, which: Which, index: u64) -> (*mut u8, usize) {
+        let layout = self.layout(which);
+        (self.mapping.pointer(layout.chunk_offset(index), layout.chunk_bytes), layout.chunk_bytes as usize)
+    }
+
+    /// The word that says how much of the chunk may be read.
+    pub(crate) fn commit_word(&self, which: Which, index: u64) -> &AtomicU64 {
+        self.chunk_word(which, index, COMMIT_OFFSET)
+    }
+
+    /// Writes the header of a chunk just taken. Until its last store a reader
+    /// sees a chunk that is not in use.
+    pub(crate) fn begin_chunk(&self, which: Which, taken: &Taken, lane: u32, base_tick: u64, first_record: u64) {
+        let word = |offset| self.chunk_word(which, taken.index, offset);
+        word(SEQ_OFFSET).store(0, Ordering::Relaxed);
+        fence(Ordering::Release); // no store below may be seen before the 0
+        word(COMMIT_OFFSET).store(0, Ordering::Relaxed);
+        word(SEAL_OFFSET).store(0, Ordering::Relaxed);
+        for (offset, value) in ChunkHeader::fixed_words(lane, taken.seq, base_tick, first_record) {
+            word(offset).store(value, Ordering::Relaxed);
+        }
+        word(SEQ_OFFSET).store(taken.seq, Ordering::Release); // pairs with a reader's Acquire or copy
+    }
+
+    /// Adds the checksum to a chunk that its writer has given back. Answers the
+    /// take number of the chunk when it is sealed now, `None` when it is held.
+    pub(crate) fn seal_chunk(&self, which: Which, index: u64) -> Option<u64> {
+        let ring = self.ring(which);
+        if !ring.pin(index) {
+            return None;
+        }
+        let seq = self.chunk_word(which, index, SEQ_OFFSET).load(Ordering::Relaxed);
+        let seal = self.chunk_word(which, index, SEAL_OFFSET);
+        if seq != 0 && seal.load(Ordering::Relaxed) == 0 {
+            seal.store(self.seal_word(which, index), Ordering::Release);
+        }
+        ring.release(index);
+        Some(seq)
+    }
+
+    /// The checksum of a pinned chunk's committed payload, and its length.
+    fn seal_word(&self, which: Which, index: u64) -> u64 {
+        let (start, chunk_bytes) = self.chunk(which, index);
+        let committed = self.commit_word(which, index).load(Ordering::Relaxed) & 0xffff_ffff;
+        let length = (committed as usize).min(chunk_bytes - ChunkHeader::BYTES);
+        // SAFETY: the header lies within the chunk.
+        let payload = unsafe { start.add(ChunkHeader::BYTES) };
+        // SAFETY: `length` bytes of payload lie within the chunk; the chunk is
+        // pinned, so no thread writes it (Acquire in `pin` saw its last writer).
+        let payload = unsafe { std::slice::from_raw_parts(payload, length) };
+        u64::from(crc32fast::hash(payload)) << 32 | length as u64
+    }
+
+    /// The take number of a chunk, 0 when it is not in use.
+    pub(crate) fn chunk_seq(&self, which: Which, index: u64) -> u64 {
+        self.chunk_word(which, index, SEQ_OFFSET).load(Ordering::Acquire)
+    }
+
+    /// Events stored by all lanes, and those of them that can still be read.
+    /// Exact while nobody stores; else as of some moment during the call.
+    pub(crate) fn count_events(&self) -> (u64, u64) {
+        let mut stored: Vec<u64> = (0..self.header.lane_slots as u32)
+            .map(|lane| self.lane_word(lane, SEALED_EVENTS_OFFSET))
+            .map(load)
+            .collect();
+        let mut present = 0;
+        for index in 0..self.header.events.chunks {
+            if self.chunk_seq(Which::Events, index) == 0 {
+                continue;
+            }
+            let records = load(self.commit_word(Which::Events, index)) >> 32;
+            let lane = load(self.chunk_word(Which::Events, index, 0)) >> 32;
+            let before = load(self.chunk_word(Which::Events, index, 32));
+            present += records;
+            if let Some(stored) = stored.get_mut(lane as usize) {
+                *stored = (*stored).max(before + records);
+            }
+        }
+        (stored.into_iter().sum::<u64>().max(present), present)
+    }
+
+    /// Events dropped on all lanes, by cause.
+    pub(crate) fn count_dropped(&self) -> [u64; CAUSES.len()] {
+        let of_lane = |cause, lane| load(self.lane_word(lane, DROPPED_OFFSET + 8 * cause));
+        let lanes = self.header.lane_slots as u32;
+        let mut dropped = std::array::from_fn(|cause| (0..lanes).map(|lane| of_lane(cause, lane)).sum());
+        dropped[Cause::NoLane as usize] += load(self.no_lane());
+        dropped
+    }
+
+    /// Writes the meta section. Once, before anything is recorded.
+    pub(crate) fn write_meta(&self, meta: &Meta) {
+        self.mapping.write(META_OFFSET, &meta.encode());
+    }
+
+    /// Writes a clock pair. Called by one thread at a time.
+    pub(crate) fn write_clock(&self, pair: &ClockPair) {
+        let slot = clock::slot(pair.seq, self.header.clock_slots);
+        let offset = self.header.clock_offset + slot * clock::ENTRY_BYTES as u64;
+        for (place, word) in pair.words().into_iter().enumerate() {
+            self.mapping.word(offset + 8 * place as u64).store(word, Ordering::Release);
+        }
+    }
+
+    /// Writes the status block and copies the front page to the end of the file.
+    /// Called by one thread at a time.
+    pub(crate) fn write_status(&self, phase: Phase, stop_tick: u64, reason: &str) {
+        let no_lane = self.no_lane().load(Ordering::Relaxed);
+        let mut page = vec![0; FRONT_BYTES];
+        Status { phase, stop_tick, no_lane, reason: reason.to_owned() }.encode_into(&mut page);
+        // The phase stands first and is told last.
+        let (head, rest) = page[spoor_format::status::OFFSET..spoor_format::status::END].split_at(8);
+        let offset = spoor_format::status::OFFSET as u64;
+        self.mapping.write(offset + 8, rest);
+        fence(Ordering::Release);
+        self.mapping.write(offset, head);
+        self.back_up_front();
+    }
+
+    fn back_up_front(&self) {
+        let from = self.mapping.pointer(0, FRONT_BYTES as u64);
+        let to = self.mapping.pointer(self.header.backup_offset(), FRONT_BYTES as u64);
+        // SAFETY: both ranges lie within the mapping and are FRONT_BYTES long; the
+        // layout puts the rings between them, so they do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, FRONT_BYTES) }
+    }
+
+    /// Events dropped for want of a lane.
+    pub(crate) fn no_lane(&self) -> &AtomicU64 {
+        self.mapping.word(spoor_format::status::NO_LANE_OFFSET as u64)
+    }
+
+    /// Enters a thread into the lane table.
+    pub(crate) fn write_lane(&self, number: u32, kind: LaneKind, index: u32, os_tid: u64) {
+        self.mapping.write(self.lane_offset(number), &LaneEntry::identity(kind, index, os_tid));
+    }
+
+    fn lane_offset(&self, number: u32) -> u64 {
+        self.header.lane_offset + u64::from(number) * lane::ENTRY_BYTES as u64
+    }
+
+    /// A counter in a lane's entry. Only the lane's own thread stores it.
+    pub(crate) fn lane_word(&self, number: u32, offset: usize) -> &AtomicU64 {
+        self.mapping.word(self.lane_offset(number) + offset as u64)
+    }
+}
+
+/// A word that another thread may be storing.
+fn load(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Acquire)
+}

@@ -1,0 +1,240 @@
+//! A lane's writing into one ring: the open chunk and the names it has defined.
+//!
+//! Records are written behind the commit word and then committed by one release
+//! store; what is not committed does not exist. A record that does not fit is
+//! taken back and written again, whole, into the next chunk, which begins
+//! without any names.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use spoor_format::chunk::{ChunkHeader, Identity};
+use spoor_format::lane::{Cause, SEALED_EVENTS_OFFSET, SEALED_INFOS_OFFSET};
+use spoor_format::record::{Ref, write};
+use spoor_format::{Full, Put, Sink};
+
+use crate::cache::Cache;
+use crate::store::{Store, Which};
+
+/// Longest text of an atom: 255 characters of four bytes.
+pub const MAX_ATOM_BYTES: usize = 1020;
+
+/// Says what an atom's word spells. The VM's side of the recorder knows.
+pub trait Names {
+    /// The atom's text in UTF-8, in (or from) `space`.
+    fn atom_text<'a>(&self, atom: u64, space: &'a mut [u8; MAX_ATOM_BYTES]) -> &'a str;
+}
+
+/// A function as the VM names it: words of two atoms, and the arity.
+pub type FunctionWords = (u64, u64, u64);
+
+/// The chunk being written. Its memory belongs to this stream alone, from
+/// `Ring::take` to `Ring::release`.
+#[derive(Debug)]
+struct Open {
+    index: u64,
+    payload: *mut u8,
+}
+
+/// One lane's writing into one ring.
+#[derive(Debug)]
+pub struct Stream {
+    store: Arc<Store>,
+    which: Which,
+    lane: u32,
+    open: Option<Open>,
+    /// Bytes written, bytes committed, bytes there are: all of the payload.
+    /// Invariant: `committed <= at <= end`, and all are 0 without an open chunk.
+    at: usize,
+    committed: usize,
+    end: usize,
+    /// Records committed in the open chunk, and in all chunks before it.
+    records: u32,
+    before: u64,
+    last_tick: u64,
+    whose: Identity,
+    atoms: Cache<u64>,
+    functions: Cache<FunctionWords>,
+}
+
+impl Sink for Stream {
+    #[inline(always)]
+    fn write(&mut self, max: usize, encode: impl FnOnce(&mut Put<'_>)) -> Result<(), Full> {
+        let Some(open) = &self.open else { return Err(Full) };
+        if self.end - self.at < max {
+            return Err(Full);
+        }
+        // SAFETY: `at <= end`, the size of the payload.
+        let place = unsafe { open.payload.add(self.at) };
+        // SAFETY: `max` bytes from `at` on lie within the payload, which this
+        // stream alone may touch behind the commit word while the chunk is open.
+        let space = unsafe { std::slice::from_raw_parts_mut(place, max) };
+        let mut put = Put::new(space);
+        encode(&mut put);
+        self.at += put.used();
+        Ok(())
+    }
+}
+
+impl Stream {
+    /// A stream of `lane` that has written nothing. It remembers about
+    /// `2^(name_bits + 2)` names in a chunk.
+    pub(crate) fn new(store: Arc<Store>, which: Which, lane: u32, name_bits: u32) -> Self {
+        Stream {
+            store,
+            which,
+            lane,
+            open: None,
+            at: 0,
+            committed: 0,
+            end: 0,
+            records: 0,
+            before: 0,
+            last_tick: 0,
+            whose: Identity::Nobody,
+            atoms: Cache::new(name_bits),
+            functions: Cache::new(name_bits),
+        }
+    }
+
+    /// Stores one timed record. `write` writes it, with what it refers to, and
+    /// may be called twice.
+    #[inline(always)]
+    pub(crate) fn record(
+        &mut self,
+        tick: u64,
+        mut write: impl FnMut(&mut Stream, u64) -> Result<(), Full>,
+    ) -> Result<(), Cause> {
+        // What lies behind the commit word was left by a record that never came
+        // to its end (a contained panic); its names are unreliable.
+        if self.at == self.committed {
+            let delta = tick.saturating_sub(self.last_tick);
+            if write(self, delta).is_ok() {
+                self.commit(tick);
+                return Ok(());
+            }
+        }
+        self.record_in_next_chunk(tick, &mut write)
+    }
+
+    #[cold]
+    fn record_in_next_chunk(
+        &mut self,
+        tick: u64,
+        write: &mut impl FnMut(&mut Stream, u64) -> Result<(), Full>,
+    ) -> Result<(), Cause> {
+        self.turn(tick)?;
+        if write(self, 0).is_err() {
+            self.at = 0;
+            self.forget_names();
+            return Err(Cause::TooLarge);
+        }
+        self.commit(tick);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn commit(&mut self, tick: u64) {
+        self.records += 1;
+        self.committed = self.at;
+        // A counter may differ between processors by less than a thread takes to
+        // move; time within a lane never runs backwards in the file.
+        self.last_tick = self.last_tick.max(tick);
+        let word = ChunkHeader::commit_word(self.records, self.committed as u32);
+        // Release: the record is in memory before the word that promises it.
+        self.commit_word().store(word, Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn commit_word(&self) -> &AtomicU64 {
+        const BACK: usize = ChunkHeader::BYTES - spoor_format::chunk::COMMIT_OFFSET;
+        let open = self.open.as_ref().expect("only an open chunk is committed to");
+        // SAFETY: the payload follows the header, so the word lies in the chunk.
+        let word = unsafe { open.payload.sub(BACK) };
+        // SAFETY: aligned to 8 (chunks begin on pages), alive as long as the
+        // store, and only ever accessed as an atomic while the chunk is open.
+        unsafe { AtomicU64::from_ptr(word.cast()) }
+    }
+
+    /// Gives the open chunk back and takes the next.
+    fn turn(&mut self, tick: u64) -> Result<(), Cause> {
+        self.close();
+        let taken = self.store.ring(self.which).take().ok_or(Cause::NoChunk)?;
+        self.store.begin_chunk(self.which, &taken, self.lane, tick, self.before);
+        let (start, bytes) = self.store.chunk(self.which, taken.index);
+        // SAFETY: a chunk is longer than its header (`Header::check`, `Header::new`).
+        let payload = unsafe { start.add(ChunkHeader::BYTES) };
+        self.open = Some(Open { index: taken.index, payload });
+        self.end = bytes - ChunkHeader::BYTES;
+        self.last_tick = tick;
+        self.forget_names();
+        Ok(())
+    }
+
+    /// Gives the open chunk back, if there is one.
+    pub(crate) fn close(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        self.before += u64::from(self.records);
+        (self.at, self.committed, self.end, self.records) = (0, 0, 0, 0);
+        let offset = match self.which {
+            Which::Events => SEALED_EVENTS_OFFSET,
+            Which::Infos => SEALED_INFOS_OFFSET,
+        };
+        // Release: the count is in the file before the chunk can be overwritten.
+        self.store.lane_word(self.lane, offset).store(self.before, Ordering::Release);
+        self.store.ring(self.which).release(open.index);
+    }
+
+    fn forget_names(&mut self) {
+        self.whose = Identity::Nobody;
+        self.atoms.clear();
+        self.functions.clear();
+    }
+
+    /// The following events are `whose`.
+    #[inline(always)]
+    pub fn whose(&mut self, whose: Identity) -> Result<(), Full> {
+        if self.whose == whose {
+            return Ok(());
+        }
+        match whose {
+            Identity::Process(word) => write::process(self, 0, word)?,
+            Identity::Port(word) => write::port(self, 0, word)?,
+            Identity::Nobody => write::nobody(self, 0)?,
+        }
+        self.whose = whose;
+        Ok(())
+    }
+
+    /// The chunk's reference of an atom; defines it when the chunk has not yet.
+    #[inline]
+    pub fn atom(&mut self, atom: u64, names: &impl Names) -> Result<Ref, Full> {
+        match self.atoms.get(atom) {
+            Some(reference) => Ok(reference),
+            None => self.define_atom(atom, names),
+        }
+    }
+
+    #[cold]
+    fn define_atom(&mut self, atom: u64, names: &impl Names) -> Result<Ref, Full> {
+        let mut space = [0; MAX_ATOM_BYTES];
+        write::define_atom(self, 0, names.atom_text(atom, &mut space))?;
+        Ok(self.atoms.define(atom))
+    }
+
+    /// The chunk's reference of a function; defines it when the chunk has not yet.
+    #[inline(always)]
+    pub fn function(&mut self, function: FunctionWords, names: &impl Names) -> Result<Ref, Full> {
+        match self.functions.get(function) {
+            Some(reference) => Ok(reference),
+            None => self.define_function(function, names),
+        }
+    }
+
+    #[cold]
+    fn define_function(&mut self, function: FunctionWords, names: &impl Names) -> Result<Ref, Full> {
+        let (module, name) = (self.atom(function.0, names)?, self.atom(function.1, names)?);
+        write::define_function(self, 0, module, name, function.2)?;
+        Ok(self.functions.define(function))
+    }
+}
