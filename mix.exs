@@ -45,6 +45,7 @@ defmodule Spoor.MixProject do
       compilers: [:spoor_nif] ++ Mix.compilers(),
       start_permanent: false,
       deps: [],
+      test_ignore_filters: [&String.starts_with?(&1, "test/consumers/")],
       package: package(),
       source_url: @source_url
     ]
