@@ -1,4 +1,5 @@
 #!/usr/bin/env escript
+%%! +fnu
 %% Builds the recorder (crate spoor-nif) and installs it as spoor_tracer.so.
 %%
 %%   escript native/build_nif.escript [OUT_DIR [BUILD_DIR]]
