@@ -50,6 +50,12 @@ impl Lane {
         }
     }
 
+    /// Bytes of arguments, messages and values to keep; 0 for none.
+    #[inline(always)]
+    pub fn content_bytes(&self) -> usize {
+        self.limits.content_bytes
+    }
+
     /// Stores a fact in the info ring. What does not fit is not counted: facts
     /// are not events.
     #[inline(always)]

@@ -39,6 +39,8 @@ pub struct Options {
     pub time: Option<Duration>,
     /// Ends the recording after so many events.
     pub max_events: Option<u64>,
+    /// Bytes of each argument list, message or value that are kept; 0 for none.
+    pub content_bytes: usize,
     /// What an analyst needs years later, beside what this crate knows itself.
     pub meta: Vec<(String, String)>,
     /// Says what kind of thread the caller is.
@@ -73,6 +75,8 @@ pub(crate) struct Limits {
     pub(crate) deadline: u64,
     /// Events not yet granted to a lane.
     pool: AtomicU64,
+    /// See [`Options::content_bytes`].
+    pub(crate) content_bytes: usize,
     /// Lanes that may hold a grant at a time.
     lanes: u64,
     /// The limit that was reached, or 0.
@@ -201,6 +205,7 @@ impl Recording {
             state,
             deadline: deadline(options.time, &first, &second),
             pool: AtomicU64::new(options.max_events.unwrap_or(u64::MAX)),
+            content_bytes: options.content_bytes,
             lanes: lanes as u64,
             reached: AtomicU32::new(0),
         });

@@ -64,6 +64,7 @@ fn options(path: &Path) -> Options {
         threads: 4,
         time: None,
         max_events: None,
+        content_bytes: 0,
         meta: vec![("node".into(), "test@here".into())],
         thread_kind: || LaneKind::Scheduler,
     }

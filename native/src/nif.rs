@@ -1,0 +1,226 @@
+//! What Erlang calls: terms in, terms out, nothing decided here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustler::{Atom, Encoder, Env, LocalPid, NifResult, OwnedEnv, Term};
+use spoor_core::recording::{self, Options};
+use spoor_core::registry::{self, State};
+use spoor_core::{Host, Limit, OpenError, Summary};
+use spoor_format::lane::CAUSES;
+use spoor_format::record::write;
+use spoor_format::term::RawTerm;
+
+use crate::values;
+use crate::vm::{self, VmNames};
+
+/// Bytes of a process label that are kept.
+const LABEL_BYTES: usize = 256;
+
+mod atoms {
+    rustler::atoms! {
+        ok, error, closed, limit, none, full, recording, stopping,
+        no_space, dir_unwritable, file_error, ring_too_small, too_many_recordings, unsupported,
+        eacces, enoent, eexist, enotdir, erofs, eperm, enospc, emfile, eio, eloop, enametoolong, efbig, eunknown,
+        path, ring, owner, time, max_events, content, max_term_bytes, meta,
+        phase, events, overwritten, dropped, lanes, elapsed_ms, stop_reason,
+        spoor_tracer,
+    }
+}
+
+/// Answers of functions on a recording: `ok`-ish, or `{error, closed}`.
+fn or_closed<'a>(env: Env<'a>, found: Option<Term<'a>>) -> Term<'a> {
+    found.unwrap_or_else(|| (atoms::error(), atoms::closed()).encode(env))
+}
+
+fn state_of(state: i64) -> State {
+    State::from_integer(state)
+}
+
+#[rustler::nif(schedule = "DirtyIo")]
+fn open<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
+    let owner: LocalPid = config.map_get(atoms::owner())?.decode()?;
+    let host = Owner { pid: owner, env: OwnedEnv::new() };
+    Ok(match recording::open(options(config)?, host) {
+        Ok(state) => (atoms::ok(), state.integer()).encode(env),
+        Err(error) => (atoms::error(), reason(env, &error)).encode(env),
+    })
+}
+
+fn options(config: Term<'_>) -> NifResult<Options> {
+    let number = |key: Atom| config.map_get(key)?.decode::<u64>();
+    let text = |key: Atom| config.map_get(key)?.decode::<rustler::Binary<'_>>().map(|b| lossy(&b));
+    let pairs: Vec<(rustler::Binary<'_>, rustler::Binary<'_>)> = config.map_get(atoms::meta())?.decode()?;
+    let content = config.map_get(atoms::content())?.decode::<Atom>()? == atoms::full();
+    let (time, max_events) = (number(atoms::time())?, number(atoms::max_events())?);
+    let max_term_bytes = number(atoms::max_term_bytes())? as usize;
+    Ok(Options {
+        path: PathBuf::from(text(atoms::path())?),
+        ring_bytes: number(atoms::ring())?,
+        threads: threads(),
+        time: (time > 0).then(|| Duration::from_millis(time)),
+        max_events: (max_events > 0).then_some(max_events),
+        content_bytes: if content { max_term_bytes.clamp(64, values::MAX_TERM_BYTES) } else { 0 },
+        meta: pairs.iter().map(|(key, value)| (lossy(key), lossy(value))).collect(),
+        thread_kind: vm::thread_kind,
+    })
+}
+
+/// Threads of the VM: its schedulers of all kinds, and a few that never trace.
+fn threads() -> u64 {
+    std::fs::read_dir("/proc/self/task").map_or(64, |tasks| tasks.count() as u64)
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn reason<'a>(env: Env<'a>, error: &OpenError) -> Term<'a> {
+    let path = |path: &std::path::Path| path.display().to_string();
+    match error {
+        OpenError::NoSpace { need, have } => (atoms::no_space(), need, have).encode(env),
+        OpenError::Directory { path: at, error } => (atoms::dir_unwritable(), path(at), posix(error)).encode(env),
+        OpenError::File { path: at, error } => (atoms::file_error(), path(at), posix(error)).encode(env),
+        OpenError::RingTooSmall { least } => (atoms::ring_too_small(), least).encode(env),
+        OpenError::TooMany => atoms::too_many_recordings().encode(env),
+        other => (atoms::unsupported(), other.to_string()).encode(env),
+    }
+}
+
+/// The system's error, named as Erlang's `file` module names it.
+fn posix(error: &std::io::Error) -> Atom {
+    match error.raw_os_error().unwrap_or(0) {
+        libc::EACCES => atoms::eacces(),
+        libc::ENOENT => atoms::enoent(),
+        libc::EEXIST => atoms::eexist(),
+        libc::ENOTDIR => atoms::enotdir(),
+        libc::EROFS => atoms::erofs(),
+        libc::EPERM => atoms::eperm(),
+        libc::ENOSPC => atoms::enospc(),
+        libc::EMFILE => atoms::emfile(),
+        libc::EIO => atoms::eio(),
+        libc::ELOOP => atoms::eloop(),
+        libc::ENAMETOOLONG => atoms::enametoolong(),
+        libc::EFBIG => atoms::efbig(),
+        _ => atoms::eunknown(),
+    }
+}
+
+#[rustler::nif]
+fn close<'a>(env: Env<'a>, state: i64, reason: rustler::Binary<'a>) -> Term<'a> {
+    let closed = registry::with(state_of(state), |recording| recording.close(&lossy(&reason)));
+    or_closed(env, closed.map(|()| atoms::ok().encode(env)))
+}
+
+#[rustler::nif]
+fn status<'a>(env: Env<'a>, state: i64) -> NifResult<Term<'a>> {
+    let summary = registry::with(state_of(state), |recording| recording.summary());
+    let map = summary.map(|summary| summary_map(env, &summary)).transpose()?;
+    Ok(or_closed(env, map.map(|map| (atoms::ok(), map).encode(env))))
+}
+
+fn summary_map<'a>(env: Env<'a>, summary: &Summary) -> NifResult<Term<'a>> {
+    let phase = if summary.recording { atoms::recording() } else { atoms::stopping() };
+    let causes = CAUSES.iter().zip(summary.dropped).filter(|(_, count)| *count > 0);
+    let causes = causes.map(|(cause, count)| Ok((Atom::from_str(env, cause)?, count)));
+    let causes = causes.collect::<NifResult<Vec<_>>>()?;
+    Term::map_from_pairs(
+        env,
+        &[
+            (atoms::path(), summary.path.display().to_string().encode(env)),
+            (atoms::phase(), phase.encode(env)),
+            (atoms::events(), summary.events.encode(env)),
+            (atoms::overwritten(), summary.overwritten.encode(env)),
+            (atoms::dropped(), Term::map_from_pairs(env, &causes)?),
+            (atoms::lanes(), summary.lanes.encode(env)),
+            (atoms::ring(), summary.ring_bytes.encode(env)),
+            (atoms::elapsed_ms(), (summary.elapsed.as_millis() as u64).encode(env)),
+            (atoms::stop_reason(), summary.stop_reason.encode(env)),
+        ],
+    )
+}
+
+/// Writes what is known of processes: `{Pid, Parent, Name, Label, InitialCall}`.
+#[rustler::nif]
+fn describe<'a>(env: Env<'a>, state: i64, processes: Vec<Term<'a>>) -> Term<'a> {
+    let written = registry::with(state_of(state), |recording| {
+        for process in &processes {
+            describe_one(env, recording, *process);
+        }
+    });
+    or_closed(env, written.map(|()| atoms::ok().encode(env)))
+}
+
+fn describe_one(env: Env<'_>, recording: &recording::Recording, process: Term<'_>) {
+    let Some(&[pid, parent, name, label, initial]) = vm::tuple(vm::word_of(process)) else { return };
+    if vm::kind(pid) != vm::Kind::Pid {
+        return;
+    }
+    let (env, undefined) = (env.as_c_arg(), crate::atoms::UNDEFINED.word());
+    recording.info(|s, delta| {
+        let name = if vm::is_atom(name) && name != undefined { s.atom(name, &VmNames(env))? } else { 0 };
+        let initial = match vm::function(env, initial) {
+            Some(function) => s.function(function, &VmNames(env))?,
+            None => 0,
+        };
+        // No label and no parent are said by `none`, not by the atom.
+        let mut label_space = [0; LABEL_BYTES];
+        let label = values::encode_unless(s, env, label, undefined, &mut label_space)?;
+        let mut parent_space = [0; 64];
+        let parent = values::encode_unless(s, env, parent, undefined, &mut parent_space)?;
+        write::process_info(s, delta, vm::identity_word(pid), parent, name, label, initial)
+    });
+}
+
+/// Writes a remark into the file.
+#[rustler::nif]
+fn note<'a>(env: Env<'a>, state: i64, what: Term<'a>, detail: Term<'a>) -> NifResult<Term<'a>> {
+    if !what.is_atom() {
+        return Err(rustler::Error::BadArg);
+    }
+    let (raw, what, detail) = (env.as_c_arg(), vm::word_of(what), vm::word_of(detail));
+    let written = registry::with(state_of(state), |recording| {
+        recording.info(|s, delta| {
+            let what = s.atom(what, &VmNames(raw))?;
+            values::full(s, raw, detail, LABEL_BYTES, |s, detail: RawTerm<'_>| write::note(s, delta, what, detail))
+        });
+    });
+    Ok(or_closed(env, written.map(|()| atoms::ok().encode(env))))
+}
+
+/// The process that a recording belongs to, as its keeper sees it.
+struct Owner {
+    pid: LocalPid,
+    env: OwnedEnv,
+}
+
+impl Owner {
+    fn tell(&self, state: State, message: impl for<'a> FnOnce(Env<'a>) -> Term<'a>) {
+        // An owner that is gone needs no message.
+        let _ = OwnedEnv::new().send_and_clear(&self.pid, |env| {
+            let message = message(env);
+            (atoms::spoor_tracer(), state.integer(), message)
+        });
+    }
+}
+
+impl Host for Owner {
+    fn owner_alive(&self) -> bool {
+        self.env.run(|env| self.pid.is_alive(env))
+    }
+
+    fn limit(&self, state: State, limit: Limit) {
+        let name = match limit {
+            Limit::Time => atoms::time(),
+            Limit::MaxEvents => atoms::max_events(),
+        };
+        self.tell(state, |env| (atoms::limit(), name).encode(env));
+    }
+
+    fn closed(&self, state: State, summary: &Summary) {
+        self.tell(state, |env| match summary_map(env, summary) {
+            Ok(map) => (atoms::closed(), map).encode(env),
+            Err(_) => atoms::closed().encode(env),
+        });
+    }
+}

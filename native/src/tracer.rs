@@ -1,0 +1,422 @@
+//! The callbacks of the tracer module: `enabled/3` and `trace/5`, and no others.
+//!
+//! Exporting `trace_call/5` or `trace_send/5` would let the VM (25 to 29) call
+//! them with three arguments on an array of three. The specialised callbacks
+//! save nothing anyway.
+//!
+//! The hot path is `trace` for `call`, `return_to`, `in` and `out`: it reads the
+//! clock and a few words in place, and stores some bytes. Never here: raising,
+//! `enif_self`, `enif_whereis_*`, `enif_send`, allocation, locks, system calls.
+
+use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rustler::codegen_runtime::inventory;
+use rustler::sys::{ErlNifEnv, ErlNifTerm};
+use spoor_core::clock;
+use spoor_core::lane::Lane;
+use spoor_core::registry::{self, State};
+use spoor_core::stream::Stream;
+use spoor_format::Full;
+use spoor_format::chunk::Identity;
+use spoor_format::record::{GC_SIZES, write};
+use spoor_format::term::RawTerm;
+
+use crate::atoms::{self, Atom};
+use crate::values;
+use crate::vm::{self, Env, Kind, VmNames, Word};
+
+inventory::submit! { rustler::Nif { name: c"enabled".as_ptr(), arity: 3, flags: 0, raw_func: enabled } }
+inventory::submit! { rustler::Nif { name: c"trace".as_ptr(), arity: 5, flags: 0, raw_func: trace } }
+
+/// `enabled(Tag, State, Tracee)`: one load decides. A recording that has ended
+/// answers `remove` where the VM understands it, else `discard`.
+unsafe extern "C" fn enabled(_env: *mut ErlNifEnv, argc: c_int, argv: *const ErlNifTerm) -> ErlNifTerm {
+    if argc != 3 {
+        return vm::answer(atoms::REMOVE.word());
+    }
+    // SAFETY: the VM passes `argc` terms, each one word.
+    let &[tag, state, _] = unsafe { &*argv.cast::<[Word; 3]>() };
+    let recording = vm::small(state).is_some_and(|state| State::from_integer(state).is_recording());
+    let answer = match (recording, tag == atoms::TRACE_STATUS.word()) {
+        (true, _) => &atoms::TRACE,
+        (false, true) => &atoms::REMOVE,
+        (false, false) => &atoms::DISCARD,
+    };
+    vm::answer(answer.word())
+}
+
+/// `trace(Tag, State, Tracee, Term, Opts)`: stores one event.
+unsafe extern "C" fn trace(env: *mut ErlNifEnv, argc: c_int, argv: *const ErlNifTerm) -> ErlNifTerm {
+    if argc == 5 {
+        let tick = clock::now();
+        // SAFETY: the VM passes `argc` terms, each one word.
+        let &[tag, state, tracee, term, options] = unsafe { &*argv.cast::<[Word; 5]>() };
+        if let Some(state) = vm::small(state).map(State::from_integer) {
+            let offered = Offered { env, tick, tag, tracee, term, options };
+            let stored = catch_unwind(AssertUnwindSafe(|| registry::enter(state, |lane| offered.store(lane))));
+            if stored.is_err() {
+                registry::count_panic(state);
+            }
+        }
+    }
+    vm::answer(atoms::OK.word())
+}
+
+/// An event as the VM offers it.
+#[derive(Clone, Copy)]
+struct Offered {
+    env: Env,
+    tick: u64,
+    tag: Word,
+    tracee: Word,
+    term: Word,
+    options: Word,
+}
+
+/// What is written for an event; `content` is what it passes, `extra` the VM's
+/// second term.
+type Writer = fn(&Offered, &mut Stream, u64) -> Result<(), Full>;
+
+impl Offered {
+    #[inline(always)]
+    fn is(&self, tag: &Atom) -> bool {
+        self.tag == tag.word()
+    }
+
+    #[inline(always)]
+    fn store(&self, lane: &mut Lane) {
+        if self.is(&atoms::CALL) {
+            self.store_call(lane);
+        } else if self.is(&atoms::RETURN_TO) {
+            self.store_function(lane, write::return_to);
+        } else if self.is(&atoms::IN) && vm::kind(self.tracee) == Kind::Pid {
+            self.store_function(lane, write::in_);
+        } else if self.is(&atoms::OUT) && vm::kind(self.tracee) == Kind::Pid {
+            self.store_function(lane, write::out);
+        } else {
+            self.store_rare(lane);
+        }
+    }
+
+    #[inline(always)]
+    fn store_call(&self, lane: &mut Lane) {
+        let content = lane.content_bytes();
+        lane.event(self.tick, |stream, delta| {
+            self.whose(stream)?;
+            if content > 0
+                && let Some(arguments) = vm::arguments(self.term)
+            {
+                self.content(stream, arguments, content)?;
+            }
+            self.match_result(stream)?;
+            let function = self.function(stream, self.term)?;
+            write::call(stream, delta, function)
+        });
+    }
+
+    #[inline(always)]
+    fn store_function(&self, lane: &mut Lane, write: impl Fn(&mut Stream, u64, u64) -> Result<(), Full>) {
+        lane.event(self.tick, |stream, delta| {
+            self.whose(stream)?;
+            let function = self.function(stream, self.term)?;
+            write(stream, delta, function)
+        });
+    }
+
+    /// The following record is the tracee's.
+    #[inline(always)]
+    fn whose(&self, stream: &mut Stream) -> Result<(), Full> {
+        let word = vm::identity_word(self.tracee);
+        stream.whose(match vm::kind(self.tracee) {
+            Kind::Pid => Identity::Process(word),
+            Kind::Port => Identity::Port(word),
+            _ => Identity::Nobody,
+        })
+    }
+
+    /// The reference of `{M, F, Arity}` or `{M, F, Args}`; 0 for anything else.
+    #[inline(always)]
+    fn function(&self, stream: &mut Stream, term: Word) -> Result<u64, Full> {
+        match vm::function(self.env, term) {
+            Some(function) => stream.function(function, &VmNames(self.env)),
+            None => Ok(0),
+        }
+    }
+
+    /// The reference of an atom; 0 for anything else.
+    fn atom(&self, stream: &mut Stream, term: Word) -> Result<u64, Full> {
+        if vm::is_atom(term) { stream.atom(term, &VmNames(self.env)) } else { Ok(0) }
+    }
+
+    fn option(&self, key: &Atom) -> Option<Word> {
+        vm::map_value(self.env, self.options, key.word())
+    }
+
+    fn extra(&self) -> Word {
+        self.option(&atoms::EXTRA).unwrap_or(vm::NIL)
+    }
+
+    /// What the match specification said, if it said anything.
+    #[inline(always)]
+    fn match_result(&self, stream: &mut Stream) -> Result<(), Full> {
+        if vm::map_size(self.env, self.options) == 0 {
+            return Ok(());
+        }
+        match self.option(&atoms::MATCH_SPEC_RESULT) {
+            Some(value) if value != atoms::TRUE.word() => {
+                // The user wrote this `message` action: it is asked for.
+                let limit = values::MAX_TERM_BYTES / 4;
+                values::full(stream, self.env, value, limit, |s, value| write::match_result(s, 0, value))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn content(&self, stream: &mut Stream, value: Word, limit: usize) -> Result<(), Full> {
+        values::full(stream, self.env, value, limit, |s, value| write::content(s, 0, value))
+    }
+
+    /// Events that are not in the way of every call.
+    #[inline(never)]
+    fn store_rare(&self, lane: &mut Lane) {
+        let (writer, content) = self.writer();
+        let content = content.filter(|_| lane.content_bytes() > 0).map(|value| (value, lane.content_bytes()));
+        lane.event(self.tick, |stream, delta| {
+            // A sequential trace has its label where others have the tracee.
+            if self.is(&atoms::SEQ_TRACE) {
+                stream.whose(Identity::Nobody)?
+            } else {
+                self.whose(stream)?
+            }
+            if let Some((value, limit)) = content {
+                self.content(stream, value, limit)?;
+            }
+            self.match_result(stream)?;
+            writer(self, stream, delta)
+        });
+        self.store_facts(lane);
+    }
+
+    /// How the event is written, and what it passes.
+    fn writer(&self) -> (Writer, Option<Word>) {
+        let table: [(&Atom, Writer, Option<Word>); 28] = [
+            (&atoms::RECEIVE, Self::receive, Some(self.term)),
+            (&atoms::SEND, |o, s, d| o.with_term(s, o.extra(), |s, to| write::send(s, d, to)), Some(self.term)),
+            (&atoms::RETURN_FROM, |o, s, d| o.with_function(s, |s, f| write::return_from(s, d, f)), Some(self.extra())),
+            (&atoms::GC_MINOR_START, |o, s, d| write::gc_minor_start(s, d, &o.sizes()), None),
+            (&atoms::GC_MINOR_END, |o, s, d| write::gc_minor_end(s, d, &o.sizes()), None),
+            (&atoms::GC_MAJOR_START, |o, s, d| write::gc_major_start(s, d, &o.sizes()), None),
+            (&atoms::GC_MAJOR_END, |o, s, d| write::gc_major_end(s, d, &o.sizes()), None),
+            (&atoms::GC_MAX_HEAP_SIZE, |o, s, d| write::gc_max_heap_size(s, d, &o.sizes()), None),
+            (&atoms::IN, |o, s, d| o.with_atom(s, |s, op| write::port_in(s, d, op)), None),
+            (&atoms::OUT, |o, s, d| o.with_atom(s, |s, op| write::port_out(s, d, op)), None),
+            (&atoms::SPAWN, |o, s, d| o.with_other_and_function(s, |s, c, f| write::spawn(s, d, c, f)), None),
+            (&atoms::SPAWNED, |o, s, d| o.with_other_and_function(s, |s, p, f| write::spawned(s, d, p, f)), None),
+            (&atoms::EXIT, |o, s, d| o.with_term(s, o.term, |s, why| write::exit(s, d, why)), None),
+            (&atoms::LINK, |o, s, d| o.with_term(s, o.term, |s, to| write::link(s, d, to)), None),
+            (&atoms::UNLINK, |o, s, d| o.with_term(s, o.term, |s, to| write::unlink(s, d, to)), None),
+            (&atoms::GETTING_LINKED, |o, s, d| o.with_term(s, o.term, |s, to| write::getting_linked(s, d, to)), None),
+            (
+                &atoms::GETTING_UNLINKED,
+                |o, s, d| o.with_term(s, o.term, |s, to| write::getting_unlinked(s, d, to)),
+                None,
+            ),
+            (&atoms::REGISTER, |o, s, d| o.with_atom(s, |s, name| write::register(s, d, name)), None),
+            (&atoms::UNREGISTER, |o, s, d| o.with_atom(s, |s, name| write::unregister(s, d, name)), None),
+            (&atoms::EXCEPTION_FROM, Self::exception_from, self.exception_value()),
+            (&atoms::IN_EXITING, |o, s, d| o.with_function(s, |s, f| write::in_exiting(s, d, f)), None),
+            (&atoms::OUT_EXITING, |o, s, d| o.with_function(s, |s, f| write::out_exiting(s, d, f)), None),
+            (&atoms::OUT_EXITED, |o, s, d| o.with_function(s, |s, f| write::out_exited(s, d, f)), None),
+            (
+                &atoms::SEND_TO_NON_EXISTING,
+                |o, s, d| o.with_term(s, o.extra(), |s, to| write::send_to_non_existing_process(s, d, to)),
+                Some(self.term),
+            ),
+            (&atoms::OPEN, Self::open, None),
+            (&atoms::CLOSED, |o, s, d| o.with_term(s, o.term, |s, why| write::closed(s, d, why)), None),
+            (&atoms::TIMEOUT, |_, s, d| write::timeout(s, d), None),
+            (&atoms::SEQ_TRACE, Self::seq_trace, self.sequential_message()),
+        ];
+        let found = table.into_iter().find(|(tag, ..)| self.is(tag));
+        found.map_or((Self::unknown as Writer, None), |(_, writer, content)| (writer, content))
+    }
+
+    fn with_function(
+        &self,
+        s: &mut Stream,
+        write: impl FnOnce(&mut Stream, u64) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        let function = self.function(s, self.term)?;
+        write(s, function)
+    }
+
+    fn with_atom(&self, s: &mut Stream, write: impl FnOnce(&mut Stream, u64) -> Result<(), Full>) -> Result<(), Full> {
+        let atom = self.atom(s, self.term)?;
+        write(s, atom)
+    }
+
+    fn with_term(
+        &self,
+        s: &mut Stream,
+        term: Word,
+        write: impl FnOnce(&mut Stream, RawTerm<'_>) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        values::shape(s, self.env, term, write)
+    }
+
+    fn with_other_and_function(
+        &self,
+        s: &mut Stream,
+        write: impl FnOnce(&mut Stream, RawTerm<'_>, u64) -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        let function = self.function(s, self.extra())?;
+        self.with_term(s, self.term, |s, other| write(s, other, function))
+    }
+
+    fn receive(&self, s: &mut Stream, delta: u64) -> Result<(), Full> {
+        // A receive that timed out comes as a message `timeout`; so does a real
+        // message of that name, which the VM does not tell apart.
+        if self.term == atoms::TIMEOUT.word() { write::timeout(s, delta) } else { write::receive(s, delta) }
+    }
+
+    fn exception_from(&self, s: &mut Stream, delta: u64) -> Result<(), Full> {
+        let class = vm::tuple(self.extra()).and_then(|pair| pair.first().copied()).unwrap_or(vm::NIL);
+        let class = self.atom(s, class)?;
+        self.with_function(s, |s, function| write::exception_from(s, delta, function, class))
+    }
+
+    fn exception_value(&self) -> Option<Word> {
+        vm::tuple(self.extra()).and_then(|pair| pair.get(1).copied())
+    }
+
+    fn open(&self, s: &mut Stream, delta: u64) -> Result<(), Full> {
+        let driver = self.atom(s, self.extra())?;
+        self.with_term(s, self.term, |s, caller| write::open(s, delta, caller, driver))
+    }
+
+    /// `{Kind, {Previous, Current}, From, To, Message}`.
+    fn seq_trace(&self, s: &mut Stream, delta: u64) -> Result<(), Full> {
+        let Some(&[kind, serial, from, to, _]) = vm::tuple(self.term) else { return self.unknown(s, delta) };
+        let number = |place: usize| {
+            let number = vm::tuple(serial).and_then(|pair| pair.get(place).copied()).and_then(vm::small);
+            number.unwrap_or(0) as u64
+        };
+        let kind = self.atom(s, kind)?;
+        values::shape(s, self.env, self.tracee, |s, label| {
+            values::shape(s, self.env, from, |s, from| {
+                values::shape(s, self.env, to, |s, to| {
+                    write::seq_trace(s, delta, label, kind, number(0), number(1), from, to)
+                })
+            })
+        })
+    }
+
+    fn sequential_message(&self) -> Option<Word> {
+        vm::tuple(self.term).and_then(|parts| parts.get(4).copied())
+    }
+
+    fn unknown(&self, s: &mut Stream, delta: u64) -> Result<(), Full> {
+        let tag = self.atom(s, self.tag)?;
+        self.with_term(s, self.term, |s, term| write::unknown(s, delta, tag, term))
+    }
+
+    /// The sizes of a garbage collection, in the order of the format.
+    fn sizes(&self) -> [u64; GC_SIZES.len()] {
+        let mut sizes = [0; GC_SIZES.len()];
+        let mut rest = self.term;
+        while let Some((pair, tail)) = vm::cell(rest) {
+            if let Some(&[key, value]) = vm::tuple(pair)
+                && let Some(place) = atoms::GC_SIZES.iter().position(|name| name.word() == key)
+            {
+                sizes[place] = vm::small(value).unwrap_or(0) as u64;
+            }
+            rest = tail;
+        }
+        sizes
+    }
+
+    /// What a process is called outlives the event that said so: it goes to the
+    /// info ring too, which turns much more slowly.
+    fn store_facts(&self, lane: &mut Lane) {
+        if vm::kind(self.tracee) != Kind::Pid {
+            return;
+        }
+        let pid = vm::identity_word(self.tracee);
+        if self.is(&atoms::SPAWNED) {
+            let initial = initial_call(self.extra());
+            lane.info(self.tick, |s, delta| {
+                let function = match initial {
+                    Initial::Callback(module) => s.function((module, atoms::INIT.word(), 1), &VmNames(self.env))?,
+                    Initial::Function(term) => self.function(s, term)?,
+                    Initial::Started(module, name, arguments) => match vm::list_length(self.env, arguments) {
+                        Some(arity) => s.function((module, name, u64::from(arity)), &VmNames(self.env))?,
+                        None => 0,
+                    },
+                };
+                self.with_term(s, self.term, |s, parent| {
+                    write::process_info(s, delta, pid, parent, 0, RawTerm::NONE, function)
+                })
+            });
+        } else if self.is(&atoms::REGISTER) {
+            lane.info(self.tick, |s, delta| {
+                self.with_atom(s, |s, name| write::process_info(s, delta, pid, RawTerm::NONE, name, RawTerm::NONE, 0))
+            });
+        }
+    }
+}
+
+/// What a spawned process really runs.
+#[derive(Clone, Copy)]
+enum Initial {
+    /// The callback module of a behaviour.
+    Callback(Word),
+    /// The function that `proc_lib` was asked to start: module, name, arguments.
+    Started(Word, Word, Word),
+    /// As spawned: `{M, F, Args}`.
+    Function(Word),
+}
+
+/// Looks through `proc_lib` and `gen`, as `proc_lib:translate_initial_call/1` does.
+fn initial_call(spawned: Word) -> Initial {
+    through_proc_lib(spawned).unwrap_or(Initial::Function(spawned))
+}
+
+fn through_proc_lib(spawned: Word) -> Option<Initial> {
+    let &[module, name, arguments] = vm::tuple(spawned)? else { return None };
+    if module != atoms::PROC_LIB.word() || name != atoms::INIT_P.word() {
+        return None;
+    }
+    let [_parent, _ancestors, module, name, arguments] = elements(arguments)?;
+    if !vm::is_atom(module) || !vm::is_atom(name) {
+        return None;
+    }
+    let callback = || through_gen(module, name, arguments).map(Initial::Callback);
+    Some(callback().unwrap_or(Initial::Started(module, name, arguments)))
+}
+
+/// `gen:init_it(Behaviour, Starter, Parent, [Name,] Module, Args, Options)`.
+fn through_gen(module: Word, name: Word, arguments: Word) -> Option<Word> {
+    if module != atoms::GEN.word() || name != atoms::INIT_IT.word() {
+        return None;
+    }
+    let (callback, init_argument) = match elements::<7>(arguments) {
+        Some([_, _, _, _name, callback, argument, _]) => (callback, argument),
+        None => elements::<6>(arguments).map(|[_, _, _, callback, argument, _]| (callback, argument))?,
+    };
+    if callback != atoms::SUPERVISOR.word() {
+        return vm::is_atom(callback).then_some(callback);
+    }
+    // A supervisor is told its callback module: `{Self, Module, Args}`.
+    let &[_, of, _] = vm::tuple(init_argument)? else { return Some(callback) };
+    Some(if vm::is_atom(of) { of } else { callback })
+}
+
+/// The elements of a list of exactly `N`.
+fn elements<const N: usize>(list: Word) -> Option<[Word; N]> {
+    let (mut found, mut rest) = ([0; N], list);
+    for place in &mut found {
+        (*place, rest) = vm::cell(rest)?;
+    }
+    (rest == vm::NIL).then_some(found)
+}

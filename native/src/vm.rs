@@ -1,0 +1,413 @@
+//! The VM's words, and the few of its functions that callbacks use.
+//!
+//! Immediates (atoms, local pids and ports, small integers, `[]`) are words with
+//! a tag in their low bits and can be kept; tuples and list cells are read in
+//! place, which costs a load where the function call costs ten. The layout is
+//! the same in OTP 25 to 29 on 64-bit machines and is verified against the VM's
+//! own functions when the library is loaded.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustler::sys::{ErlNifEnv, ErlNifTerm};
+use spoor_core::stream::{MAX_ATOM_BYTES, Names};
+use spoor_format::lane::LaneKind;
+
+/// A term as the VM holds it.
+pub(crate) type Word = u64;
+/// The environment of a call.
+pub(crate) type Env = *mut ErlNifEnv;
+
+/// `[]`.
+pub(crate) const NIL: Word = 0x3b;
+
+const LATIN1: c_int = 1;
+const UTF8: c_int = 2; // OTP 26 and later; 25 answers "no"
+
+// Declared here and not taken from rustler: these take plain words, and none of
+// them allocates, locks, or needs a process (see each caller).
+unsafe extern "C" {
+    fn enif_make_atom(env: Env, name: *const c_char) -> Word;
+    fn enif_get_atom(env: Env, atom: Word, buffer: *mut c_char, size: u32, encoding: c_int) -> c_int;
+    fn enif_get_list_length(env: Env, list: Word, length: *mut u32) -> c_int;
+    fn enif_get_tuple(env: Env, tuple: Word, arity: *mut c_int, elements: *mut *const Word) -> c_int;
+    fn enif_get_list_cell(env: Env, list: Word, head: *mut Word, tail: *mut Word) -> c_int;
+    fn enif_get_map_size(env: Env, map: Word, size: *mut usize) -> c_int;
+    fn enif_get_map_value(env: Env, map: Word, key: Word, value: *mut Word) -> c_int;
+    fn enif_get_long(env: Env, term: Word, value: *mut i64) -> c_int;
+    fn enif_get_double(env: Env, term: Word, value: *mut f64) -> c_int;
+    fn enif_inspect_binary(env: Env, term: Word, binary: *mut Binary) -> c_int;
+    fn enif_map_iterator_create(env: Env, map: Word, iterator: *mut MapIterator, entry: c_int) -> c_int;
+    fn enif_map_iterator_destroy(env: Env, iterator: *mut MapIterator);
+    fn enif_map_iterator_next(env: Env, iterator: *mut MapIterator) -> c_int;
+    fn enif_map_iterator_get_pair(env: Env, iterator: *mut MapIterator, key: *mut Word, value: *mut Word) -> c_int;
+    fn enif_term_type(env: Env, term: Word) -> c_int;
+    fn enif_snprintf(buffer: *mut c_char, size: usize, format: *const c_char, ...) -> c_int;
+    fn enif_thread_type() -> c_int;
+    fn enif_make_tuple_from_array(env: Env, elements: *const Word, count: u32) -> Word;
+    fn enif_make_list_cell(env: Env, head: Word, tail: Word) -> Word;
+    fn enif_make_int(env: Env, value: c_int) -> Word;
+    fn enif_make_ref(env: Env) -> Word;
+}
+
+/// `ErlNifBinary`.
+#[repr(C)]
+struct Binary {
+    size: usize,
+    data: *const u8,
+    reference: *mut c_void,
+    spare: [*mut c_void; 2],
+}
+
+/// `ErlNifMapIterator`, with room to spare.
+#[repr(C, align(16))]
+struct MapIterator([u64; 16]);
+
+/// What kind of term a word is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Atom,
+    SmallInteger,
+    Pid,
+    Port,
+    Nil,
+    List,
+    /// Boxed; [`boxed_kind`] knows what.
+    Boxed,
+    Other,
+}
+
+/// What a boxed word is, as `enif_term_type` numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BoxedKind {
+    Bitstring,
+    Float,
+    Fun,
+    Integer,
+    Map,
+    /// A pid of another node.
+    Pid,
+    /// A port of another node.
+    Port,
+    Reference,
+    Tuple,
+    Other,
+}
+
+#[inline(always)]
+pub(crate) fn kind(word: Word) -> Kind {
+    match word & 0xf {
+        0x3 => Kind::Pid,
+        0x7 => Kind::Port,
+        0xf => Kind::SmallInteger,
+        0xb if word & 0x3f == 0x0b => Kind::Atom,
+        0xb if word == NIL => Kind::Nil,
+        tag => match tag & 3 {
+            1 => Kind::List,
+            2 => Kind::Boxed,
+            _ => Kind::Other,
+        },
+    }
+}
+
+pub(crate) fn boxed_kind(env: Env, word: Word) -> BoxedKind {
+    // SAFETY: a term of the running callback; the function only looks at it.
+    match unsafe { enif_term_type(env, word) } {
+        2 => BoxedKind::Bitstring,
+        3 => BoxedKind::Float,
+        4 => BoxedKind::Fun,
+        5 => BoxedKind::Integer,
+        7 => BoxedKind::Map,
+        8 => BoxedKind::Pid,
+        9 => BoxedKind::Port,
+        10 => BoxedKind::Reference,
+        11 => BoxedKind::Tuple,
+        _ => BoxedKind::Other,
+    }
+}
+
+#[inline(always)]
+pub(crate) fn is_atom(word: Word) -> bool {
+    word & 0x3f == 0x0b
+}
+
+/// The value of a small integer.
+#[inline(always)]
+pub(crate) fn small(word: Word) -> Option<i64> {
+    (word & 0xf == 0xf).then_some(word as i64 >> 4)
+}
+
+/// What the format keeps of a local pid or port: the word without its tag.
+#[inline(always)]
+pub(crate) fn identity_word(word: Word) -> u64 {
+    word >> 4
+}
+
+/// The elements of a tuple.
+#[inline(always)]
+pub(crate) fn tuple<'a>(word: Word) -> Option<&'a [Word]> {
+    if word & 3 != 2 {
+        return None;
+    }
+    let object = (word & !3) as *const Word;
+    // SAFETY: a boxed word points to the object's header, which lives as long as
+    // the callback that was given the word.
+    let header = unsafe { *object };
+    if header & 0x3f != 0 {
+        return None;
+    }
+    // SAFETY: the elements follow the header.
+    let first = unsafe { object.add(1) };
+    // SAFETY: a tuple's header holds their number; terms are never changed.
+    Some(unsafe { std::slice::from_raw_parts(first, (header >> 6) as usize) })
+}
+
+/// Head and tail of a list cell.
+#[inline(always)]
+pub(crate) fn cell(word: Word) -> Option<(Word, Word)> {
+    if word & 3 != 1 {
+        return None;
+    }
+    let cell = (word & !3) as *const [Word; 2];
+    // SAFETY: a list word points to its cell, two words, alive as in `tuple`.
+    let [head, tail] = unsafe { *cell };
+    Some((head, tail))
+}
+
+/// Module, name and arity of `{M, F, Arity}` or `{M, F, Args}`, as the format
+/// wants them: words of atoms and a number.
+#[inline(always)]
+pub(crate) fn function(env: Env, word: Word) -> Option<(Word, Word, u64)> {
+    let &[module, name, third] = tuple(word)? else { return None };
+    let arity = match small(third) {
+        Some(arity) => arity as u64,
+        None => u64::from(list_length(env, third)?),
+    };
+    (is_atom(module) && is_atom(name)).then_some((module, name, arity))
+}
+
+/// Arguments of `{M, F, Args}`.
+pub(crate) fn arguments(word: Word) -> Option<Word> {
+    match *tuple(word)? {
+        [_, _, args] if small(args).is_none() => Some(args),
+        _ => None,
+    }
+}
+
+pub(crate) fn list_length(env: Env, list: Word) -> Option<u32> {
+    let mut length = 0;
+    // SAFETY: a live term, and a number of our own.
+    let proper = unsafe { enif_get_list_length(env, list, &mut length) };
+    (proper != 0).then_some(length)
+}
+
+/// The words of an ordinary local reference, as three numbers of its text; the
+/// rest (alias, magic, external) is left to [`printed`].
+pub(crate) fn reference(word: Word) -> Option<[u64; 3]> {
+    let object = (word & !3) as *const u64;
+    // SAFETY: the caller found a boxed word; its header can be read.
+    let header = unsafe { *object };
+    if header != REFERENCE_HEADER.load(Ordering::Relaxed) {
+        return None;
+    }
+    // SAFETY: the header is followed by the words of the reference.
+    let words = unsafe { object.add(1) };
+    // SAFETY: in an ordinary reference these are two words, of three numbers.
+    let [low, high] = unsafe { *words.cast::<[u64; 2]>() };
+    Some([high & 0xffff_ffff, low >> 32, low & 0xffff_ffff])
+}
+
+/// Header of ordinary references in this VM; 0 until one was understood.
+static REFERENCE_HEADER: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn integer(env: Env, word: Word) -> Option<i64> {
+    let mut value = 0;
+    // SAFETY: a live term, and a number of our own.
+    (unsafe { enif_get_long(env, word, &mut value) } != 0).then_some(value)
+}
+
+pub(crate) fn float(env: Env, word: Word) -> Option<f64> {
+    let mut value = 0.0;
+    // SAFETY: a live term, and a number of our own.
+    (unsafe { enif_get_double(env, word, &mut value) } != 0).then_some(value)
+}
+
+/// The bytes of a binary. `None` for bitstrings with a part of a byte.
+pub(crate) fn binary<'a>(env: Env, word: Word) -> Option<&'a [u8]> {
+    let mut binary =
+        Binary { size: 0, data: std::ptr::null(), reference: std::ptr::null_mut(), spare: [std::ptr::null_mut(); 2] };
+    // SAFETY: a live term; the struct is laid out as the VM's own.
+    if unsafe { enif_inspect_binary(env, word, &mut binary) } == 0 || binary.data.is_null() {
+        return None;
+    }
+    // SAFETY: the VM says so, for as long as the term lives.
+    Some(unsafe { std::slice::from_raw_parts(binary.data, binary.size) })
+}
+
+#[inline(always)]
+pub(crate) fn map_size(env: Env, map: Word) -> usize {
+    let mut size = 0;
+    // SAFETY: a live term, and a number of our own; not a map leaves it 0.
+    unsafe { enif_get_map_size(env, map, &mut size) };
+    size
+}
+
+pub(crate) fn map_value(env: Env, map: Word, key: Word) -> Option<Word> {
+    let mut value = 0;
+    // SAFETY: live terms, and a word of our own.
+    (unsafe { enif_get_map_value(env, map, key, &mut value) } != 0).then_some(value)
+}
+
+/// Calls `each` with the pairs of a small map, in the VM's order. Only for maps
+/// of at most 32 pairs: iterating larger ones allocates.
+pub(crate) fn each_pair<E>(env: Env, map: Word, mut each: impl FnMut(Word, Word) -> Result<(), E>) -> Result<(), E> {
+    let mut iterator = MapIterator([0; 16]);
+    // SAFETY: a live term; the iterator has room for the VM's own (seven words).
+    if unsafe { enif_map_iterator_create(env, map, &mut iterator, 1) } == 0 {
+        return Ok(());
+    }
+    let (mut key, mut value, mut result) = (0, 0, Ok(()));
+    // SAFETY: created above; two words of our own.
+    while result.is_ok() && unsafe { enif_map_iterator_get_pair(env, &mut iterator, &mut key, &mut value) } != 0 {
+        result = each(key, value);
+        // SAFETY: created above.
+        unsafe { enif_map_iterator_next(env, &mut iterator) };
+    }
+    // SAFETY: created above, not used afterwards.
+    unsafe { enif_map_iterator_destroy(env, &mut iterator) };
+    result
+}
+
+/// The term as the VM prints it, as much as fits. Some 300 ns.
+pub(crate) fn printed(word: Word, space: &mut [u8]) -> &str {
+    // SAFETY: a live term; the VM writes no more than the size and ends with 0.
+    unsafe { enif_snprintf(space.as_mut_ptr().cast(), space.len(), c"%T".as_ptr(), word) };
+    let text = CStr::from_bytes_until_nul(space).map_or(&[][..], CStr::to_bytes);
+    match std::str::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&text[..error.valid_up_to()]).unwrap_or_default(),
+    }
+}
+
+pub(crate) fn make_atom(env: Env, name: &str) -> Word {
+    let mut text = [0_u8; 64];
+    text[..name.len()].copy_from_slice(name.as_bytes());
+    // SAFETY: a text that ends with 0; called while the library is loaded.
+    unsafe { enif_make_atom(env, text.as_ptr().cast()) }
+}
+
+/// Spells atoms with the functions of the VM.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct VmNames(pub(crate) Env);
+
+impl Names for VmNames {
+    fn atom_text<'a>(&self, atom: Word, space: &'a mut [u8; MAX_ATOM_BYTES]) -> &'a str {
+        let mut text = [0_u8; MAX_ATOM_BYTES + 1];
+        for encoding in [LATIN1, UTF8] {
+            // SAFETY: an atom; the VM writes no more than the size.
+            let length = unsafe { enif_get_atom(self.0, atom, text.as_mut_ptr().cast(), text.len() as u32, encoding) };
+            if length > 0 {
+                return respell(&text[..length as usize - 1], encoding, space);
+            }
+        }
+        // OTP 25 and an atom beyond Latin-1: only printing can spell it.
+        printed(atom, space)
+    }
+}
+
+/// Text of the VM's as UTF-8.
+fn respell<'a>(text: &[u8], encoding: c_int, space: &'a mut [u8; MAX_ATOM_BYTES]) -> &'a str {
+    let mut length = 0;
+    if encoding == UTF8 || text.is_ascii() {
+        length = text.len().min(space.len());
+        space[..length].copy_from_slice(&text[..length]);
+    } else {
+        for letter in text.iter().map(|byte| char::from(*byte)) {
+            length += letter.encode_utf8(&mut space[length..]).len();
+        }
+    }
+    std::str::from_utf8(&space[..length]).unwrap_or("?")
+}
+
+/// What kind of thread the caller is.
+pub(crate) fn thread_kind() -> LaneKind {
+    // SAFETY: takes nothing.
+    match unsafe { enif_thread_type() } {
+        1 => LaneKind::Scheduler,
+        2 => LaneKind::DirtyCpu,
+        3 => LaneKind::DirtyIo,
+        _ => LaneKind::Other,
+    }
+}
+
+/// A callback's answer.
+#[inline(always)]
+pub(crate) fn answer(word: Word) -> ErlNifTerm {
+    // SAFETY: ErlNifTerm is a transparent word of the same size.
+    unsafe { std::mem::transmute::<usize, ErlNifTerm>(word as usize) }
+}
+
+/// The word of a term that rustler holds.
+pub(crate) fn word_of(term: rustler::Term<'_>) -> Word {
+    // SAFETY: ErlNifTerm is a transparent word of the same size.
+    unsafe { std::mem::transmute::<ErlNifTerm, usize>(term.as_c_arg()) as Word }
+}
+
+/// Keeps the library mapped for ever: threads of ours may be in it when the VM
+/// would unload it.
+pub(crate) fn pin_library() {
+    // SAFETY: Dl_info is plain data, for which all zeroes are a value.
+    let mut info: libc::Dl_info = unsafe { std::mem::zeroed() };
+    let inside: *const c_void = (pin_library as *const fn()).cast();
+    // SAFETY: any address may be asked for; the struct is our own.
+    if unsafe { libc::dladdr(inside, &mut info) } != 0 {
+        // SAFETY: the path of a library that is loaded; NOLOAD makes it a mere
+        // change of flags. The handle is leaked on purpose.
+        unsafe { libc::dlopen(info.dli_fname, libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE) };
+    }
+}
+
+/// Compares what this module reads in place with what the VM's functions say.
+pub(crate) fn words_are_as_expected(env: Env) -> bool {
+    // SAFETY: makes terms in the environment of the running load callback.
+    let number = unsafe { enif_make_int(env, -77) };
+    let atom = make_atom(env, "spoor_tracer");
+    let parts = [atom, number, NIL];
+    // SAFETY: three live terms.
+    let made = unsafe { enif_make_tuple_from_array(env, parts.as_ptr(), 3) };
+    // SAFETY: live terms.
+    let list = unsafe { enif_make_list_cell(env, made, NIL) };
+    let (mut arity, mut elements, mut head, mut tail) = (0, std::ptr::null(), 0, 0);
+    // SAFETY: live terms and places of our own.
+    let is_tuple = unsafe { enif_get_tuple(env, made, &mut arity, &mut elements) } != 0;
+    // SAFETY: live terms and places of our own.
+    let is_cell = unsafe { enif_get_list_cell(env, list, &mut head, &mut tail) } != 0;
+    learn_references(env);
+    is_tuple
+        && is_cell
+        && small(number) == Some(-77)
+        && kind(atom) == Kind::Atom
+        && kind(NIL) == Kind::Nil
+        && tuple(made).is_some_and(|read| read.as_ptr() == elements && read == parts)
+        && cell(list) == Some((head, tail))
+        && tail == NIL
+}
+
+/// Learns the header of ordinary references, if their text can be told from
+/// their words; otherwise references stay printed.
+fn learn_references(env: Env) {
+    // SAFETY: makes a term in the environment of the running load callback.
+    let made = unsafe { enif_make_ref(env) };
+    if kind(made) != Kind::Boxed {
+        return;
+    }
+    // SAFETY: a boxed word points to its header.
+    let header = unsafe { *((made & !3) as *const u64) };
+    REFERENCE_HEADER.store(header, Ordering::Relaxed);
+    let mut space = [0; 64];
+    let text = printed(made, &mut space);
+    let told = reference(made).map(|[a, b, c]| format!("#Ref<0.{a}.{b}.{c}>"));
+    if told.as_deref() != Some(text) {
+        REFERENCE_HEADER.store(0, Ordering::Relaxed);
+    }
+}
