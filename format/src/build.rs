@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_built_file_reads_back() {
         let header = Header::with_rings(1, 4, (4096, 2), (4096, 2));
-        let status = Status { phase: Phase::Stopped, stop_tick: 9, no_lane: 0, reason: "test".into() };
+        let status = Status { phase: Phase::Stopped, stop_tick: 9, reason: "test".into() };
         let mut file = FileBuilder::new(header, status.clone());
         let mut chunk = ChunkBuilder::new(0, 1, 100, 0);
         let f = chunk.function("lists", "map", 2);

@@ -6,8 +6,6 @@ pub const OFFSET: usize = 1024;
 pub const PHASE_OFFSET: usize = OFFSET;
 /// Offset of the tick at which recording stopped, a little-endian u64.
 pub const STOP_TICK_OFFSET: usize = OFFSET + 8;
-/// Offset of events dropped for want of a lane, a little-endian u64.
-pub const NO_LANE_OFFSET: usize = OFFSET + 16;
 /// Offset of the reason's length, a little-endian u32; the reason follows it.
 pub const REASON_OFFSET: usize = OFFSET + 64;
 /// Longest reason, in bytes of UTF-8.
@@ -51,8 +49,6 @@ pub struct Status {
     pub phase: Phase,
     /// When it stopped, in ticks; 0 while it records.
     pub stop_tick: u64,
-    /// Events of threads that found no lane.
-    pub no_lane: u64,
     /// Why it stopped; empty while it records.
     pub reason: String,
 }
@@ -62,7 +58,6 @@ impl Status {
     pub fn encode_into(&self, page: &mut [u8]) {
         page[PHASE_OFFSET..PHASE_OFFSET + 4].copy_from_slice(&(self.phase as u32).to_le_bytes());
         page[STOP_TICK_OFFSET..STOP_TICK_OFFSET + 8].copy_from_slice(&self.stop_tick.to_le_bytes());
-        page[NO_LANE_OFFSET..NO_LANE_OFFSET + 8].copy_from_slice(&self.no_lane.to_le_bytes());
         let reason = clip(&self.reason);
         page[REASON_OFFSET..REASON_OFFSET + 4].copy_from_slice(&(reason.len() as u32).to_le_bytes());
         page[REASON_OFFSET + 4..REASON_OFFSET + 4 + reason.len()].copy_from_slice(reason.as_bytes());
@@ -78,7 +73,6 @@ impl Status {
         Status {
             phase: phase.map_or(Phase::Recording, |(phase, _)| *phase),
             stop_tick: word(STOP_TICK_OFFSET),
-            no_lane: word(NO_LANE_OFFSET),
             reason: String::from_utf8_lossy(text).into_owned(),
         }
     }
@@ -100,11 +94,11 @@ mod tests {
     #[test]
     fn the_block_reads_back_with_its_reason_clipped() {
         let mut page = vec![0; 4096];
-        let status = Status { phase: Phase::Stopped, stop_tick: 77, no_lane: 2, reason: "é".repeat(MAX_REASON) };
+        let status = Status { phase: Phase::Stopped, stop_tick: 77, reason: "é".repeat(MAX_REASON) };
         status.encode_into(&mut page);
         let read = Status::decode(&page);
         assert_eq!(read.phase, Phase::Stopped);
-        assert_eq!((read.stop_tick, read.no_lane), (77, 2));
+        assert_eq!(read.stop_tick, 77);
         assert_eq!(read.reason, "é".repeat(MAX_REASON / 2));
         assert_eq!(Status::decode(&[]).reason, "");
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use spoor_format::chunk::{COMMIT_OFFSET, ChunkHeader, SEAL_OFFSET, SEQ_OFFSET};
 use spoor_format::clock::{self, ClockPair};
 use spoor_format::header::{FRONT_BYTES, Header, META_OFFSET, Meta, RingLayout};
-use spoor_format::lane::{self, CAUSES, Cause, DROPPED_OFFSET, Lane as LaneEntry, LaneKind, SEALED_EVENTS_OFFSET};
+use spoor_format::lane::{self, CAUSES, DROPPED_OFFSET, Lane as LaneEntry, LaneKind, SEALED_EVENTS_OFFSET};
 use spoor_format::status::{Phase, Status};
 
 use crate::OpenError;
@@ -150,9 +150,7 @@ impl Store {
     pub(crate) fn count_dropped(&self) -> [u64; CAUSES.len()] {
         let of_lane = |cause, lane| load(self.lane_word(lane, DROPPED_OFFSET + 8 * cause));
         let lanes = self.header.lane_slots as u32;
-        let mut dropped = std::array::from_fn(|cause| (0..lanes).map(|lane| of_lane(cause, lane)).sum());
-        dropped[Cause::NoLane as usize] += load(self.no_lane());
-        dropped
+        std::array::from_fn(|cause| (0..lanes).map(|lane| of_lane(cause, lane)).sum())
     }
 
     /// Writes the meta section. Once, before anything is recorded.
@@ -172,9 +170,8 @@ impl Store {
     /// Writes the status block and copies the front page to the end of the file.
     /// Called by one thread at a time.
     pub(crate) fn write_status(&self, phase: Phase, stop_tick: u64, reason: &str) {
-        let no_lane = self.no_lane().load(Ordering::Relaxed);
         let mut page = vec![0; FRONT_BYTES];
-        Status { phase, stop_tick, no_lane, reason: reason.to_owned() }.encode_into(&mut page);
+        Status { phase, stop_tick, reason: reason.to_owned() }.encode_into(&mut page);
         // The phase stands first and is told last.
         let (head, rest) = page[spoor_format::status::OFFSET..spoor_format::status::END].split_at(8);
         let offset = spoor_format::status::OFFSET as u64;
@@ -190,11 +187,6 @@ impl Store {
         // SAFETY: both ranges lie within the mapping and are FRONT_BYTES long; the
         // layout puts the rings between them, so they do not overlap.
         unsafe { std::ptr::copy_nonoverlapping(from, to, FRONT_BYTES) }
-    }
-
-    /// Events dropped for want of a lane.
-    pub(crate) fn no_lane(&self) -> &AtomicU64 {
-        self.mapping.word(spoor_format::status::NO_LANE_OFFSET as u64)
     }
 
     /// Enters a thread into the lane table.
