@@ -1,3 +1,9 @@
 [
-  inputs: ["mix.exs", "lib/**/*.ex", "test/*.exs", "test/consumers/mix_app/{mix.exs,lib/**/*.ex}"]
+  inputs: [
+    "{mix,.formatter}.exs",
+    "lib/**/*.ex",
+    "test/*.exs",
+    "test/consumers/mix_app/mix.exs",
+    "test/consumers/mix_app/lib/*.ex"
+  ]
 ]
