@@ -2,6 +2,7 @@
 # make setup       installs what is missing on Debian and Ubuntu
 # make demo        records a service, kills it, shows what happened
 # make test        everything on this machine's OTP, Rust included
+# make bench       what tracing costs, beside other tracers: benches/RESULTS.md
 # make test-erlang what also runs on other OTP releases: no cargo, no network
 
 MAKEFLAGS += --no-print-directory
@@ -30,7 +31,7 @@ MIX = MIX_ENV=test MIX_BUILD_PATH=$(CURDIR)/_build/otp-$(OTP)/mix SPOOR_NIF=$(NI
 COUNTED := test/bin/counted
 CHECK := $(COUNTED) --check
 
-.PHONY: build nif cli setup demo test rust format-check rust-test consumers \
+.PHONY: build nif cli setup demo bench test rust format-check rust-test consumers \
 	test-erlang built erlang-check common-test elixir-test consumers-prebuilt docs clean
 
 build: nif cli
@@ -46,6 +47,10 @@ setup:
 
 demo: setup build
 	demo/run
+
+# Some minutes; BENCH="--quick", BENCH="--otp 27 --otp 29": see benches/run.
+bench:
+	benches/run $(BENCH)
 
 # ---- tests ----------------------------------------------------------------------
 

@@ -1,0 +1,20 @@
+%% @doc The empty tracer: what the VM itself charges for an event.
+-module(bench_empty_tracer).
+
+-export([enabled/3, trace/5]).
+-export([init/0]).
+
+-nifs([enabled/3, trace/5]).
+-on_load(init/0).
+
+%% @doc The library is beside this module's compiled file, or named.
+-spec init() -> ok | {error, term()}.
+init() ->
+    Beside = filename:join(filename:dirname(code:which(?MODULE)), "libspoor_empty_tracer"),
+    erlang:load_nif(os:getenv("SPOOR_EMPTY_TRACER", Beside), 0).
+
+-spec enabled(atom(), term(), term()) -> trace.
+enabled(_Tag, _State, _Tracee) -> erlang:nif_error(not_loaded).
+
+-spec trace(atom(), term(), term(), term(), map()) -> ok.
+trace(_Tag, _State, _Tracee, _Term, _Options) -> erlang:nif_error(not_loaded).
