@@ -1,0 +1,49 @@
+//! `spoor dump`.
+
+use std::io::Write;
+
+use anyhow::Result;
+
+use super::{Health, each, feed, stdout, tell, window};
+use crate::cli;
+use crate::model::filter::{Filter, glob};
+use crate::read::{Event, Ledger, Names};
+use crate::view;
+
+pub(super) fn run(args: &cli::Dump) -> Result<Health> {
+    let mut out = stdout();
+    let filter = cli::filter(&args.process, Some(&args.function), &args.kinds);
+    each(&args.input.paths, |recording| {
+        let mut left = args.limit.unwrap_or(usize::MAX);
+        let (outcome, _) =
+            feed(recording, Names::default(), window(&args.window, recording), &filter, |event, processes| {
+                if left == 0 {
+                    return Ok(false);
+                }
+                if takes(&filter, event) {
+                    left -= 1;
+                    let view = if args.json { view::dump::json } else { view::dump::text };
+                    view(event, processes, &mut out)?;
+                }
+                Ok(true)
+            })?;
+        out.flush()?;
+        tell(recording, &outcome.findings)?;
+        writeln!(
+            std::io::stderr(),
+            "spoor: {}: {}",
+            recording.path,
+            view::findings::ledger(&Ledger::sum(&outcome.ledger))
+        )?;
+        Ok(Health::Fine.and(&outcome.findings))
+    })
+}
+
+fn takes(filter: &Filter, event: &Event<'_>) -> bool {
+    let kind = || event.recording().kind_name(event.kind);
+    if !filter.kinds.is_empty() && !filter.kinds.iter().any(|pattern| glob(pattern, &kind())) {
+        return false;
+    }
+    filter.takes_all_functions()
+        || event.function.is_some_and(|function| filter.takes_function(event.names(), function))
+}

@@ -1,0 +1,231 @@
+//! One file for each command: opens recordings, feeds a model, renders a view.
+
+mod calls;
+mod dump;
+mod info;
+
+use std::fs;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::cli::{Cli, Command, Moment, WindowArgs};
+use crate::model::filter::{Filter, ProcessFilter};
+use crate::model::processes::Processes;
+use crate::read::{Event, Finding, Ledger, Names, Outcome, Recording, Severity, Source, Tracees, Window};
+use crate::view::findings;
+use crate::view::table::Style;
+
+/// The recordings' file names end in this.
+const EXTENSION: &str = "spoor";
+/// Events between two looks at the progress bar.
+const PROGRESS_STEP: u64 = 1 << 16;
+
+/// Runs a command and says how it went: 0 fine, 1 damaged, 2 could not run.
+pub fn run(cli: &Cli) -> ExitCode {
+    let done = match &cli.command {
+        Command::Info(args) => info::run(args),
+        Command::Dump(args) => dump::run(args),
+        Command::Calls(args) => calls::run(args),
+    };
+    match done {
+        Ok(Health::Fine) => ExitCode::SUCCESS,
+        Ok(Health::Damaged) => ExitCode::from(1),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when even this fails.
+            let _ = writeln!(io::stderr(), "spoor: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whoever read our output has seen enough: `spoor dump FILE | head`.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        io.map(io::Error::kind).or(json) == Some(io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// Were the recordings whole?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    Fine,
+    Damaged,
+}
+
+impl Health {
+    fn and(self, findings: &[Finding]) -> Health {
+        let damaged = findings.iter().any(|finding| finding.severity == Severity::Damage);
+        if damaged { Health::Damaged } else { self }
+    }
+}
+
+/// The recordings that the paths name: files, and the recordings in directories.
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = fs::read_dir(path).with_context(|| path.display().to_string())?;
+        let mut found: Vec<PathBuf> = entries
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| path.is_file() && path.extension().is_some_and(|ext| ext == EXTENSION))
+            .collect();
+        if found.is_empty() {
+            bail!("{}: no recording (*.{EXTENSION}) in this directory", path.display());
+        }
+        found.sort();
+        files.append(&mut found);
+    }
+    Ok(files)
+}
+
+fn open(path: &Path) -> Result<Recording> {
+    let name = path.display().to_string();
+    let source = Source::open(path).with_context(|| name.clone())?;
+    Recording::open(source, &name).with_context(|| name)
+}
+
+/// Opens one recording after the other. One that cannot be opened does not keep
+/// the others from being read; only when there is no other it is an error.
+fn each(paths: &[PathBuf], mut work: impl FnMut(&Recording) -> Result<Health>) -> Result<Health> {
+    let mut health = Health::Fine;
+    let (files, mut read) = (files(paths)?, 0);
+    let alone = files.len() == 1;
+    for path in &files {
+        let recording = match open(path) {
+            Ok(recording) => recording,
+            Err(error) if alone => return Err(error),
+            Err(error) => {
+                writeln!(io::stderr(), "spoor: {error:#}")?;
+                health = Health::Damaged;
+                continue;
+            }
+        };
+        read += 1;
+        if work(&recording)? == Health::Damaged {
+            health = Health::Damaged;
+        }
+    }
+    if read == 0 {
+        bail!("none of the {} files could be read", files.len());
+    }
+    Ok(health)
+}
+
+fn window(args: &WindowArgs, recording: &Recording) -> Window {
+    let at = |moment: Moment| match moment {
+        Moment::AfterStart(ns) => recording.start_ns.saturating_add(ns),
+        Moment::BeforeEnd(ns) => recording.end_ns.saturating_sub(ns),
+    };
+    let from = args.from.or(args.last.map(Moment::BeforeEnd));
+    Window { from_ns: from.map_or(0, at), to_ns: args.to.map_or(u64::MAX, at) }
+}
+
+/// Feeds the events that the filter's processes have in the window to `work`,
+/// until it answers false.
+fn feed(
+    recording: &Recording,
+    names: Names,
+    window: Window,
+    filter: &Filter,
+    mut work: impl FnMut(&Event<'_>, &Processes) -> Result<bool>,
+) -> Result<(Outcome, Processes)> {
+    let (learned, names, tracees) = match filter.needs_names() {
+        true => {
+            let (processes, names, tracees) = Processes::of_recording(recording, names);
+            (Some(processes), names, tracees)
+        }
+        false => (None, names, Tracees::default()),
+    };
+    let mut stream = recording.stream(names, tracees, window);
+    let learning = learned.is_none();
+    let mut processes = learned.unwrap_or_else(|| Processes::from_infos(stream.infos(), stream.names()));
+    let mut takes = ProcessFilter::new(filter);
+    let progress = progress(recording);
+    let mut events = 0_u64;
+    loop {
+        if events.is_multiple_of(PROGRESS_STEP) {
+            progress.set_position(stream.done_bytes());
+        }
+        let Some(event) = stream.next() else { break };
+        events += 1;
+        if learning {
+            processes.learn(&event);
+        }
+        if takes.takes(&event, &processes) && !work(&event, &processes)? {
+            break;
+        }
+    }
+    progress.finish_and_clear();
+    Ok((stream.finish(), processes))
+}
+
+fn progress(recording: &Recording) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let template = "{bar:40} {bytes} of {total_bytes}, {eta} left";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(recording.payload_bytes()).with_style(style)
+}
+
+/// What every JSON answer says about a recording.
+#[derive(Debug, Serialize)]
+pub(crate) struct About {
+    path: String,
+    state: String,
+    from_ns: u64,
+    to_ns: u64,
+    ledger: Ledger,
+    findings: Vec<Finding>,
+}
+
+impl About {
+    fn new(recording: &Recording, window: Window, outcome: &Outcome) -> About {
+        let from = window.from_ns.max(recording.start_ns);
+        let to = window.to_ns.min(recording.end_ns).max(from);
+        About {
+            path: recording.path.clone(),
+            state: recording.state.to_string(),
+            from_ns: from - recording.start_ns,
+            to_ns: to - recording.start_ns,
+            ledger: Ledger::sum(&outcome.ledger),
+            findings: outcome.findings.clone(),
+        }
+    }
+
+    /// Path, state, window, ledger: one line above every table.
+    fn heading(&self, out: &mut dyn Write) -> io::Result<()> {
+        let window = format!(
+            "{} to {} s",
+            crate::view::units::seconds(self.from_ns).trim_end_matches('0').trim_end_matches('.'),
+            crate::view::units::seconds(self.to_ns).trim_end_matches('0').trim_end_matches('.')
+        );
+        writeln!(out, "{} ({}), {window}", self.path, self.state)?;
+        writeln!(out, "{}", findings::ledger(&self.ledger))
+    }
+}
+
+fn stdout() -> BufWriter<io::StdoutLock<'static>> {
+    BufWriter::with_capacity(1 << 16, io::stdout().lock())
+}
+
+/// Colours on terminals only, and not where `NO_COLOR` is set.
+fn style() -> Style {
+    let choice = anstream::AutoStream::choice(&io::stdout());
+    Style { colour: io::stdout().is_terminal() && choice != anstream::ColorChoice::Never }
+}
+
+fn tell(recording: &Recording, findings: &[Finding]) -> io::Result<()> {
+    findings::text(&recording.path, findings, &mut io::stderr().lock())
+}

@@ -1,0 +1,303 @@
+//! How often each function was called, and how long its calls took.
+
+use serde::Serialize;
+
+use crate::model::filter::Filter;
+use crate::model::histogram::{Durations, Percentiles};
+use crate::model::label;
+use crate::model::stack::{Clip, Ended, Observer, Stacks, Step};
+use crate::read::{Event, FunctionId, Names, kind};
+use spoor_format::record::Body;
+
+/// Call times of one recording after the other.
+#[derive(Debug, Default)]
+pub struct Calls {
+    stacks: Stacks,
+    table: Table,
+    /// There were events that say who runs when.
+    running: bool,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    functions: Vec<Stats>,
+    /// Returns of calls of which nothing is known.
+    unknown: u64,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Stats {
+    calls: u64,
+    raised: u64,
+    own: u64,
+    own_on: u64,
+    total: u64,
+    durations: Durations,
+    clipped: [u64; Clip::ALL.len()],
+}
+
+/// What a column is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "each is a column of the table")]
+pub enum Sort {
+    #[default]
+    Own,
+    Total,
+    Calls,
+    Mean,
+    P50,
+    P90,
+    P99,
+    P999,
+    Max,
+    Name,
+}
+
+/// A function's row.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// As users write it.
+    pub function: String,
+    /// Its module, as users write it.
+    pub module: String,
+    /// Module, name and arity as the VM has them.
+    pub mfa: (String, String, u64),
+    /// Calls, timed or not.
+    pub calls: u64,
+    /// Calls of which both ends are known.
+    pub timed: u64,
+    /// Timed calls that ended by an exception, where such events were recorded.
+    pub raised: u64,
+    /// Time in the function itself.
+    pub own_ns: u64,
+    /// The same on a scheduler only; null without in and out events.
+    pub own_on_scheduler_ns: Option<u64>,
+    /// Its part of all functions' own time, 0 to 1.
+    pub share: f64,
+    /// Time in the function and in what it called; recursion counts once.
+    pub total_ns: u64,
+    /// Mean of the timed calls.
+    pub mean_ns: u64,
+    /// The distribution of the timed calls; null when there are none.
+    #[serde(flatten)]
+    pub percentiles: Option<Percentiles>,
+    /// Calls that have no duration, by reason.
+    pub clipped: Clipped,
+}
+
+/// Calls without a duration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Clipped {
+    /// Began before the recording, the window, or a hole in it.
+    pub begin: u64,
+    /// Still open at the end.
+    pub end: u64,
+    /// Events are missing while they were open.
+    pub hole: u64,
+    /// Their process exited.
+    pub exit: u64,
+    /// The events leave open when they ended.
+    pub unsure: u64,
+    /// Too deep in the stack to be kept.
+    pub deep: u64,
+}
+
+impl Clipped {
+    fn of(counts: &[u64; Clip::ALL.len()]) -> Clipped {
+        let [begin, end, hole, exit, unsure, deep] = *counts;
+        Clipped { begin, end, hole, exit, unsure, deep }
+    }
+
+    /// All of them.
+    pub fn sum(&self) -> u64 {
+        self.begin + self.end + self.hole + self.exit + self.unsure + self.deep
+    }
+}
+
+/// The table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Functions in the order asked for.
+    pub functions: Vec<Row>,
+    /// Functions that fit the filter, shown or not.
+    pub functions_found: usize,
+    /// Calls of all functions that fit the filter.
+    pub calls: u64,
+    /// Own time of all functions, whether they fit the filter or not.
+    pub own_ns: u64,
+    /// Calls without a duration of the functions that fit the filter.
+    pub clipped: Clipped,
+    /// Returns of calls of which nothing is known.
+    pub unknown_returns: u64,
+    /// Own time and share are of time on a scheduler.
+    pub own_is_on_scheduler: bool,
+}
+
+impl Calls {
+    /// Takes an event.
+    #[inline]
+    pub fn event(&mut self, event: &Event<'_>) {
+        if let Some(step) = step_of(event) {
+            self.running |= matches!(event.kind, kind::IN | kind::OUT);
+            self.stacks.step(step, &mut self.table);
+        }
+    }
+
+    /// A recording ends; the next may begin.
+    pub fn end_of_recording(&mut self) {
+        self.stacks.end(&mut self.table);
+        self.stacks = Stacks::default();
+    }
+
+    /// The table.
+    pub fn report(&self, names: &Names, filter: &Filter, sort: Sort, limit: usize) -> Report {
+        let own_of = |stats: &Stats| if self.running { stats.own_on } else { stats.own };
+        let all_own: u64 = self.table.functions.iter().map(own_of).sum();
+        let mut rows: Vec<Row> = Vec::new();
+        let (mut calls, mut clipped) = (0, [0; Clip::ALL.len()]);
+        for (number, stats) in self.table.functions.iter().enumerate() {
+            let id = FunctionId(number as u32);
+            if stats.calls + stats.clipped.iter().sum::<u64>() == 0 || !filter.takes_function(names, id) {
+                continue;
+            }
+            calls += stats.calls;
+            clipped.iter_mut().zip(&stats.clipped).for_each(|(sum, n)| *sum += n);
+            rows.push(self.row(names, id, stats, all_own));
+        }
+        let functions_found = rows.len();
+        rows.sort_by(|a, b| sort.compare(a, b));
+        rows.truncate(limit);
+        Report {
+            functions: rows,
+            functions_found,
+            calls,
+            own_ns: all_own,
+            clipped: Clipped::of(&clipped),
+            unknown_returns: self.table.unknown,
+            own_is_on_scheduler: self.running,
+        }
+    }
+
+    fn row(&self, names: &Names, id: FunctionId, stats: &Stats, all_own: u64) -> Row {
+        let (module, name, arity) = names.function_parts(id);
+        let timed = stats.durations.count();
+        let own = if self.running { stats.own_on } else { stats.own };
+        Row {
+            function: label::function(names, id),
+            module: label::module(names, id),
+            mfa: (module.to_owned(), name.to_owned(), arity),
+            calls: stats.calls,
+            timed,
+            raised: stats.raised,
+            own_ns: stats.own,
+            own_on_scheduler_ns: self.running.then_some(stats.own_on),
+            share: if all_own == 0 { 0.0 } else { own as f64 / all_own as f64 },
+            total_ns: stats.total,
+            mean_ns: stats.durations.sum_ns().checked_div(timed).unwrap_or(0),
+            percentiles: stats.durations.percentiles(),
+            clipped: Clipped::of(&stats.clipped),
+        }
+    }
+}
+
+/// What stacks need of an event; `None` when it is nothing to them.
+#[inline]
+pub(crate) fn step_of(event: &Event<'_>) -> Option<Step> {
+    let of_stacks = matches!(event.kind, kind::CALL..=kind::OUT_EXITED | kind::EXIT);
+    of_stacks.then(|| Step {
+        time: event.time,
+        process: event.tracee.0,
+        kind: event.kind,
+        function: event.function,
+        normal_exit: event.kind == kind::EXIT && is_normal(event),
+        epoch: event.epoch,
+        complete: event.complete,
+    })
+}
+
+#[cold]
+fn is_normal(event: &Event<'_>) -> bool {
+    let detail = event.detail();
+    match detail.body() {
+        Some(Body::Exit { reason }) => {
+            detail.term_atom(reason).is_some_and(|atom| event.names().atom_text(atom) == "normal")
+        }
+        _ => false,
+    }
+}
+
+impl Table {
+    #[inline]
+    fn stats(&mut self, function: FunctionId) -> &mut Stats {
+        let at = function.0 as usize;
+        if self.functions.len() <= at {
+            self.functions.resize(at + 1, Stats::default());
+        }
+        &mut self.functions[at]
+    }
+}
+
+impl Observer for Table {
+    #[inline]
+    fn called(&mut self, _process: u32, _parent: u32, function: FunctionId) -> u32 {
+        self.stats(function).calls += 1;
+        0
+    }
+
+    #[inline]
+    fn ended(&mut self, ended: &Ended) {
+        let stats = self.stats(ended.function);
+        stats.raised += u64::from(ended.raised);
+        stats.own += ended.own;
+        stats.own_on += ended.own_on;
+        if ended.outermost {
+            stats.total += ended.duration;
+        }
+        stats.durations.record(ended.duration);
+    }
+
+    fn clipped(&mut self, function: Option<FunctionId>, why: Clip) {
+        match function {
+            Some(function) => self.stats(function).clipped[why as usize] += 1,
+            None => self.unknown += 1,
+        }
+    }
+
+    fn spent(&mut self, _frame: u32, _ns: u64, _on_scheduler: bool) {}
+}
+
+impl Sort {
+    /// All, with the names that the command line takes.
+    pub const ALL: [(Sort, &'static str); 10] = [
+        (Sort::Own, "own"),
+        (Sort::Total, "total"),
+        (Sort::Calls, "calls"),
+        (Sort::Mean, "mean"),
+        (Sort::P50, "p50"),
+        (Sort::P90, "p90"),
+        (Sort::P99, "p99"),
+        (Sort::P999, "p99.9"),
+        (Sort::Max, "max"),
+        (Sort::Name, "name"),
+    ];
+
+    /// Largest first, names in their order; ties by name.
+    fn compare(self, a: &Row, b: &Row) -> std::cmp::Ordering {
+        let key = |row: &Row| {
+            let points = row.percentiles.unwrap_or_default();
+            match self {
+                Sort::Own => row.own_on_scheduler_ns.unwrap_or(row.own_ns),
+                Sort::Total => row.total_ns,
+                Sort::Calls => row.calls,
+                Sort::Mean => row.mean_ns,
+                Sort::P50 => points.p50_ns,
+                Sort::P90 => points.p90_ns,
+                Sort::P99 => points.p99_ns,
+                Sort::P999 => points.p999_ns,
+                Sort::Max => points.max_ns,
+                Sort::Name => 0,
+            }
+        };
+        key(b).cmp(&key(a)).then_with(|| a.function.cmp(&b.function)).then_with(|| a.mfa.cmp(&b.mfa))
+    }
+}

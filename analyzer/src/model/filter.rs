@@ -1,0 +1,171 @@
+//! Which processes, modules, functions and kinds of events are asked for.
+
+use crate::model::label;
+use crate::model::processes::Processes;
+use crate::read::{Event, FunctionId, Names, TraceeId, quoted};
+
+/// Nothing given is everything.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Pids, or globs on names, labels and initial calls.
+    pub processes: Vec<String>,
+    /// Globs on modules.
+    pub modules: Vec<String>,
+    /// Globs on functions as printed.
+    pub functions: Vec<String>,
+    /// Names of kinds of events.
+    pub kinds: Vec<String>,
+}
+
+impl Filter {
+    /// Must names be known before the first event? Not for pids.
+    pub fn needs_names(&self) -> bool {
+        self.processes.iter().any(|pattern| !is_pid(pattern))
+    }
+
+    /// Is the function asked for?
+    pub fn takes_function(&self, names: &Names, id: FunctionId) -> bool {
+        let (module, name, arity) = names.function_parts(id);
+        let module_fits = |pattern: &String| glob(pattern, module) || glob(pattern, &quoted(module));
+        if !self.modules.is_empty() && !self.modules.iter().any(module_fits) {
+            return false;
+        }
+        if self.functions.is_empty() {
+            return true;
+        }
+        let (printed, raw) = (label::mfa(module, name, arity), format!("{module}:{name}/{arity}"));
+        let bare = |pattern: &str, full: &str| glob(pattern, full) || glob(&format!("{pattern}/*"), full);
+        self.functions.iter().any(|pattern| bare(pattern, &printed) || bare(pattern, &raw))
+    }
+
+    /// Is every function asked for?
+    pub fn takes_all_functions(&self) -> bool {
+        self.modules.is_empty() && self.functions.is_empty()
+    }
+}
+
+/// Remembers for each process of a recording whether it is asked for.
+#[derive(Debug)]
+pub struct ProcessFilter<'a> {
+    patterns: &'a [String],
+    known: Vec<Option<bool>>,
+}
+
+impl<'a> ProcessFilter<'a> {
+    /// For one recording.
+    pub fn new(filter: &'a Filter) -> Self {
+        ProcessFilter { patterns: &filter.processes, known: Vec::new() }
+    }
+
+    /// Is the event's process asked for?
+    #[inline]
+    pub fn takes(&mut self, event: &Event<'_>, processes: &Processes) -> bool {
+        if self.patterns.is_empty() {
+            return true;
+        }
+        match self.known.get(event.tracee.0 as usize) {
+            Some(Some(known)) => *known,
+            _ => self.decide(event, processes),
+        }
+    }
+
+    #[cold]
+    fn decide(&mut self, event: &Event<'_>, processes: &Processes) -> bool {
+        let pid = event.recording().pids.text(event.identity());
+        let title = processes.title(event.tracee, event.names());
+        let fits =
+            |pattern: &String| same_pid(pattern, &pid) || title.as_deref().is_some_and(|title| glob(pattern, title));
+        let takes = self.patterns.iter().any(fits);
+        self.remember(event.tracee, takes);
+        takes
+    }
+
+    fn remember(&mut self, tracee: TraceeId, takes: bool) {
+        let at = tracee.0 as usize;
+        if self.known.len() <= at {
+            self.known.resize(at + 1, None);
+        }
+        self.known[at] = Some(takes);
+    }
+}
+
+fn is_pid(pattern: &str) -> bool {
+    let inner = pattern.trim_start_matches("#Port").trim_start_matches('<').trim_end_matches('>');
+    !inner.is_empty() && inner.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// `<0.12.0>` and `0.12.0` are the same.
+fn same_pid(pattern: &str, pid: &str) -> bool {
+    pattern == pid || (is_pid(pattern) && pid.strip_prefix('<').and_then(|p| p.strip_suffix('>')) == Some(pattern))
+}
+
+/// `*` stands for any text, `?` for any character.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => {
+                let Some((star_p, star_t)) = star else { return false };
+                star = Some((star_p, star_t + 1));
+                (p, t) = (star_p + 1, star_t + 1);
+            }
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::FunctionKey;
+
+    #[test]
+    fn globs() {
+        for (pattern, text, want) in [
+            ("shop_*", "shop_web", true),
+            ("shop_*", "shops", false),
+            ("*:handle_*/3", "shop:handle_call/3", true),
+            ("a?c", "abc", true),
+            ("a*b*c", "a1b2b3c", true),
+            ("a*b*c", "a1b2b3", false),
+            ("", "", true),
+            ("*", "", true),
+        ] {
+            assert_eq!(glob(pattern, text), want, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn functions_are_found_as_printed_raw_and_without_arity() {
+        let mut names = Names::default();
+        let (module, name) = (names.atom("Elixir.MyApp.Orders"), names.atom("create"));
+        let id = names.function(FunctionKey { module, name, arity: 2 });
+        let takes = |functions: &str, modules: &str| {
+            let list = |text: &str| text.split(' ').filter(|t| !t.is_empty()).map(str::to_owned).collect();
+            Filter { functions: list(functions), modules: list(modules), ..Filter::default() }
+                .takes_function(&names, id)
+        };
+        assert!(takes("MyApp.Orders.create/2", ""));
+        assert!(takes("Elixir.MyApp.Orders:create/2", ""));
+        assert!(takes("MyApp.Orders.create", ""));
+        assert!(takes("nothing:else/0 *.create/?", "MyApp.*"));
+        assert!(!takes("MyApp.Orders.create/3", ""));
+        assert!(!takes("", "Other"));
+    }
+
+    #[test]
+    fn pids_are_told_from_names() {
+        assert!(is_pid("<0.12.0>") && is_pid("0.12.0") && !is_pid("shop") && !is_pid("*"));
+        assert!(same_pid("0.12.0", "<0.12.0>") && !same_pid("0.12.0", "<0.112.0>"));
+    }
+}

@@ -1,0 +1,153 @@
+//! Durations of calls: HdrHistogram with 3 significant digits, 1 ns to 1 day.
+//!
+//! Most functions of a recording are called a few times only; their durations
+//! are kept as they are until there are enough to be worth a histogram.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// The longest duration told apart from longer ones.
+pub const LONGEST_NS: u64 = 86_400_000_000_000;
+const DIGITS: u8 = 3;
+/// A histogram takes as much memory as some hundred durations.
+const FEW: usize = 256;
+
+/// Durations.
+#[derive(Debug, Clone)]
+pub struct Durations {
+    values: Values,
+    sum: u64,
+    max: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Values {
+    Few(Vec<u64>),
+    Many(Box<Histogram<u64>>),
+}
+
+/// The points of a distribution that tables show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Percentiles {
+    /// The median.
+    pub p50_ns: u64,
+    /// 90 of 100 took no longer.
+    pub p90_ns: u64,
+    /// 99 of 100 took no longer.
+    pub p99_ns: u64,
+    /// 999 of 1000 took no longer.
+    pub p999_ns: u64,
+    /// The longest, exactly.
+    pub max_ns: u64,
+}
+
+impl Default for Durations {
+    fn default() -> Self {
+        Durations { values: Values::Few(Vec::new()), sum: 0, max: 0 }
+    }
+}
+
+impl Durations {
+    /// Adds one.
+    #[inline]
+    pub fn record(&mut self, ns: u64) {
+        self.sum = self.sum.saturating_add(ns);
+        self.max = self.max.max(ns);
+        match &mut self.values {
+            Values::Many(histogram) => record(histogram, ns),
+            Values::Few(few) if few.len() < FEW => few.push(ns),
+            Values::Few(few) => {
+                let mut histogram = of(few);
+                record(&mut histogram, ns);
+                self.values = Values::Many(Box::new(histogram));
+            }
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        match &self.values {
+            Values::Few(few) => few.len() as u64,
+            Values::Many(histogram) => histogram.len(),
+        }
+    }
+
+    /// Their sum.
+    pub fn sum_ns(&self) -> u64 {
+        self.sum
+    }
+
+    /// The distribution; `None` when there are no durations.
+    pub fn percentiles(&self) -> Option<Percentiles> {
+        if self.count() == 0 {
+            return None;
+        }
+        let own;
+        let histogram = match &self.values {
+            Values::Many(histogram) => histogram.as_ref(),
+            Values::Few(few) => {
+                own = of(few);
+                &own
+            }
+        };
+        // The histogram answers the upper end of a bucket; nothing took longer
+        // than the longest.
+        let at = |quantile| histogram.value_at_quantile(quantile).min(self.max);
+        Some(Percentiles { p50_ns: at(0.5), p90_ns: at(0.9), p99_ns: at(0.99), p999_ns: at(0.999), max_ns: self.max })
+    }
+}
+
+fn of(values: &[u64]) -> Histogram<u64> {
+    let mut histogram = Histogram::new(DIGITS).expect("3 digits are a valid precision");
+    histogram.auto(true);
+    values.iter().for_each(|ns| record(&mut histogram, *ns));
+    histogram
+}
+
+fn record(histogram: &mut Histogram<u64>, ns: u64) {
+    // It grows by itself, so that no value is out of its range.
+    histogram.record(ns.clamp(1, LONGEST_NS)).expect("a histogram that grows takes any value");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_have_three_digits() {
+        let mut durations = Durations::default();
+        assert_eq!(durations.percentiles(), None);
+        for ns in 1..=100_000_u64 {
+            durations.record(ns * 1_000);
+        }
+        let p = durations.percentiles().expect("there are some");
+        for (got, want) in [(p.p50_ns, 50_000_000), (p.p90_ns, 90_000_000), (p.p99_ns, 99_000_000)] {
+            assert!(got.abs_diff(want) * 1_000 <= want, "{got} {want}");
+        }
+        assert_eq!((p.max_ns, durations.count()), (100_000_000, 100_000));
+    }
+
+    #[test]
+    fn few_and_many_agree() {
+        let (mut few, mut all) = (Durations::default(), Vec::new());
+        for n in 0..FEW as u64 {
+            few.record(n * n * 977 + 3);
+            all.push(n * n * 977 + 3);
+        }
+        let direct = of(&all);
+        let p = few.percentiles().expect("there are some");
+        assert_eq!(p.p99_ns, direct.value_at_quantile(0.99));
+        few.record(5);
+        assert_eq!(few.count(), FEW as u64 + 1);
+        assert!(matches!(few.values, Values::Many(_)));
+    }
+
+    #[test]
+    fn a_week_counts_as_a_day() {
+        let mut durations = Durations::default();
+        (0..=FEW).for_each(|_| durations.record(7 * LONGEST_NS));
+        let p = durations.percentiles().expect("there are some");
+        assert!(p.p50_ns >= LONGEST_NS);
+        assert_eq!(p.max_ns, 7 * LONGEST_NS);
+    }
+}

@@ -1,0 +1,133 @@
+//! What a recording is: the first page of any report.
+
+use serde::Serialize;
+
+use crate::read::{Finding, Info, LaneLedger, Ledger, Outcome, Recording, State};
+
+/// A recording at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// As the user named it.
+    pub path: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub state: State,
+    /// The same in words.
+    pub state_text: String,
+    /// Format version.
+    pub format: (u16, u16),
+    /// Size of the file.
+    pub file_bytes: u64,
+    /// Size of the event ring, and of the ring of process facts.
+    pub ring_bytes: (u64, u64),
+    /// Did the ring begin to overwrite?
+    pub ring_turned: bool,
+    /// First moment, nanoseconds since 1970.
+    pub start_wall_ns: u64,
+    /// Last moment, nanoseconds since 1970.
+    pub end_wall_ns: u64,
+    /// From the first to the last moment.
+    pub duration_ns: u64,
+    /// The part of it, at the end, whose events are all in the file but for damage.
+    pub covered_ns: u64,
+    /// All that the meta section says, but for the table of records.
+    pub meta: Vec<(String, String)>,
+    /// Events by kind.
+    pub events_by_kind: Vec<(String, u64)>,
+    /// Processes and ports that had events.
+    pub tracees: usize,
+    /// The sum of the ledgers.
+    pub ledger: Ledger,
+    /// Bytes of payload for each event in the file.
+    pub bytes_per_event: f64,
+    /// Lane by lane.
+    pub lanes: Vec<LaneRow>,
+    /// Remarks of the recorder.
+    pub notes: Vec<Note>,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
+}
+
+/// A lane.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LaneRow {
+    /// Its short name.
+    pub name: String,
+    /// The rest.
+    #[serde(flatten)]
+    pub lane: LaneLedger,
+}
+
+/// A remark of the recorder.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Note {
+    /// Nanoseconds since the start.
+    pub at_ns: u64,
+    /// What about.
+    pub what: String,
+    /// The rest.
+    pub detail: String,
+}
+
+/// What is counted while events go by.
+#[derive(Debug, Default)]
+pub struct Counts {
+    kinds: Vec<u64>,
+    tracees: Vec<bool>,
+}
+
+impl Counts {
+    /// Takes an event.
+    #[inline]
+    pub fn event(&mut self, event: &crate::read::Event<'_>) {
+        let kind = usize::from(event.kind);
+        if self.kinds.len() <= kind {
+            self.kinds.resize(kind + 1, 0);
+        }
+        self.kinds[kind] += 1;
+        let tracee = event.tracee.0 as usize;
+        if self.tracees.len() <= tracee {
+            self.tracees.resize(tracee + 1, false);
+        }
+        self.tracees[tracee] = true;
+    }
+
+    /// All that is known of the recording.
+    pub fn report(&self, recording: &Recording, infos: &[Info], outcome: &Outcome) -> Report {
+        let ledger = Ledger::sum(&outcome.ledger);
+        let kinds = self.kinds.iter().enumerate().filter(|(_, n)| **n > 0);
+        let lane_row = |lane: &LaneLedger| LaneRow { name: lane.short(), lane: lane.clone() };
+        let (start, end) = (recording.start_ns, recording.end_ns);
+        let payload = recording.payload_bytes();
+        Report {
+            path: recording.path.clone(),
+            state: recording.state.clone(),
+            state_text: recording.state.to_string(),
+            format: (recording.header.major, recording.header.minor),
+            file_bytes: recording.file_bytes,
+            ring_bytes: (recording.header.events.bytes(), recording.header.info.bytes()),
+            ring_turned: recording.ring_turned(),
+            start_wall_ns: recording.clock.wall_ns(start),
+            end_wall_ns: recording.clock.wall_ns(end),
+            duration_ns: end - start,
+            covered_ns: end.saturating_sub(recording.complete_from_ns),
+            meta: recording.meta.entries.iter().filter(|(key, _)| key != "records").cloned().collect(),
+            events_by_kind: kinds.map(|(kind, n)| (recording.kind_name(kind as u8), *n)).collect(),
+            tracees: self.tracees.iter().filter(|seen| **seen).count(),
+            bytes_per_event: if ledger.present == 0 { 0.0 } else { payload as f64 / ledger.present as f64 },
+            ledger,
+            lanes: outcome.ledger.iter().map(lane_row).collect(),
+            notes: infos.iter().filter_map(|info| note(info, start)).collect(),
+            findings: outcome.findings.clone(),
+        }
+    }
+}
+
+fn note(info: &Info, start: u64) -> Option<Note> {
+    match info {
+        Info::Note { time, what, detail } => {
+            Some(Note { at_ns: time.saturating_sub(start), what: what.clone(), detail: detail.clone() })
+        }
+        Info::Process { .. } => None,
+    }
+}

@@ -1,0 +1,12 @@
+//! Events to tables. Knows neither bytes nor arguments: it is fed with events
+//! in order and asked for reports.
+
+pub mod calls;
+pub mod filter;
+
+pub mod histogram;
+pub mod info;
+pub mod label;
+pub mod processes;
+
+pub mod stack;

@@ -1,0 +1,567 @@
+//! Who called whom: each process's stack, rebuilt from its events.
+//!
+//! The rules, with an example for each, stand in `docs/SEMANTICS.md`. In short:
+//!
+//! * A call puts a frame on the stack. Nothing says whether it is a tail call.
+//! * `return_to X` ends the calls above X, all at this moment: the VM emits one
+//!   such event for a whole chain of tail calls.
+//! * Where X is not traced it leaves a marker on the stack, so that the next
+//!   return to the same activation of X is exact.
+//! * Where more than one reading is possible, frames are *unsure*: they are
+//!   never timed, unless a later event proves which reading was right.
+//! * `return_from` and `exception_from` name the call that ends.
+//! * A begin or an end that is not in the recording never becomes a duration.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::read::{FunctionId, kind};
+
+/// Frames of all stacks together; what is deeper loses its lower part.
+const MAX_FRAMES: usize = 1 << 20;
+/// Stacks deeper than this are cut to half of it when there are too many frames.
+const DEEP: usize = 512;
+
+/// One event, as far as stacks are concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// Monotonic nanoseconds.
+    pub time: u64,
+    /// Dense number of the process.
+    pub process: u32,
+    /// See [`kind`].
+    pub kind: u8,
+    /// The function that the event names.
+    pub function: Option<FunctionId>,
+    /// For `exit`: is the reason `normal`?
+    pub normal_exit: bool,
+    /// Changes where events may be missing.
+    pub epoch: u32,
+    /// False where events may be missing.
+    pub complete: bool,
+}
+
+/// Why a call has no duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Clip {
+    /// It began before the recording, the window, or a hole.
+    Begin,
+    /// It was still open at the end.
+    End,
+    /// Events are missing while it was open.
+    Hole,
+    /// Its process exited.
+    Exit,
+    /// The events leave open when it ended.
+    Unsure,
+    /// The stack was too deep to be kept.
+    Deep,
+}
+
+impl Clip {
+    /// All, in the order in which they are counted.
+    pub const ALL: [Clip; 6] = [Clip::Begin, Clip::End, Clip::Hole, Clip::Exit, Clip::Unsure, Clip::Deep];
+}
+
+/// A call that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// What was called.
+    pub function: FunctionId,
+    /// When it began.
+    pub start: u64,
+    /// How long it took.
+    pub duration: u64,
+    /// Of this, how long nothing that it called was on top of it.
+    pub own: u64,
+    /// Of that, how long the process was on a scheduler.
+    pub own_on: u64,
+    /// No other activation of the function was below it.
+    pub outermost: bool,
+    /// It ended by an exception.
+    pub raised: bool,
+}
+
+/// What comes of the events.
+pub trait Observer {
+    /// A call; answers a number of the observer's own for the frame. `parent`
+    /// is that of the frame below, 0 for none.
+    fn called(&mut self, process: u32, parent: u32, function: FunctionId) -> u32;
+    /// A call ended.
+    fn ended(&mut self, ended: &Ended);
+    /// A call that has no duration; `None` where not even its function is known.
+    fn clipped(&mut self, function: Option<FunctionId>, why: Clip);
+    /// Time passed while the frame with this number was on top.
+    fn spent(&mut self, frame: u32, ns: u64, on_scheduler: bool);
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    function: FunctionId,
+    /// Execution is known to have resumed here; not a call of its own.
+    marker: bool,
+    /// Nothing was missing when it began.
+    timed: bool,
+    outermost: bool,
+    /// More than one frame above it was taken for one chain of tail calls.
+    chained: bool,
+    /// The observer's number.
+    number: u32,
+    start: u64,
+    own: u64,
+    own_on: u64,
+}
+
+/// Numbers are dense: no need for a strong hash.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Multiply(u64);
+
+impl Hasher for Multiply {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+    fn write_u32(&mut self, n: u32) {
+        self.0 = (self.0.rotate_left(5) ^ u64::from(n)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+type Fast<K, V> = HashMap<K, V, BuildHasherDefault<Multiply>>;
+
+#[derive(Debug, Default)]
+struct Stack {
+    frames: Vec<Frame>,
+    /// Frames below `unsure_below` but not below `sure_below` may have ended.
+    sure_below: usize,
+    unsure_below: usize,
+    /// Time up to here was given to somebody.
+    since: u64,
+    /// Whom time is given to.
+    owner: Option<usize>,
+    off_scheduler: bool,
+    epoch: u32,
+    /// The last event ended a call by name: a `return_to` may tell the same return.
+    after_return: bool,
+    /// Open activations by function.
+    active: Fast<u32, u32>,
+}
+
+/// The stacks of all processes of one recording.
+#[derive(Debug, Default)]
+pub struct Stacks {
+    stacks: Vec<Stack>,
+    frames: usize,
+    /// Functions that were called, and so are traced.
+    traced: Vec<bool>,
+    /// (caller, called): seen for certain, not as a tail call.
+    calls_seen: HashSet<(FunctionId, FunctionId)>,
+    /// The caller last put into `calls_seen`, by called function.
+    last_caller: Vec<Option<FunctionId>>,
+}
+
+impl Stacks {
+    /// Takes the next event.
+    #[inline]
+    pub fn step(&mut self, step: Step, observer: &mut impl Observer) {
+        let at = step.process as usize;
+        if self.stacks.len() <= at {
+            self.stacks.resize_with(at + 1, || Stack { epoch: step.epoch, ..Stack::default() });
+        }
+        if self.stacks[at].epoch != step.epoch {
+            self.forget(at, Clip::Hole, observer);
+            self.stacks[at].epoch = step.epoch;
+            self.stacks[at].off_scheduler = false;
+        }
+        match step.kind {
+            kind::CALL => self.call(at, step, observer),
+            kind::RETURN_TO => self.return_to(at, step, observer),
+            kind::RETURN_FROM => self.return_from(at, step, false, observer),
+            kind::EXCEPTION_FROM => self.return_from(at, step, true, observer),
+            kind::IN | kind::IN_EXITING => self.schedule(at, step, false, observer),
+            kind::OUT | kind::OUT_EXITING | kind::OUT_EXITED => self.schedule(at, step, true, observer),
+            kind::EXIT => self.exit(at, step, observer),
+            _ => {}
+        }
+    }
+
+    /// There are no more events.
+    pub fn end(&mut self, observer: &mut impl Observer) {
+        for at in 0..self.stacks.len() {
+            self.forget(at, Clip::End, observer);
+        }
+    }
+
+    fn call(&mut self, at: usize, step: Step, observer: &mut impl Observer) {
+        let Some(function) = step.function else { return };
+        let stack = &mut self.stacks[at];
+        stack.spend(step, observer);
+        let parent = stack.owner.map_or(0, |owner| stack.frames[owner].number);
+        let number = observer.called(step.process, parent, function);
+        let activations = stack.active.entry(function.0).or_insert(0);
+        *activations += 1;
+        let outermost = *activations == 1;
+        stack.after_return = false;
+        stack.owner = Some(stack.frames.len());
+        stack.frames.push(Frame {
+            function,
+            marker: false,
+            timed: step.complete,
+            outermost,
+            chained: false,
+            number,
+            start: step.time,
+            own: 0,
+            own_on: 0,
+        });
+        self.frames += 1;
+        let known = function.0 as usize;
+        if self.traced.len() <= known {
+            self.traced.resize(known + 1, false);
+            self.last_caller.resize(known + 1, None);
+        }
+        self.traced[known] = true;
+        if self.frames > MAX_FRAMES {
+            self.trim(observer);
+        }
+    }
+
+    fn schedule(&mut self, at: usize, step: Step, out: bool, observer: &mut impl Observer) {
+        let stack = &mut self.stacks[at];
+        stack.spend(step, observer);
+        stack.off_scheduler = out;
+    }
+
+    fn return_to(&mut self, at: usize, step: Step, observer: &mut impl Observer) {
+        self.stacks[at].spend(step, observer);
+        let told = std::mem::take(&mut self.stacks[at].after_return);
+        let Some(target) = step.function else {
+            // Below the process's first function there is nothing.
+            return self.pop_to(at, 0, step, observer);
+        };
+        let stack = &self.stacks[at];
+        let Some(top) = stack.frames.iter().rposition(|frame| !frame.marker) else {
+            return self.return_from_nowhere(at, target, told, observer);
+        };
+        // At least the topmost call has ended, unless its end was told already.
+        let below = if told { stack.frames.len() } else { top };
+        if let Some(found) = stack.frames[..below].iter().rposition(|frame| frame.function == target) {
+            return self.resume(at, found, top, told, step, observer);
+        }
+        if !told && stack.frames[top].function == target && stack.frames[top].chained {
+            // Nothing above it is left: what was taken for a chain was not one.
+            return self.pop_to(at, top + 1, step, observer);
+        }
+        if self.is_traced(target) {
+            // Its call would be here, had it come after any of these.
+            self.pop_to(at, 0, step, observer);
+        } else if !told {
+            self.return_to_untraced(at, target, top, step, observer);
+        }
+        self.mark(at, target, step);
+    }
+
+    /// A call ended that began before anything we know of.
+    fn return_from_nowhere(&mut self, at: usize, target: FunctionId, told: bool, observer: &mut impl Observer) {
+        let stack = &mut self.stacks[at];
+        let found = stack.frames.iter().rposition(|frame| frame.function == target);
+        if !told {
+            let whose = stack
+                .frames
+                .last()
+                .map(|marker| marker.function)
+                .filter(|f| self.traced.get(f.0 as usize) == Some(&true));
+            observer.clipped(whose, Clip::Begin);
+        }
+        let stack = &mut self.stacks[at];
+        self.frames -= stack.frames.len();
+        stack.frames.truncate(found.map_or(0, |found| found + 1));
+        self.frames += stack.frames.len();
+        if found.is_none() {
+            let since = stack.since;
+            self.push_marker(at, target, since);
+        }
+    }
+
+    /// Execution resumes in a frame that is on the stack.
+    fn resume(&mut self, at: usize, found: usize, top: usize, told: bool, step: Step, observer: &mut impl Observer) {
+        let stack = &self.stacks[at];
+        let target = stack.frames[found].function;
+        let real = |frame: &&Frame| !frame.marker;
+        let above = stack.frames[found + 1..].iter().filter(real).count();
+        let marker = stack.frames[found].marker;
+        if above == 1 && !told {
+            let called = stack.frames[top].function;
+            self.learn(target, called);
+        }
+        if above > 1 && !told && marker {
+            if let Some(keep) = self.stale_marker(at, found, top, target) {
+                self.pop_to(at, keep, step, observer);
+                return self.mark(at, target, step);
+            }
+            if let Some(below) = self.stacks[at].frames[..found].iter_mut().rfind(|frame| !frame.marker) {
+                below.chained = true;
+            }
+        }
+        self.pop_to(at, found + 1, step, observer);
+        let stack = &mut self.stacks[at];
+        if stack.frames.get(found).is_some_and(|frame| !frame.marker) {
+            stack.sure_below = stack.sure_below.max(found + 1);
+            stack.find_owner();
+        }
+    }
+
+    /// A marker may be left from an activation that has returned unseen. It is,
+    /// when a call above it is only ever made by others: then that call is open
+    /// still, and what ends is what lies above it.
+    fn stale_marker(&self, at: usize, found: usize, top: usize, target: FunctionId) -> Option<usize> {
+        let frames = &self.stacks[at].frames;
+        let calls = (found + 1..=top).filter(|i| !frames[*i].marker);
+        let others = calls.filter(|i| {
+            let called = frames[*i].function;
+            self.last_caller.get(called.0 as usize).is_some_and(Option::is_some)
+                && !self.calls_seen.contains(&(target, called))
+        });
+        others.filter(|i| *i < top).next_back().map(|i| i + 1)
+    }
+
+    fn return_to_untraced(
+        &mut self,
+        at: usize,
+        target: FunctionId,
+        top: usize,
+        step: Step,
+        observer: &mut impl Observer,
+    ) {
+        let stack = &self.stacks[at];
+        let known = (0..=top).rev().find(|i| {
+            let frame = &stack.frames[*i];
+            !frame.marker && self.calls_seen.contains(&(target, frame.function))
+        });
+        let alone = !stack.frames[..top].iter().any(|frame| !frame.marker);
+        match known {
+            Some(head) => self.pop_to(at, head, step, observer),
+            None if alone => {
+                let called = stack.frames[top].function;
+                // With a marker below, nothing older can be part of the chain.
+                if top > 0 {
+                    self.learn(target, called);
+                }
+                self.pop_to(at, top, step, observer);
+            }
+            None => {
+                self.pop_to(at, top, step, observer);
+                let stack = &mut self.stacks[at];
+                stack.unsure_below = stack.frames.len();
+                stack.sure_below = 0;
+                stack.find_owner();
+            }
+        }
+    }
+
+    fn return_from(&mut self, at: usize, step: Step, raised: bool, observer: &mut impl Observer) {
+        let Some(function) = step.function else { return };
+        let stack = &mut self.stacks[at];
+        stack.spend(step, observer);
+        stack.after_return = true;
+        match stack.frames.iter().rposition(|frame| !frame.marker && frame.function == function) {
+            Some(found) => {
+                // It was there to return: it had not ended before.
+                stack.sure_below = stack.sure_below.max(found + 1);
+                self.pop_to(at, found + 1, step, observer);
+                self.pop(at, step.time, Some(raised), step.complete, observer);
+                self.stacks[at].settle();
+            }
+            None => observer.clipped(Some(function), Clip::Begin),
+        }
+    }
+
+    fn exit(&mut self, at: usize, step: Step, observer: &mut impl Observer) {
+        self.stacks[at].spend(step, observer);
+        let stack = &self.stacks[at];
+        let all_unsure = (0..stack.frames.len()).all(|i| stack.frames[i].marker || stack.is_unsure(i));
+        if step.normal_exit && all_unsure && step.complete {
+            self.unsure_ended(at, observer);
+        }
+        self.forget(at, Clip::Exit, observer);
+    }
+
+    /// A process that ends normally has returned from all its calls. Had those
+    /// that are unsure been open after the last return, it would not have been
+    /// the last: they ended when they became unsure.
+    fn unsure_ended(&mut self, at: usize, observer: &mut impl Observer) {
+        let mut ended_at = self.stacks[at].since;
+        while let Some(frame) = self.stacks[at].frames.last().copied() {
+            if frame.marker {
+                ended_at = frame.start;
+                self.drop_marker(at);
+            } else {
+                self.stacks[at].unsure_below = 0;
+                self.pop(at, ended_at, Some(false), true, observer);
+            }
+        }
+    }
+
+    /// Ends what lies above the first `keep` frames.
+    fn pop_to(&mut self, at: usize, keep: usize, step: Step, observer: &mut impl Observer) {
+        while self.stacks[at].frames.len() > keep {
+            if self.stacks[at].frames.last().is_some_and(|frame| frame.marker) {
+                self.drop_marker(at);
+            } else {
+                self.pop(at, step.time, Some(false), step.complete, observer);
+            }
+        }
+        self.stacks[at].settle();
+    }
+
+    /// Takes the topmost frame, a call, off the stack: returned or raised, or
+    /// (`None`) without an end.
+    fn pop(
+        &mut self,
+        at: usize,
+        time: u64,
+        raised: Option<bool>,
+        complete: bool,
+        observer: &mut impl Observer,
+    ) -> FunctionId {
+        let stack = &mut self.stacks[at];
+        let unsure = stack.is_unsure(stack.frames.len() - 1);
+        let frame = stack.frames.pop().expect("the caller saw a frame");
+        self.frames -= 1;
+        if let Some(activations) = stack.active.get_mut(&frame.function.0) {
+            *activations -= 1;
+            if *activations == 0 {
+                stack.active.remove(&frame.function.0);
+            }
+        }
+        match raised {
+            None => {}
+            Some(_) if unsure => observer.clipped(Some(frame.function), Clip::Unsure),
+            Some(_) if !frame.timed || !complete => observer.clipped(Some(frame.function), Clip::Hole),
+            Some(raised) => observer.ended(&Ended {
+                function: frame.function,
+                start: frame.start,
+                duration: time.saturating_sub(frame.start),
+                own: frame.own,
+                own_on: frame.own_on,
+                outermost: frame.outermost,
+                raised,
+            }),
+        }
+        frame.function
+    }
+
+    fn drop_marker(&mut self, at: usize) {
+        self.stacks[at].frames.pop();
+        self.frames -= 1;
+    }
+
+    /// Ends everything of a process without durations.
+    fn forget(&mut self, at: usize, why: Clip, observer: &mut impl Observer) {
+        while let Some(frame) = self.stacks[at].frames.last() {
+            if frame.marker {
+                self.drop_marker(at);
+            } else {
+                let unsure = self.stacks[at].is_unsure(self.stacks[at].frames.len() - 1);
+                let function = self.pop(at, 0, None, false, observer);
+                observer.clipped(Some(function), if unsure { Clip::Unsure } else { why });
+            }
+        }
+        let stack = &mut self.stacks[at];
+        stack.after_return = false;
+        stack.settle();
+    }
+
+    /// Cuts deep stacks: endless loops of tail calls look like deep recursion.
+    #[cold]
+    fn trim(&mut self, observer: &mut impl Observer) {
+        for stack in self.stacks.iter_mut().filter(|stack| stack.frames.len() > DEEP) {
+            let gone = stack.frames.len() - DEEP / 2;
+            for frame in stack.frames.drain(..gone).filter(|frame| !frame.marker) {
+                observer.clipped(Some(frame.function), Clip::Deep);
+                if let Some(activations) = stack.active.get_mut(&frame.function.0) {
+                    *activations -= 1;
+                }
+            }
+            self.frames -= gone;
+            stack.sure_below = stack.sure_below.saturating_sub(gone);
+            stack.unsure_below = stack.unsure_below.saturating_sub(gone);
+            stack.find_owner();
+        }
+    }
+
+    /// Execution has resumed in `target`, which is not on the stack.
+    fn mark(&mut self, at: usize, target: FunctionId, step: Step) {
+        self.push_marker(at, target, step.time);
+        self.stacks[at].find_owner();
+    }
+
+    fn push_marker(&mut self, at: usize, function: FunctionId, time: u64) {
+        self.frames += 1;
+        self.stacks[at].frames.push(Frame {
+            function,
+            marker: true,
+            timed: false,
+            outermost: false,
+            chained: false,
+            number: 0,
+            start: time,
+            own: 0,
+            own_on: 0,
+        });
+    }
+
+    fn is_traced(&self, function: FunctionId) -> bool {
+        self.traced.get(function.0 as usize) == Some(&true)
+    }
+
+    /// `caller` called `called`, and not as a tail call.
+    #[inline]
+    fn learn(&mut self, caller: FunctionId, called: FunctionId) {
+        let Some(last) = self.last_caller.get_mut(called.0 as usize) else { return };
+        if *last != Some(caller) {
+            *last = Some(caller);
+            self.calls_seen.insert((caller, called));
+        }
+    }
+}
+
+impl Stack {
+    /// Gives the time since the last event to the frame on top.
+    #[inline]
+    fn spend(&mut self, step: Step, observer: &mut impl Observer) {
+        let ns = step.time.saturating_sub(self.since);
+        self.since = self.since.max(step.time);
+        if let Some(frame) = self.owner.and_then(|owner| self.frames.get_mut(owner)) {
+            frame.own += ns;
+            if !self.off_scheduler {
+                frame.own_on += ns;
+            }
+            if step.complete {
+                observer.spent(frame.number, ns, !self.off_scheduler);
+            }
+        }
+        // Whoever has an event is on a scheduler.
+        self.off_scheduler = false;
+    }
+
+    fn is_unsure(&self, frame: usize) -> bool {
+        frame >= self.sure_below && frame < self.unsure_below
+    }
+
+    /// After frames went.
+    #[inline]
+    fn settle(&mut self) {
+        self.sure_below = self.sure_below.min(self.frames.len());
+        self.unsure_below = self.unsure_below.min(self.frames.len());
+        self.find_owner();
+    }
+
+    /// The topmost call gets the time, unless it may have ended.
+    #[inline]
+    fn find_owner(&mut self) {
+        let top = self.frames.iter().rposition(|frame| !frame.marker);
+        self.owner = top.filter(|top| !self.is_unsure(*top));
+    }
+}

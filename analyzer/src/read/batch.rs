@@ -1,0 +1,342 @@
+//! A chunk, decoded: compact events, and its names as the recording's numbers.
+//!
+//! A chunk is taken as a whole or not at all (but for one that the end of a cut
+//! file runs through), so that no event is handed out from bytes that turn out
+//! to be damaged further on.
+
+use spoor_format::chunk::{ChunkHeader, Identity, Reader};
+use spoor_format::record::{Body, Class, Field, FieldType, Record, Schema, Spec, spec, types};
+use spoor_format::term::{RawTerm, Term};
+use spoor_format::{Cursor, DecodeError};
+
+use super::identity::PidFormat;
+use super::index::ChunkRef;
+use super::names::{AtomId, FunctionId, FunctionKey, Names, TraceeId, Tracees};
+use super::source::Source;
+use super::terms;
+
+/// No function, in [`Packed`].
+const NO_FUNCTION: u32 = u32::MAX;
+
+/// An event as a batch keeps it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packed {
+    pub(crate) tick: u64,
+    pub(crate) tracee: TraceeId,
+    function: u32,
+    /// Where its records begin in the payload.
+    at: u32,
+    pub(crate) kind: u8,
+}
+
+impl Packed {
+    pub(crate) fn function(&self) -> Option<FunctionId> {
+        (self.function != NO_FUNCTION).then_some(FunctionId(self.function))
+    }
+}
+
+/// A decoded chunk. Reused for one chunk after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) events: Vec<Packed>,
+    payload: Vec<u8>,
+    atoms: Vec<AtomId>,
+    functions: Vec<FunctionId>,
+}
+
+/// Why a chunk could not be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// The VM has used it for something else in the meantime.
+    Overwritten,
+    /// Its bytes are not what was written.
+    Damaged(String),
+}
+
+/// What names are resolved with, and to.
+pub(crate) struct Context<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) schema: &'a Schema,
+    pub(crate) names: &'a mut Names,
+    pub(crate) tracees: &'a mut Tracees,
+}
+
+impl Batch {
+    /// Reads a chunk. For one that the end of the file runs through, what stands
+    /// before the cut is kept; see [`ChunkRef::is_cut`].
+    pub(crate) fn load(&mut self, chunk: &ChunkRef, context: &mut Context<'_>) -> Result<(), Loss> {
+        let result = self.read(chunk, context.source).and_then(|()| self.decode(chunk, context));
+        if result.is_err() {
+            self.clear();
+        }
+        result
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.events.clear();
+        self.payload.clear();
+        self.atoms.clear();
+        self.functions.clear();
+    }
+
+    fn read(&mut self, chunk: &ChunkRef, source: &Source) -> Result<(), Loss> {
+        self.clear();
+        let available = usize::try_from(chunk.available).unwrap_or(0);
+        source.read(chunk.payload, available, &mut self.payload).map_err(|error| Loss::Damaged(error.to_string()))?;
+        let seq_now = seq_of(chunk, source).map_err(|error| Loss::Damaged(error.to_string()))?;
+        if seq_now != chunk.header.seq {
+            return Err(Loss::Overwritten);
+        }
+        if self.payload.len() < available {
+            return Err(Loss::Damaged("the file became shorter while it was read".to_owned()));
+        }
+        match chunk.header.crc {
+            Some(want) if !chunk.is_cut() => {
+                let got = crc32fast::hash(&self.payload);
+                let error = DecodeError::Checksum { what: "chunk", want, got };
+                if got == want { Ok(()) } else { Err(Loss::Damaged(error.to_string())) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn decode(&mut self, chunk: &ChunkRef, context: &mut Context<'_>) -> Result<(), Loss> {
+        let payload = std::mem::take(&mut self.payload);
+        let decoded = self.decode_payload(&payload, chunk.header.base_tick, context);
+        self.payload = payload;
+        match decoded {
+            Err(DecodeError::Truncated { .. }) if chunk.is_cut() => Ok(()),
+            Err(error) => Err(Loss::Damaged(error.to_string())),
+            Ok(()) if chunk.is_cut() || self.events.len() as u64 == u64::from(chunk.header.records) => Ok(()),
+            Ok(()) => {
+                let (want, got) = (chunk.header.records, self.events.len());
+                Err(Loss::Damaged(format!("it should hold {want} events, there are {got}")))
+            }
+        }
+    }
+
+    fn decode_payload(&mut self, payload: &[u8], base: u64, context: &mut Context<'_>) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(payload, base, context.schema);
+        let (mut last_tick, mut whose) = (base, Identity::Nobody);
+        let mut tracee = context.tracees.id(whose);
+        loop {
+            let at = u32::try_from(reader.offset()).unwrap_or(u32::MAX);
+            let Some(event) = reader.next_event()? else { return Ok(()) };
+            if event.tick < last_tick {
+                return Err(DecodeError::Layout { why: "time runs backwards" });
+            }
+            last_tick = event.tick;
+            if event.whose != whose {
+                whose = event.whose;
+                tracee = context.tracees.id(whose);
+            }
+            self.learn_names(&reader, context.names)?;
+            let function = match function_of(&event.body) {
+                None | Some(0) => NO_FUNCTION,
+                Some(reference) => self.function_number(reference)?,
+            };
+            self.events.push(Packed { tick: event.tick, tracee, function, at, kind: event.body.id() });
+        }
+    }
+
+    fn learn_names(&mut self, reader: &Reader<'_>, names: &mut Names) -> Result<(), DecodeError> {
+        for text in reader.atoms().get(self.atoms.len()..).unwrap_or_default() {
+            self.atoms.push(names.atom(text));
+        }
+        for def in reader.functions().get(self.functions.len()..).unwrap_or_default() {
+            let part =
+                |reference| self.atom(reference).ok_or(DecodeError::Dangling { what: "atom", number: reference });
+            let key = FunctionKey { module: part(def.module)?, name: part(def.name)?, arity: def.arity };
+            self.functions.push(names.function(key));
+        }
+        Ok(())
+    }
+
+    fn function_number(&self, reference: u64) -> Result<u32, DecodeError> {
+        let known = self.function(reference).map(|id| id.0);
+        known.ok_or(DecodeError::Dangling { what: "function", number: reference.saturating_sub(1) })
+    }
+
+    fn atom(&self, reference: u64) -> Option<AtomId> {
+        self.atoms.get(usize::try_from(reference.checked_sub(1)?).ok()?).copied()
+    }
+
+    fn function(&self, reference: u64) -> Option<FunctionId> {
+        self.functions.get(usize::try_from(reference.checked_sub(1)?).ok()?).copied()
+    }
+
+    /// All of an event, to be decoded again.
+    pub(crate) fn detail<'a>(&'a self, event: &Packed, schema: &'a Schema) -> Detail<'a> {
+        let payload = self.payload.get(event.at as usize..).unwrap_or_default();
+        Detail { batch: self, payload, schema }
+    }
+}
+
+fn seq_of(chunk: &ChunkRef, source: &Source) -> std::io::Result<u64> {
+    let at = chunk.payload.saturating_sub(ChunkHeader::BYTES as u64);
+    let mut word = Vec::new();
+    source.read(at.saturating_add(spoor_format::chunk::SEQ_OFFSET as u64), 8, &mut word)?;
+    Ok(word.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
+}
+
+fn function_of(body: &Body<'_>) -> Option<u64> {
+    match body {
+        Body::Call { function }
+        | Body::ReturnTo { function }
+        | Body::ReturnFrom { function }
+        | Body::ExceptionFrom { function, .. }
+        | Body::In { function }
+        | Body::Out { function }
+        | Body::InExiting { function }
+        | Body::OutExiting { function }
+        | Body::OutExited { function }
+        | Body::Spawn { function, .. }
+        | Body::Spawned { function, .. }
+        | Body::ProcessInfo { initial_call: function, .. } => Some(*function),
+        _ => None,
+    }
+}
+
+/// All that an event says.
+#[derive(Debug, Clone, Copy)]
+pub struct Detail<'a> {
+    batch: &'a Batch,
+    payload: &'a [u8],
+    schema: &'a Schema,
+}
+
+/// A field's value, names resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FieldValue {
+    /// A number.
+    Uint(u64),
+    /// An atom, or none.
+    Atom(Option<AtomId>),
+    /// A function, or none.
+    Function(Option<FunctionId>),
+    /// Text, or a term as text.
+    Text(String),
+    /// Numbers.
+    Words(Vec<u64>),
+}
+
+impl<'a> Detail<'a> {
+    /// The record, with references to resolve by [`Detail::atom`] and the like.
+    pub fn body(&self) -> Option<Body<'a>> {
+        self.records().find(|record| record.body.class().timed()).map(|record| record.body)
+    }
+
+    fn records(&self) -> impl Iterator<Item = Record<'a>> {
+        let (mut cursor, schema) = (Cursor::new(self.payload), self.schema);
+        std::iter::from_fn(move || if cursor.is_empty() { None } else { Record::decode(&mut cursor, schema).ok() })
+    }
+
+    /// The atom behind a reference.
+    pub fn atom(&self, reference: u64) -> Option<AtomId> {
+        self.batch.atom(reference)
+    }
+
+    /// The function behind a reference.
+    pub fn function(&self, reference: u64) -> Option<FunctionId> {
+        self.batch.function(reference)
+    }
+
+    /// A term as text; nothing for no term.
+    pub fn term_text(&self, term: RawTerm<'_>, names: &Names, pids: &PidFormat) -> Option<String> {
+        if term.is_none() {
+            return None;
+        }
+        let atom = |reference| self.atom(reference).map(|id| names.atom_text(id));
+        Some(match term.decode() {
+            Ok(term) => terms::text(&term, pids, &atom),
+            Err(error) => format!("({error})"),
+        })
+    }
+
+    /// The term as an atom's number, when it is one.
+    pub fn term_atom(&self, term: RawTerm<'_>) -> Option<AtomId> {
+        match term.decode() {
+            Ok(Term::Atom(reference)) => self.atom(reference),
+            _ => None,
+        }
+    }
+
+    /// The event's fields in order, then what was annotated to it.
+    pub fn fields(&self, names: &Names, pids: &PidFormat) -> Vec<(String, FieldValue)> {
+        let mut fields = Vec::new();
+        let mut cursor = Cursor::new(self.payload);
+        let mut annotations = Vec::new();
+        while !cursor.is_empty() {
+            let start = cursor.offset();
+            let Ok(record) = Record::decode(&mut cursor, self.schema) else { break };
+            let class = record.body.class();
+            if !class.timed() && class != Class::Annotate {
+                continue;
+            }
+            let bytes = self.payload.get(start..cursor.offset()).unwrap_or_default();
+            let decoded = self.decode_fields(record.body.id(), class, bytes, names, pids);
+            if class.timed() {
+                fields = decoded;
+                break;
+            }
+            let name = self.record_name(record.body.id());
+            annotations.extend(decoded.into_iter().map(|(_, value)| (name.clone(), value)));
+        }
+        fields.extend(annotations);
+        fields
+    }
+
+    /// Name of a record, in this version's table or in the file's.
+    fn record_name(&self, id: u8) -> String {
+        kind_name(id, self.schema)
+    }
+
+    fn decode_fields(
+        &self,
+        id: u8,
+        class: Class,
+        bytes: &[u8],
+        names: &Names,
+        pids: &PidFormat,
+    ) -> Vec<(String, FieldValue)> {
+        let mut cursor = Cursor::new(bytes.get(1..).unwrap_or_default());
+        if class.timed() && cursor.varint().is_err() {
+            return Vec::new();
+        }
+        let row: Vec<(String, FieldType)> = match (spec(id), self.schema.foreign(id)) {
+            (Some(Spec { fields, .. }), _) => fields.iter().map(|(n, t)| ((*n).to_owned(), *t)).collect(),
+            (None, Some(foreign)) => foreign.fields.clone(),
+            (None, None) => Vec::new(),
+        };
+        row.into_iter()
+            .map_while(|(name, kind)| Some((name, self.decode_field(kind, &mut cursor, names, pids)?)))
+            .collect()
+    }
+
+    fn decode_field(
+        &self,
+        kind: FieldType,
+        cursor: &mut Cursor<'_>,
+        names: &Names,
+        pids: &PidFormat,
+    ) -> Option<FieldValue> {
+        Some(match kind {
+            FieldType::Uint => FieldValue::Uint(cursor.varint().ok()?),
+            FieldType::Atom => FieldValue::Atom(self.atom(cursor.varint().ok()?)),
+            FieldType::Function => FieldValue::Function(self.function(cursor.varint().ok()?)),
+            FieldType::Text => FieldValue::Text(<types::Text as Field>::decode(cursor).ok()?.to_owned()),
+            FieldType::Term => {
+                let term = <types::Term as Field>::decode(cursor).ok()?;
+                FieldValue::Text(self.term_text(term, names, pids).unwrap_or_else(|| "-".to_owned()))
+            }
+            FieldType::Words => FieldValue::Words(<types::Words as Field>::decode(cursor).ok()?.iter().collect()),
+        })
+    }
+}
+
+/// Name of a kind of event as users write it: without the `_` that keeps some
+/// names from being Rust's words.
+pub(crate) fn kind_name(id: u8, schema: &Schema) -> String {
+    let name = spec(id).map(|row| row.name).or_else(|| schema.foreign(id).map(|row| row.name.as_str()));
+    name.map_or_else(|| format!("record_{id}"), |name| name.trim_end_matches('_').to_owned())
+}

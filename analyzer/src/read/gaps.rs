@@ -1,0 +1,93 @@
+//! Stretches of time in which events may be missing.
+//!
+//! A hole in one lane may hide events of any process: it could have run there.
+//! So from the moment a hole begins until it ends nothing is certain, and what
+//! was open when it began has no known end.
+
+/// The stretches, as the stream comes by them.
+#[derive(Debug, Default)]
+pub(crate) struct Gaps {
+    /// Counts beginnings and ends of stretches.
+    epoch: u32,
+    /// The stretch that is open ends here.
+    open_until: Option<u64>,
+    /// Stretches known before, the next one last: (from, until).
+    planned: Vec<(u64, u64)>,
+    /// Nothing changes before this tick.
+    boundary: u64,
+}
+
+impl Gaps {
+    /// With stretches known from the start.
+    pub(crate) fn new(mut planned: Vec<(u64, u64)>) -> Gaps {
+        planned.sort_unstable_by(|a, b| b.cmp(a));
+        let mut gaps = Gaps { planned, ..Gaps::default() };
+        gaps.set_boundary();
+        gaps
+    }
+
+    /// A stretch begins, here and now in the order of events.
+    pub(crate) fn open(&mut self, until: u64) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.open_until = Some(self.open_until.map_or(until, |open| open.max(until)));
+        self.set_boundary();
+    }
+
+    /// Adds a stretch that begins later.
+    pub(crate) fn plan(&mut self, from: u64, until: u64) {
+        let at = self.planned.partition_point(|planned| *planned > (from, until));
+        self.planned.insert(at, (from, until));
+        self.set_boundary();
+    }
+
+    /// Time has come to `tick`: which epoch is it, and are events complete?
+    #[inline(always)]
+    pub(crate) fn at(&mut self, tick: u64) -> (u32, bool) {
+        if tick >= self.boundary {
+            self.cross(tick);
+        }
+        (self.epoch, self.open_until.is_none())
+    }
+
+    #[cold]
+    fn cross(&mut self, tick: u64) {
+        while let Some((from, until)) = self.planned.last().copied().filter(|(from, _)| *from <= tick) {
+            self.planned.pop();
+            if from < until {
+                self.open(until);
+            }
+        }
+        if self.open_until.is_some_and(|until| until <= tick && until != u64::MAX) {
+            self.open_until = None;
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+        self.set_boundary();
+    }
+
+    fn set_boundary(&mut self) {
+        let next = self.planned.last().map_or(u64::MAX, |(from, _)| *from);
+        self.boundary = next.min(self.open_until.unwrap_or(u64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretch_opens_and_closes() {
+        let mut gaps = Gaps::new(vec![(0, 10), (50, u64::MAX)]);
+        assert_eq!(gaps.at(3), (1, false));
+        assert_eq!(gaps.at(9), (1, false));
+        assert_eq!(gaps.at(10), (2, true));
+        gaps.open(20);
+        gaps.open(15);
+        assert_eq!(gaps.at(19), (4, false));
+        assert_eq!(gaps.at(20), (5, true));
+        gaps.plan(30, 40);
+        assert_eq!(gaps.at(29), (5, true));
+        assert_eq!(gaps.at(30), (6, false));
+        assert_eq!(gaps.at(45), (7, true));
+        assert_eq!(gaps.at(u64::MAX), (8, false));
+    }
+}

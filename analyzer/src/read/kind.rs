@@ -1,0 +1,55 @@
+//! The kinds of events that models look at, by the ids of the format's table.
+//!
+//! A number rather than an enum, so that a kind of a later version passes through.
+
+#![allow(missing_docs, reason = "each is named after its record in the format's table")]
+
+pub const CALL: u8 = 32;
+pub const RETURN_TO: u8 = 33;
+pub const RETURN_FROM: u8 = 34;
+pub const EXCEPTION_FROM: u8 = 35;
+pub const IN: u8 = 36;
+pub const OUT: u8 = 37;
+pub const IN_EXITING: u8 = 38;
+pub const OUT_EXITING: u8 = 39;
+pub const OUT_EXITED: u8 = 40;
+pub const PORT_IN: u8 = 41;
+pub const PORT_OUT: u8 = 42;
+pub const SPAWN: u8 = 48;
+pub const SPAWNED: u8 = 49;
+pub const EXIT: u8 = 50;
+pub const REGISTER: u8 = 51;
+pub const UNREGISTER: u8 = 52;
+pub const UNKNOWN: u8 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spoor_format::record::spec;
+
+    #[test]
+    fn kinds_are_the_formats() {
+        let named = [
+            (CALL, "call"),
+            (RETURN_TO, "return_to"),
+            (RETURN_FROM, "return_from"),
+            (EXCEPTION_FROM, "exception_from"),
+            (IN, "in_"),
+            (OUT, "out"),
+            (IN_EXITING, "in_exiting"),
+            (OUT_EXITING, "out_exiting"),
+            (OUT_EXITED, "out_exited"),
+            (PORT_IN, "port_in"),
+            (PORT_OUT, "port_out"),
+            (SPAWN, "spawn"),
+            (SPAWNED, "spawned"),
+            (EXIT, "exit"),
+            (REGISTER, "register"),
+            (UNREGISTER, "unregister"),
+            (UNKNOWN, "unknown"),
+        ];
+        for (id, name) in named {
+            assert_eq!(spec(id).map(|row| row.name), Some(name));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The loss ledger: what became of every event that the VM offered.
+//!
+//! Offered is stored or dropped for a cause; stored is present, overwritten or
+//! damaged. Always, for each lane and for the sum.
+
+use serde::Serialize;
+use spoor_format::lane::{CAUSES, Cause, Lane, LaneKind};
+
+use super::index::{ChunkRef, RingIndex};
+
+/// What became of the events of a lane, or of all lanes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// Events stored since the recording began.
+    pub stored: u64,
+    /// Of these, how many are in the file and can be read.
+    pub present: u64,
+    /// Of these, how many the ring has overwritten.
+    pub overwritten: u64,
+    /// Of these, how many the file lost.
+    pub damaged: u64,
+    /// Events offered but not stored.
+    pub dropped: u64,
+    /// The same by cause, without those that are 0.
+    pub dropped_by_cause: Vec<(String, u64)>,
+}
+
+impl Ledger {
+    /// Events that the VM offered.
+    pub fn offered(&self) -> u64 {
+        self.stored.saturating_add(self.dropped)
+    }
+
+    /// The sum over lanes.
+    pub fn sum<'a>(lanes: impl IntoIterator<Item = &'a LaneLedger>) -> Ledger {
+        let mut sum = Ledger::default();
+        lanes.into_iter().for_each(|lane| sum.add(&lane.ledger));
+        sum
+    }
+
+    /// Adds the numbers of another.
+    pub fn add(&mut self, other: &Ledger) {
+        for (sum, n) in [
+            (&mut self.stored, other.stored),
+            (&mut self.present, other.present),
+            (&mut self.overwritten, other.overwritten),
+            (&mut self.damaged, other.damaged),
+        ] {
+            *sum = sum.saturating_add(n);
+        }
+        for (cause, n) in &other.dropped_by_cause {
+            self.drop(cause, *n);
+        }
+    }
+
+    /// Present events turn out to be unreadable.
+    pub(crate) fn lose(&mut self, events: u64, overwritten: bool) {
+        let events = events.min(self.present);
+        self.present = self.present.saturating_sub(events);
+        let into = if overwritten { &mut self.overwritten } else { &mut self.damaged };
+        *into = into.saturating_add(events);
+    }
+
+    pub(crate) fn drop(&mut self, cause: &str, n: u64) {
+        if n == 0 {
+            return;
+        }
+        self.dropped = self.dropped.saturating_add(n);
+        match self.dropped_by_cause.iter_mut().find(|(known, _)| known == cause) {
+            Some((_, sum)) => *sum = sum.saturating_add(n),
+            None => self.dropped_by_cause.push((cause.to_owned(), n)),
+        }
+    }
+}
+
+/// A lane and its ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LaneLedger {
+    /// The lane's number.
+    pub lane: u32,
+    /// What kind of thread it is.
+    pub kind: &'static str,
+    /// The number the VM gives the thread among its kind; 0 when unknown.
+    pub index: u32,
+    /// The thread's id.
+    pub os_tid: u64,
+    /// Its part of the ledger.
+    #[serde(flatten)]
+    pub ledger: Ledger,
+}
+
+impl LaneLedger {
+    pub(crate) fn new(number: u32, lane: Option<&Lane>, ring: &RingIndex) -> LaneLedger {
+        let chunks = ring.lanes.get(&number).map_or(&[][..], Vec::as_slice);
+        let ended = chunks.iter().map(ChunkRef::end_record).max().unwrap_or(0);
+        let stored = ended.max(lane.map_or(0, |lane| lane.sealed_events));
+        let present = chunks.iter().fold(0_u64, |sum, chunk| sum.saturating_add(u64::from(chunk.header.records)));
+        let present = present.min(stored);
+        let before = chunks.first().map_or(stored, |chunk| chunk.header.first_record);
+        let missing = stored.saturating_sub(present);
+        // What is missing at the beginning was overwritten once the ring turned;
+        // a hole further on never is.
+        let overwritten = if ring.turned { before.min(missing) } else { 0 };
+        let damaged = missing.saturating_sub(overwritten);
+        let mut ledger = Ledger { stored, present, overwritten, damaged, ..Ledger::default() };
+        for (cause, n) in lane.iter().flat_map(|lane| lane.dropped.iter().enumerate()) {
+            let later = format!("cause_{cause}");
+            ledger.drop(CAUSES.get(cause).copied().unwrap_or(&later), *n);
+        }
+        LaneLedger {
+            lane: number,
+            kind: lane.map_or("unknown", |lane| lane.kind.name()),
+            index: lane.map_or(0, |lane| lane.index),
+            os_tid: lane.map_or(0, |lane| lane.os_tid),
+            ledger,
+        }
+    }
+
+    /// The short name that rows and lines carry: `s1`, `dc2`, `dio3`.
+    pub fn short(&self) -> String {
+        let prefix = match self.kind {
+            kind if kind == LaneKind::Scheduler.name() => "s",
+            kind if kind == LaneKind::DirtyCpu.name() => "dc",
+            kind if kind == LaneKind::DirtyIo.name() => "dio",
+            kind if kind == LaneKind::Recorder.name() => "rec",
+            _ => "t",
+        };
+        if self.index == 0 { format!("{prefix}?{}", self.lane) } else { format!("{prefix}{}", self.index) }
+    }
+}
+
+/// Events that were dropped at a moment nobody knows.
+pub(crate) fn dropped_anywhere(lane: &Lane) -> u64 {
+    [Cause::TooLarge, Cause::Panic, Cause::Nested]
+        .into_iter()
+        .filter_map(|cause| lane.dropped.get(cause as usize))
+        .fold(0, |sum: u64, n| sum.saturating_add(*n))
+}
+
+/// Events dropped between two chunks of the lane.
+pub(crate) fn dropped_between(lane: &Lane) -> u64 {
+    lane.dropped.get(Cause::NoChunk as usize).copied().unwrap_or(0)
+}

@@ -1,0 +1,37 @@
+//! Bytes to events: opens a recording in whatever state it is and yields its
+//! events in one order, with what was lost as values.
+//!
+//! Invariants: no input makes anything in here panic or loop; nothing is
+//! printed; an event that is handed out stood whole in a chunk that decodes.
+//! Memory is one chunk for each lane, whatever the size of the file.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod batch;
+mod clock;
+mod finding;
+mod front;
+mod gaps;
+mod identity;
+mod index;
+pub mod kind;
+mod ledger;
+mod live;
+mod names;
+mod recording;
+mod source;
+mod stream;
+mod terms;
+
+pub use batch::{Detail, FieldValue};
+pub use clock::Clock;
+pub use finding::{Finding, Severity};
+pub use front::OpenError;
+pub use identity::PidFormat;
+pub use ledger::{LaneLedger, Ledger};
+pub use live::State;
+pub use names::{AtomId, FunctionId, FunctionKey, Names, TraceeId, Tracees};
+pub use recording::{Info, Recording};
+pub use source::Source;
+pub use stream::{Event, Outcome, Stream, Window};
+pub use terms::quoted;

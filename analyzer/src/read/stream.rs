@@ -1,0 +1,441 @@
+//! All lanes' events in one order: by tick, and by lane number where ticks are
+//! equal. One chunk for each lane is in memory.
+
+use std::collections::VecDeque;
+
+use spoor_format::chunk::Identity;
+use spoor_format::record::Body;
+use spoor_format::status::Phase;
+
+use super::batch::{Batch, Context, Detail, Loss, Packed};
+use super::clock::ClockCursor;
+use super::finding::Finding;
+use super::gaps::Gaps;
+use super::index::ChunkRef;
+use super::ledger::{LaneLedger, dropped_between};
+use super::names::{AtomId, FunctionId, Names, TraceeId, Tracees};
+use super::recording::{Info, Recording};
+
+/// A stretch of time, in monotonic nanoseconds: from the first, before the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Events from here on.
+    pub from_ns: u64,
+    /// Events before this.
+    pub to_ns: u64,
+}
+
+impl Window {
+    /// Everything.
+    pub const ALL: Window = Window { from_ns: 0, to_ns: u64::MAX };
+}
+
+/// An event.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'a> {
+    /// When, in monotonic nanoseconds.
+    pub time: u64,
+    /// On which lane.
+    pub lane: u32,
+    /// Whose.
+    pub tracee: TraceeId,
+    /// What: see [`super::kind`].
+    pub kind: u8,
+    /// The function it names, if it does.
+    pub function: Option<FunctionId>,
+    /// Changes whenever events may be missing between this one and the last.
+    pub epoch: u32,
+    /// False in stretches in which events may be missing.
+    pub complete: bool,
+    packed: Packed,
+    batch: &'a Batch,
+    stream: &'a Shared<'a>,
+}
+
+impl<'a> Event<'a> {
+    /// All that the event says.
+    pub fn detail(&self) -> Detail<'a> {
+        self.batch.detail(&self.packed, &self.stream.recording.schema)
+    }
+
+    /// The names of the recording.
+    pub fn names(&self) -> &'a Names {
+        &self.stream.names
+    }
+
+    /// The recording.
+    pub fn recording(&self) -> &'a Recording {
+        self.stream.recording
+    }
+
+    /// Whose it is.
+    pub fn identity(&self) -> Identity {
+        self.stream.tracees.identity(self.tracee)
+    }
+}
+
+#[derive(Debug)]
+struct Shared<'a> {
+    recording: &'a Recording,
+    names: Names,
+    tracees: Tracees,
+}
+
+/// The events of a recording, in order.
+#[derive(Debug)]
+pub struct Stream<'a> {
+    shared: Shared<'a>,
+    infos: Vec<Info>,
+    lanes: Vec<LaneCursor>,
+    /// The lane whose turn it is, up to (tick, lane).
+    turn: usize,
+    turn_until: (u64, u32),
+    clock: ClockCursor,
+    gaps: Gaps,
+    from_tick: u64,
+    to_tick: u64,
+    ledger: Vec<LaneLedger>,
+    findings: Vec<Finding>,
+    done_bytes: u64,
+}
+
+#[derive(Debug)]
+struct LaneCursor {
+    number: u32,
+    chunks: VecDeque<ChunkRef>,
+    batch: Batch,
+    next: usize,
+    /// The record that the next chunk should begin with.
+    expected: u64,
+    /// Events were dropped between chunks, nobody knows which.
+    holes_anywhere: bool,
+    /// There may be more behind the last chunk.
+    open_end: bool,
+    exhausted: bool,
+}
+
+impl LaneCursor {
+    fn head(&self) -> Option<&Packed> {
+        self.batch.events.get(self.next)
+    }
+}
+
+/// What is known when all has been read.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The names, to be handed to the next recording.
+    pub names: Names,
+    /// The tracees of this one.
+    pub tracees: Tracees,
+    /// The ledger, with what only reading brought to light.
+    pub ledger: Vec<LaneLedger>,
+    /// What is wrong: from opening and from reading.
+    pub findings: Vec<Finding>,
+}
+
+impl<'a> Stream<'a> {
+    pub(crate) fn new(recording: &'a Recording, names: Names, tracees: Tracees, window: Window) -> Stream<'a> {
+        let shared = Shared { recording, names, tracees };
+        let mut stream = Stream {
+            shared,
+            infos: Vec::new(),
+            lanes: Vec::new(),
+            turn: 0,
+            turn_until: (0, 0),
+            clock: recording.clock.cursor(),
+            gaps: Gaps::default(),
+            from_tick: if window.from_ns == 0 { 0 } else { recording.clock.tick_at(window.from_ns) },
+            to_tick: if window.to_ns == u64::MAX { u64::MAX } else { recording.clock.tick_at(window.to_ns) },
+            ledger: recording.ledger.clone(),
+            findings: recording.findings.clone(),
+            done_bytes: 0,
+        };
+        stream.infos = recording.read_infos(&mut stream.shared.names, &mut stream.shared.tracees, &mut stream.findings);
+        stream.start();
+        stream
+    }
+
+    fn start(&mut self) {
+        let mut planned = Vec::new();
+        let recording = self.shared.recording;
+        for number in recording.event_lanes() {
+            let chunks: VecDeque<ChunkRef> =
+                recording.events.lanes.get(&number).map(|chunks| chunks.iter().copied().collect()).unwrap_or_default();
+            let lane = recording.lane(number);
+            let open_end = recording.has_open_end(number);
+            if chunks.is_empty() {
+                planned.extend(recording.gap_of_missing_lane(number));
+                continue;
+            }
+            let mut cursor = LaneCursor {
+                number,
+                chunks,
+                batch: Batch::default(),
+                next: 0,
+                expected: 0,
+                holes_anywhere: lane.is_some_and(|lane| dropped_between(lane) > 0),
+                open_end,
+                exhausted: false,
+            };
+            self.skip_to_window(&mut cursor);
+            self.lanes.push(cursor);
+        }
+        if recording.lane_table_damaged && recording.events.unreadable > 0 {
+            planned.push((recording.events.unreadable_from, u64::MAX));
+        }
+        self.gaps = Gaps::new(planned);
+        for lane in 0..self.lanes.len() {
+            self.advance(lane, None);
+        }
+        self.next_turn();
+    }
+
+    /// Chunks that end before the window are left out by their headers alone.
+    fn skip_to_window(&self, cursor: &mut LaneCursor) {
+        while cursor.chunks.get(1).is_some_and(|next| next.header.base_tick <= self.from_tick) {
+            if let Some(skipped) = cursor.chunks.pop_front() {
+                cursor.expected = skipped.end_record();
+            }
+        }
+    }
+
+    /// What is known of processes and of the recording itself.
+    pub fn infos(&self) -> &[Info] {
+        &self.infos
+    }
+
+    /// The names so far.
+    pub fn names(&self) -> &Names {
+        &self.shared.names
+    }
+
+    /// The tracees so far.
+    pub fn tracees(&self) -> &Tracees {
+        &self.shared.tracees
+    }
+
+    /// Bytes of chunks read so far.
+    pub fn done_bytes(&self) -> u64 {
+        self.done_bytes
+    }
+
+    /// The next event.
+    #[allow(clippy::should_implement_trait, reason = "the event borrows from the stream")]
+    #[inline]
+    pub fn next(&mut self) -> Option<Event<'_>> {
+        loop {
+            let (lane, packed) = match self.lanes.get(self.turn).map(|lane| (lane.number, lane.head().copied())) {
+                None => return None,
+                Some((number, Some(packed))) if (packed.tick, number) <= self.turn_until => (number, packed),
+                Some((_, Some(_))) => {
+                    self.next_turn();
+                    continue;
+                }
+                Some((_, None)) => {
+                    self.turn_over()?;
+                    continue;
+                }
+            };
+            if packed.tick >= self.to_tick {
+                return None;
+            }
+            if let Some(cursor) = self.lanes.get_mut(self.turn) {
+                cursor.next = cursor.next.saturating_add(1);
+            }
+            let (epoch, complete) = self.gaps.at(packed.tick);
+            let time = self.clock.ns(&self.shared.recording.clock, packed.tick);
+            let batch = &self.lanes.get(self.turn)?.batch;
+            return Some(Event {
+                time,
+                lane,
+                tracee: packed.tracee,
+                kind: packed.kind,
+                function: packed.function(),
+                epoch,
+                complete,
+                packed,
+                batch,
+                stream: &self.shared,
+            });
+        }
+    }
+
+    /// The lane has come to the end of its chunk.
+    fn turn_over(&mut self) -> Option<()> {
+        let cursor = self.lanes.get(self.turn)?;
+        if cursor.exhausted {
+            // Only when all are: the turn goes to lanes that have something.
+            return None;
+        }
+        let now = cursor.batch.events.last().map(|event| event.tick);
+        self.advance(self.turn, now);
+        self.next_turn();
+        Some(())
+    }
+
+    /// The turn goes to the lane with the earliest event, until another's.
+    fn next_turn(&mut self) {
+        let (mut first, mut second) = ((u64::MAX, u32::MAX), (u64::MAX, u32::MAX));
+        let mut turn = 0;
+        for (position, lane) in self.lanes.iter().enumerate() {
+            let Some(head) = lane.head() else { continue };
+            let key = (head.tick, lane.number);
+            if key < first {
+                (second, first, turn) = (first, key, position);
+            } else if key < second {
+                second = key;
+            }
+        }
+        self.turn = turn;
+        self.turn_until = second;
+    }
+
+    /// Loads the lane's next good chunk. `now` is the tick of its last event.
+    fn advance(&mut self, lane: usize, now: Option<u64>) {
+        let Some(cursor) = self.lanes.get_mut(lane) else { return };
+        let recording = self.shared.recording;
+        let mut lost_before = false;
+        while let Some(chunk) = cursor.chunks.pop_front() {
+            self.done_bytes = self.done_bytes.saturating_add(u64::from(chunk.header.bytes));
+            let hole = chunk.header.first_record > cursor.expected || lost_before;
+            let mut context = Context {
+                source: &recording.source,
+                schema: &recording.schema,
+                names: &mut self.shared.names,
+                tracees: &mut self.shared.tracees,
+            };
+            cursor.expected = chunk.end_record();
+            let loaded = cursor.batch.load(&chunk, &mut context);
+            let events = cursor.batch.events.len() as u64;
+            if let Some(finding) = Self::account(&chunk, &loaded, events, cursor.number, &mut self.ledger) {
+                self.findings.push(finding);
+            }
+            if loaded.is_err() {
+                lost_before = true;
+                continue;
+            }
+            if hole || (cursor.holes_anywhere && now.is_some()) {
+                self.gaps.open(chunk.header.base_tick);
+            }
+            lost_before = chunk.is_cut();
+            cursor.next = cursor.batch.events.partition_point(|event| event.tick < self.from_tick);
+            if cursor.next < cursor.batch.events.len() {
+                cursor.open_end |= chunk.is_cut();
+                return;
+            }
+        }
+        cursor.batch.clear();
+        cursor.next = 0;
+        cursor.exhausted = true;
+        if lost_before || cursor.open_end || cursor.holes_anywhere {
+            let unreadable = recording.events.unreadable > 0 && !lost_before && !cursor.holes_anywhere;
+            let from = if unreadable { recording.events.unreadable_from } else { 0 };
+            match now {
+                Some(now) if from <= now => self.gaps.open(u64::MAX),
+                _ => self.gaps.plan(from, u64::MAX),
+            }
+        }
+    }
+
+    /// Enters into the ledger what of the chunk could not be had.
+    fn account(
+        chunk: &ChunkRef,
+        loaded: &Result<(), Loss>,
+        events: u64,
+        lane: u32,
+        ledger: &mut [LaneLedger],
+    ) -> Option<Finding> {
+        let records = u64::from(chunk.header.records);
+        let place = format!("events chunk {} (number {}, lane {lane})", chunk.index, chunk.header.seq);
+        let entry = ledger.iter_mut().find(|entry| entry.lane == lane);
+        let lose = |events: u64, overwritten| {
+            if let Some(entry) = entry {
+                entry.ledger.lose(events, overwritten);
+            }
+        };
+        match loaded {
+            Ok(()) if chunk.is_cut() => {
+                let missing = records.saturating_sub(events);
+                lose(missing, false);
+                Some(Finding::damage(place, "the file ends in it", format!("{missing} of its {records} events")))
+            }
+            Ok(()) => None,
+            Err(Loss::Overwritten) => {
+                lose(records, true);
+                Some(Finding::warning(
+                    place,
+                    "it was overwritten while it was being read",
+                    format!("its {records} events"),
+                ))
+            }
+            Err(Loss::Damaged(what)) => {
+                lose(records, false);
+                Some(Finding::damage(place, what, format!("its {records} events")))
+            }
+        }
+    }
+
+    /// Ends reading.
+    pub fn finish(self) -> Outcome {
+        Outcome { names: self.shared.names, tracees: self.shared.tracees, ledger: self.ledger, findings: self.findings }
+    }
+}
+
+impl Recording {
+    /// Lanes that have, or may have had, events.
+    fn event_lanes(&self) -> Vec<u32> {
+        let mut lanes: Vec<u32> = self.events.lanes.keys().copied().collect();
+        lanes.extend(self.ledger.iter().map(|entry| entry.lane));
+        lanes.sort_unstable();
+        lanes.dedup();
+        lanes
+    }
+
+    /// May there have been chunks of the lane behind the last one that is there?
+    fn has_open_end(&self, number: u32) -> bool {
+        if self.events.unreadable == 0 {
+            return false;
+        }
+        let Some(lane) = self.lane(number) else { return true };
+        let Some(last) = self.events.lanes.get(&number).and_then(|chunks| chunks.last()) else { return true };
+        let still_open = last.header.first_record == lane.sealed_events && self.status.phase != Phase::Stopped;
+        let all_closed = last.end_record() == lane.sealed_events && self.status.phase == Phase::Stopped;
+        !(still_open || all_closed)
+    }
+
+    /// When a lane has no chunk at all.
+    fn gap_of_missing_lane(&self, number: u32) -> Option<(u64, u64)> {
+        let stored = self.lane(number).map_or(0, |lane| lane.sealed_events);
+        match (self.events.unreadable > 0, stored > 0, self.events.oldest_tick()) {
+            (true, _, _) => Some((0, u64::MAX)),
+            (false, true, Some(oldest)) => Some((0, oldest)),
+            _ => None,
+        }
+    }
+}
+
+/// Resolves what an info record says.
+pub(super) fn info_of(
+    time: u64,
+    tracees: &mut Tracees,
+    names: &Names,
+    recording: &Recording,
+    detail: &Detail<'_>,
+) -> Option<Info> {
+    let text = |term| detail.term_text(term, names, &recording.pids);
+    match detail.body()? {
+        Body::ProcessInfo { pid, parent, name, label, initial_call } => Some(Info::Process {
+            time,
+            tracee: tracees.id(Identity::Process(pid)),
+            parent: parent.pid(),
+            name: detail.atom(name),
+            label: text(label),
+            initial_call: detail.function(initial_call),
+        }),
+        Body::Note { what, detail: term } => {
+            let what = detail.atom(what).map_or("?", |id: AtomId| names.atom_text(id)).to_owned();
+            Some(Info::Note { time, what, detail: text(term).unwrap_or_default() })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,141 @@
+//! Terms as the shell prints them.
+
+use spoor_format::term::Term;
+
+use super::identity::PidFormat;
+
+/// Text of a term; `atom` knows the chunk's atoms by their references.
+pub(crate) fn text<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) -> Option<&'a str>) -> String {
+    let mut out = String::new();
+    write(term, pids, atom, &mut out);
+    out
+}
+
+fn write<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) -> Option<&'a str>, out: &mut String) {
+    let many = |terms: &[Term<'_>], out: &mut String| {
+        for (n, term) in terms.iter().enumerate() {
+            if n > 0 {
+                out.push(',');
+            }
+            write(term, pids, atom, out);
+        }
+    };
+    match term {
+        Term::None => out.push('-'),
+        Term::Atom(reference) => match atom(*reference) {
+            Some(text) => out.push_str(&quoted(text)),
+            None => out.push_str("?atom"),
+        },
+        Term::Integer(value) => out.push_str(&value.to_string()),
+        Term::Float(value) => out.push_str(&format!("{value:?}")),
+        Term::Pid(word) => out.push_str(&pids.pid(*word)),
+        Term::Port(word) => out.push_str(&pids.port(*word)),
+        Term::Reference(words) => {
+            let words: Vec<String> = words.iter().rev().map(u64::to_string).collect();
+            out.push_str(&format!("#Ref<0.{}>", words.join(".")));
+        }
+        Term::Nil => out.push_str("[]"),
+        Term::Tuple(terms) => {
+            out.push('{');
+            many(terms, out);
+            out.push('}');
+        }
+        Term::List(terms) => {
+            out.push('[');
+            many(terms, out);
+            out.push(']');
+        }
+        Term::Improper(terms, tail) => {
+            out.push('[');
+            many(terms, out);
+            out.push('|');
+            write(tail, pids, atom, out);
+            out.push(']');
+        }
+        Term::Binary { bits, bytes } => out.push_str(&binary(*bits, bytes)),
+        Term::Map(pairs) => {
+            out.push_str("#{");
+            for (n, (key, value)) in pairs.iter().enumerate() {
+                if n > 0 {
+                    out.push(',');
+                }
+                if (key, value) == (&Term::Elided, &Term::Elided) {
+                    out.push('…');
+                    continue;
+                }
+                write(key, pids, atom, out);
+                out.push_str(" => ");
+                write(value, pids, atom, out);
+            }
+            out.push('}');
+        }
+        Term::Printed(text) => out.push_str(text),
+        Term::Elided => out.push('…'),
+        Term::Hidden { what, size: 0 } => out.push_str(&format!("({})", what.name())),
+        Term::Hidden { what, size } => out.push_str(&format!("({} of {size})", what.name())),
+    }
+}
+
+fn binary(bits: u64, bytes: &[u8]) -> String {
+    let more = if (bytes.len() as u64).saturating_mul(8) < bits {
+        format!("… of {} bytes", bits / 8)
+    } else {
+        String::new()
+    };
+    match std::str::from_utf8(bytes) {
+        Ok(text) if bits.is_multiple_of(8) && text.chars().all(|c| !c.is_control()) => {
+            format!("<<\"{}\"{more}>>", text.replace('\\', "\\\\").replace('"', "\\\""))
+        }
+        _ => {
+            let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
+            let tail = if bits.is_multiple_of(8) { String::new() } else { format!(":{}", bits % 8) };
+            format!("<<{}{tail}{more}>>", numbers.join(","))
+        }
+    }
+}
+
+/// An atom as Erlang writes it; Elixir's module names lose their prefix.
+pub fn quoted(text: &str) -> String {
+    if let Some(module) = text.strip_prefix("Elixir.") {
+        return module.to_owned();
+    }
+    let plain = text.chars().next().is_some_and(|c| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '@')
+        && !RESERVED.contains(&text);
+    if plain { text.to_owned() } else { format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")) }
+}
+
+const RESERVED: [&str; 28] = [
+    "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case", "catch", "cond", "div",
+    "else", "end", "fun", "if", "let", "maybe", "not", "of", "or", "orelse", "receive", "rem", "try", "when",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spoor_format::term::HiddenType;
+
+    fn printed(term: &Term<'_>) -> String {
+        text(term, &PidFormat::assumed(), &|reference| (reference == 1).then_some("ok"))
+    }
+
+    #[test]
+    fn terms_read_as_in_the_shell() {
+        let tuple = Term::Tuple(vec![Term::Atom(1), Term::Integer(-3), Term::Nil, Term::Pid(8)]);
+        assert_eq!(printed(&tuple), "{ok,-3,[],<0.1.0>}");
+        assert_eq!(printed(&Term::Improper(vec![Term::Atom(9)], Box::new(Term::Elided))), "[?atom|…]");
+        assert_eq!(printed(&Term::Binary { bits: 16, bytes: b"a\"" }), "<<\"a\\\"\">>");
+        assert_eq!(printed(&Term::Binary { bits: 800, bytes: &[1, 2] }), "<<1,2… of 100 bytes>>");
+        assert_eq!(
+            printed(&Term::Map(vec![(Term::Atom(1), Term::Float(1.0)), (Term::Elided, Term::Elided)])),
+            "#{ok => 1.0,…}"
+        );
+        assert_eq!(printed(&Term::Hidden { what: HiddenType::Binary, size: 7 }), "(binary of 7)");
+    }
+
+    #[test]
+    fn atoms_are_quoted_only_when_needed() {
+        let all = ["ok", "a@b", "Elixir.My.App", "Upper", "fun", "it's", "undefined"].map(quoted);
+        assert_eq!(all, ["ok", "a@b", "My.App", "'Upper'", "'fun'", "'it\\'s'", "undefined"]);
+    }
+}

@@ -1,0 +1,69 @@
+//! Events, one a line.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value, json};
+
+use crate::model::label;
+use crate::model::processes::Processes;
+use crate::read::{Event, FieldValue, quoted};
+use crate::view::units::{seconds, wall};
+
+/// One line of text: seconds since the start, lane, process, what, its fields.
+pub fn text(event: &Event<'_>, processes: &Processes, out: &mut dyn Write) -> io::Result<()> {
+    let recording = event.recording();
+    let (at, lane) = (event.time.saturating_sub(recording.start_ns), recording.lane_name(event.lane));
+    let who = processes.full_name(event.tracee, event.identity(), recording, event.names());
+    write!(out, "{} {lane:<4} {who:<32} {}", seconds(at), recording.kind_name(event.kind))?;
+    for (name, value) in event.detail().fields(event.names(), &recording.pids) {
+        match (name.as_str(), plain(event, &value)) {
+            // The name says nothing that the kind did not.
+            ("function" | "name", text) => write!(out, " {text}")?,
+            (name, text) => write!(out, " {name}={text}")?,
+        }
+    }
+    writeln!(out)
+}
+
+fn plain(event: &Event<'_>, value: &FieldValue) -> String {
+    match value {
+        FieldValue::Uint(n) => n.to_string(),
+        FieldValue::Atom(atom) => atom.map_or_else(|| "-".to_owned(), |atom| quoted(event.names().atom_text(atom))),
+        FieldValue::Function(f) => f.map_or_else(|| "-".to_owned(), |f| label::function(event.names(), f)),
+        FieldValue::Text(text) => text.replace('\n', "\\n"),
+        FieldValue::Words(words) => words.iter().map(u64::to_string).collect::<Vec<_>>().join(","),
+    }
+}
+
+/// One line of JSON.
+pub fn json(event: &Event<'_>, processes: &Processes, out: &mut dyn Write) -> io::Result<()> {
+    let recording = event.recording();
+    let mut line = Map::new();
+    line.insert("at_ns".into(), json!(event.time.saturating_sub(recording.start_ns)));
+    line.insert("time".into(), json!(wall(recording.clock.wall_ns(event.time))));
+    line.insert("lane".into(), json!(recording.lane_name(event.lane)));
+    line.insert("process".into(), json!(recording.pids.text(event.identity())));
+    if let Some(title) = processes.title(event.tracee, event.names()) {
+        line.insert("process_name".into(), json!(title));
+    }
+    line.insert("kind".into(), json!(recording.kind_name(event.kind)));
+    if !event.complete {
+        line.insert("incomplete".into(), json!(true));
+    }
+    let fields = event.detail().fields(event.names(), &recording.pids);
+    let fields = fields.into_iter().map(|(name, value)| (name, field(event, &value)));
+    line.insert("fields".into(), Value::Object(fields.collect()));
+    serde_json::to_writer(&mut *out, &line)?;
+    writeln!(out)
+}
+
+fn field(event: &Event<'_>, value: &FieldValue) -> Value {
+    let names = event.names();
+    match value {
+        FieldValue::Uint(n) => json!(n),
+        FieldValue::Atom(atom) => json!(atom.map(|atom| names.atom_text(atom))),
+        FieldValue::Function(f) => json!(f.map(|f| label::function(names, f))),
+        FieldValue::Text(text) => json!(text),
+        FieldValue::Words(words) => json!(words),
+    }
+}

@@ -1,0 +1,175 @@
+//! A recording at a glance.
+
+use std::io::{self, Write};
+
+use crate::model::info::{LaneRow, Report};
+use crate::view::findings;
+use crate::view::table::{self, Style};
+use crate::view::units::{bytes, count, duration, wall};
+
+/// Meta keys that get a line under a name of their own.
+const TOLD: [(&str, &str); 7] = [
+    ("label", "label"),
+    ("preset", "preset"),
+    ("what", "traced"),
+    ("flags", "flags"),
+    ("procs", "of processes"),
+    ("limits", "limits"),
+    ("spoor_version", "recorded by"),
+];
+/// Meta keys that other lines are made of, or that say nothing to people.
+const ELSEWHERE: [&str; 16] = [
+    "node",
+    "host",
+    "os_pid",
+    "arch",
+    "otp_release",
+    "otp_version",
+    "erts_version",
+    "elixir_version",
+    "schedulers",
+    "dirty_cpu_schedulers",
+    "dirty_io_schedulers",
+    "kernel",
+    "drop_causes",
+    "records",
+    "os_start",
+    "boot_id",
+];
+
+/// As text.
+pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let mut line = |name: &str, value: String| {
+        if value.is_empty() { Ok(()) } else { writeln!(out, "{name:<13} {}", value.replace('\n', " ")) }
+    };
+    line("recording", report.path.clone())?;
+    line("state", report.state_text.clone())?;
+    line("node", origin(report))?;
+    line("runtime", runtime(report))?;
+    line("time", time(report))?;
+    line("covered", covered(report))?;
+    for (key, name) in TOLD {
+        line(name, meta(report, key).to_owned())?;
+    }
+    line("events", findings::ledger(&report.ledger))?;
+    let kinds: Vec<String> = report.events_by_kind.iter().map(|(kind, n)| format!("{kind} {}", count(*n))).collect();
+    line("", kinds.join(", "))?;
+    line("processes", format!("{} with events", count(report.tracees as u64)))?;
+    line("size", size(report))?;
+    for (key, value) in &report.meta {
+        if !ELSEWHERE.contains(&key.as_str()) && !TOLD.iter().any(|(told, _)| told == key) {
+            line(key, value.clone())?;
+        }
+    }
+    for note in &report.notes {
+        line("note", format!("after {}: {} {}", duration(note.at_ns), note.what, note.detail))?;
+    }
+    writeln!(out)?;
+    lanes(&report.lanes, style, out)?;
+    writeln!(out)?;
+    next(report, out)
+}
+
+fn meta<'a>(report: &'a Report, key: &str) -> &'a str {
+    report.meta.iter().find(|(k, _)| k == key).map_or("", |(_, value)| value.as_str())
+}
+
+/// `words`, those that are there, with what stands before them.
+fn words(report: &Report, keys: &[(&str, &str)]) -> String {
+    let told: Vec<String> = keys
+        .iter()
+        .map(|(before, key)| (before, meta(report, key)))
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(before, value)| format!("{before}{value}"))
+        .collect();
+    told.join(", ")
+}
+
+fn origin(report: &Report) -> String {
+    words(report, &[("", "node"), ("process ", "os_pid"), ("on ", "host"), ("Linux ", "kernel"), ("", "arch")])
+}
+
+fn runtime(report: &Report) -> String {
+    let release =
+        if meta(report, "otp_version").is_empty() { ("OTP ", "otp_release") } else { ("OTP ", "otp_version") };
+    words(
+        report,
+        &[
+            release,
+            ("erts ", "erts_version"),
+            ("Elixir ", "elixir_version"),
+            ("schedulers ", "schedulers"),
+            ("dirty CPU ", "dirty_cpu_schedulers"),
+            ("dirty I/O ", "dirty_io_schedulers"),
+        ],
+    )
+}
+
+fn time(report: &Report) -> String {
+    let (start, end) = (wall(report.start_wall_ns), wall(report.end_wall_ns));
+    format!("{start} to {end} ({})", duration(report.duration_ns))
+}
+
+fn covered(report: &Report) -> String {
+    match report.ring_turned {
+        false => "all of it: the ring has not begun to overwrite".to_owned(),
+        true => format!("the last {}: what was before is overwritten", duration(report.covered_ns)),
+    }
+}
+
+fn size(report: &Report) -> String {
+    let (events, infos) = report.ring_bytes;
+    format!(
+        "{} (ring of events {}, of process facts {}), {:.1} bytes an event, format {}.{}",
+        bytes(report.file_bytes),
+        bytes(events),
+        bytes(infos),
+        report.bytes_per_event,
+        report.format.0,
+        report.format.1
+    )
+}
+
+fn lanes(rows: &[LaneRow], style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let columns = [
+        ("LANE", false),
+        ("THREAD", false),
+        ("STORED", true),
+        ("IN FILE", true),
+        ("OVERWRITTEN", true),
+        ("DAMAGED", true),
+        ("DROPPED", true),
+        ("CAUSES", false),
+    ];
+    let row = |row: &LaneRow| {
+        let (lane, ledger) = (&row.lane, &row.lane.ledger);
+        let causes: Vec<String> = ledger.dropped_by_cause.iter().map(|(cause, n)| format!("{cause} {n}")).collect();
+        vec![
+            row.name.clone(),
+            format!("{} {}", lane.kind, lane.os_tid),
+            count(ledger.stored),
+            count(ledger.present),
+            count(ledger.overwritten),
+            count(ledger.damaged),
+            count(ledger.dropped),
+            causes.join(", "),
+        ]
+    };
+    table::write(&columns, rows.iter().map(row).collect(), style, out)
+}
+
+fn next(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let path = &report.path;
+    let has = |kind: &str| report.events_by_kind.iter().any(|(k, n)| k == kind && *n > 0);
+    let mut commands = Vec::new();
+    if has("call") {
+        commands.push(format!("spoor calls {path}"));
+        commands.push(format!("spoor flame {path} -o flame.svg"));
+    }
+    commands.push(format!("spoor sched {path} -o sched.svg"));
+    commands.push(format!("spoor dump {path} --last 1s"));
+    for (n, command) in commands.iter().enumerate() {
+        writeln!(out, "{:<13} {command}", if n == 0 { "next" } else { "" })?;
+    }
+    Ok(())
+}

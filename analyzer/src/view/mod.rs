@@ -1,0 +1,8 @@
+//! Tables to output: text for people, JSON for programs, pictures. Opens no file.
+
+pub mod calls;
+pub mod dump;
+pub mod findings;
+pub mod info;
+pub mod table;
+pub mod units;

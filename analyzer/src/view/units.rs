@@ -1,0 +1,103 @@
+//! Numbers as people read them.
+
+/// Nanoseconds with a unit and three digits that count.
+pub fn duration(ns: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")];
+    match UNITS.iter().find(|(size, _)| ns >= *size) {
+        None => format!("{ns} ns"),
+        Some((1_000_000_000, _)) if ns >= 120_000_000_000 => {
+            let seconds = ns / 1_000_000_000;
+            format!("{} min {} s", seconds / 60, seconds % 60)
+        }
+        Some((size, unit)) => {
+            let value = ns as f64 / *size as f64;
+            let digits = if value >= 99.95 {
+                0
+            } else if value >= 9.995 {
+                1
+            } else {
+                2
+            };
+            format!("{value:.digits$} {unit}")
+        }
+    }
+}
+
+/// Bytes with a unit.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.iter().find(|(size, _)| bytes >= *size) {
+        None => format!("{bytes} bytes"),
+        Some((size, unit)) => format!("{:.1} {unit}", bytes as f64 / *size as f64),
+    }
+}
+
+/// A count with its thousands apart.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A share of 1 in percent.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// Seconds with nine decimals: a place on a recording's time axis.
+pub fn seconds(ns: u64) -> String {
+    format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
+}
+
+/// UTC date and time of nanoseconds since 1970, with microseconds.
+pub fn wall(ns: u64) -> String {
+    let (seconds, micros) = (ns / 1_000_000_000, ns / 1_000 % 1_000_000);
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+}
+
+/// Year, month, day of a day number: Howard Hinnant's `civil_from_days`, for days
+/// from 1970 on.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_three_digits() {
+        let texts =
+            [0, 999, 1_000, 12_340, 99_960, 1_234_567, 999_999_999, 61_000_000_000, 125_000_000_000].map(duration);
+        assert_eq!(
+            texts,
+            ["0 ns", "999 ns", "1.00 µs", "12.3 µs", "100 µs", "1.23 ms", "1000 ms", "61.0 s", "2 min 5 s"]
+        );
+    }
+
+    #[test]
+    fn counts_and_bytes_and_moments() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([5, 2048, 64 << 20].map(bytes), ["5 bytes", "2.0 KiB", "64.0 MiB"]);
+        assert_eq!(wall(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(wall(951_782_400_000_001_000), "2000-02-29T00:00:00.000001Z");
+        assert_eq!(wall(1_793_931_262_000_000_000), "2026-11-06T02:14:22.000000Z");
+        assert_eq!(seconds(1_000_000_001), "1.000000001");
+    }
+}
