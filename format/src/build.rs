@@ -3,24 +3,23 @@
 //! The recorder itself does not come by here: it writes into a mapped file. A
 //! test that both ends up with the same reading lives in the analyzer.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "its caller chose the layout; what does not fit panics"
+)]
+
 use std::collections::HashMap;
 
 use crate::chunk::{ChunkHeader, Identity};
 use crate::clock::{self, ClockPair};
 use crate::codec::Full;
-use crate::header::{FRONT_BYTES, Header, META_OFFSET, Meta, RingLayout};
+use crate::header::{FRONT_BYTES, Header, META_OFFSET, Meta};
 use crate::lane::{self, Lane};
 use crate::record::{Ref, Schema, write};
 use crate::status::Status;
 
-/// Which ring a chunk goes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RingKind {
-    /// Process facts and notes.
-    Info,
-    /// Events.
-    Events,
-}
+pub use crate::header::RingKind;
 
 /// A recording being put together.
 #[derive(Debug, Clone)]
@@ -66,20 +65,13 @@ impl FileBuilder {
             put(&mut file, self.header.lane_offset + (number * lane::ENTRY_BYTES) as u64, &lane.encode());
         }
         for (kind, place, header, payload) in &self.chunks {
-            let ring = self.ring(*kind);
+            let ring = self.header.ring(*kind);
             let at = ring.chunk_offset(*place);
             assert!(*place < ring.chunks && payload.len() as u64 <= ring.chunk_bytes - ChunkHeader::BYTES as u64);
             put(&mut file, at, &header.encode());
             put(&mut file, at + ChunkHeader::BYTES as u64, payload);
         }
         file
-    }
-
-    fn ring(&self, kind: RingKind) -> RingLayout {
-        match kind {
-            RingKind::Info => self.header.info,
-            RingKind::Events => self.header.events,
-        }
     }
 
     fn front(&self, file: &mut [u8]) {

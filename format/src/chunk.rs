@@ -64,6 +64,7 @@ impl ChunkHeader {
     }
 
     /// The bytes of a header.
+    #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "all offsets lie within the header")]
     pub fn encode(&self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         let seal = self.crc.map_or(0, |crc| u64::from(crc) << 32 | u64::from(self.bytes));

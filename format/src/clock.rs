@@ -22,10 +22,8 @@ pub struct ClockPair {
 
 /// Where entry `seq` stands in a table of `slots`: the first has a place of its own.
 pub fn slot(seq: u64, slots: u64) -> u64 {
-    match (seq, slots) {
-        (0 | 1, _) | (_, 0 | 1) => 0,
-        (seq, slots) => 1 + (seq - 2) % (slots - 1),
-    }
+    let Some(later) = seq.checked_sub(2) else { return 0 };
+    later.checked_rem(slots.saturating_sub(1)).map_or(0, |turn| turn.saturating_add(1))
 }
 
 impl ClockPair {

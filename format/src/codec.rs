@@ -17,6 +17,7 @@ pub trait Sink {
     fn write(&mut self, max: usize, encode: impl FnOnce(&mut Put<'_>)) -> Result<(), Full>;
 }
 
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a Vec makes room for what is written")]
 impl Sink for Vec<u8> {
     fn write(&mut self, max: usize, encode: impl FnOnce(&mut Put<'_>)) -> Result<(), Full> {
         let kept = self.len();
@@ -37,6 +38,7 @@ pub struct Put<'a> {
     used: usize,
 }
 
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see above: the writer's promise")]
 impl<'a> Put<'a> {
     /// An empty space.
     #[inline(always)]

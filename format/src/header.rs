@@ -2,9 +2,8 @@
 
 use bincode::{Decode, Encode};
 
-use crate::DecodeError;
 use crate::chunk::ChunkHeader;
-use crate::lane;
+use crate::{DecodeError, lane};
 
 /// First bytes of every recording; the line ends catch files mangled by text tools.
 pub const MAGIC: [u8; 8] = *b"SPOOR\r\n\0";
@@ -41,6 +40,28 @@ pub(crate) fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_little_endian().with_fixed_int_encoding()
 }
 
+/// Which of the two rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RingKind {
+    /// Process facts and notes.
+    Info,
+    /// Events.
+    Events,
+}
+
+impl RingKind {
+    /// Both.
+    pub const ALL: [RingKind; 2] = [RingKind::Info, RingKind::Events];
+
+    /// The name in the text form and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            RingKind::Info => "info",
+            RingKind::Events => "events",
+        }
+    }
+}
+
 /// A ring of chunks of equal size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct RingLayout {
@@ -56,6 +77,11 @@ impl RingLayout {
     /// Bytes of the whole ring.
     pub fn bytes(&self) -> u64 {
         self.chunk_bytes.saturating_mul(self.chunks)
+    }
+
+    /// Where the ring ends.
+    fn end(&self) -> u64 {
+        self.offset.saturating_add(self.bytes())
     }
 
     /// Where chunk `index` begins.
@@ -104,16 +130,17 @@ fn page_up(bytes: u64) -> u64 {
 impl Header {
     /// The smallest event ring for that many lanes.
     pub fn min_ring_bytes(lanes: u64) -> u64 {
-        EVENT_CHUNK_RANGE.0 * (lanes + SPARE_CHUNKS)
+        EVENT_CHUNK_RANGE.0.saturating_mul(lanes.saturating_add(SPARE_CHUNKS))
     }
 
     /// Lays out a file whose event ring has at least `ring_bytes`.
     pub fn new(ring_bytes: u64, lanes: u64) -> Header {
         let ring_bytes = ring_bytes.max(Self::min_ring_bytes(lanes));
         let (least, most) = EVENT_CHUNK_RANGE;
-        let chunk_bytes = (ring_bytes / EVENT_CHUNKS_WANTED.max(lanes * 2)).max(1);
+        let chunks_wanted = EVENT_CHUNKS_WANTED.max(lanes.saturating_mul(2));
+        let chunk_bytes = ring_bytes.checked_div(chunks_wanted).unwrap_or(0).max(1);
         let chunk_bytes = (1 << chunk_bytes.ilog2()).clamp(least, most);
-        let info_chunks = (ring_bytes / INFO_SHARE / INFO_CHUNK_BYTES).max(lanes + SPARE_CHUNKS);
+        let info_chunks = (ring_bytes / INFO_SHARE / INFO_CHUNK_BYTES).max(lanes.saturating_add(SPARE_CHUNKS));
         Self::with_rings(
             lanes,
             CLOCK_SLOTS,
@@ -124,13 +151,14 @@ impl Header {
 
     /// Lays out a file with rings of exactly (chunk bytes, chunks).
     pub fn with_rings(lanes: u64, clock_slots: u64, info: (u64, u64), events: (u64, u64)) -> Header {
+        let end = |start: u64, entries: u64, bytes: usize| start.saturating_add(entries.saturating_mul(bytes as u64));
         let clock_offset = FRONT_BYTES as u64;
-        let lane_offset = clock_offset + clock_slots * crate::clock::ENTRY_BYTES as u64;
+        let lane_offset = end(clock_offset, clock_slots, crate::clock::ENTRY_BYTES);
         let ring = |offset, (chunk_bytes, chunks)| RingLayout { offset, chunk_bytes, chunks };
-        let info = ring(page_up(lane_offset + lanes * lane::ENTRY_BYTES as u64), info);
-        let events = ring(page_up(info.offset + info.bytes()), events);
-        let file_bytes = page_up(events.offset + events.bytes()) + FRONT_BYTES as u64;
-        let mut header = Header {
+        let info = ring(page_up(end(lane_offset, lanes, lane::ENTRY_BYTES)), info);
+        let events = ring(page_up(info.end()), events);
+        let file_bytes = page_up(events.end()).saturating_add(FRONT_BYTES as u64);
+        let header = Header {
             magic: MAGIC,
             endian: ENDIAN,
             major: MAJOR,
@@ -144,8 +172,20 @@ impl Header {
             events,
             crc: 0,
         };
-        header.crc = crc_of(&header.encode());
-        header
+        header.with_crc()
+    }
+
+    /// The header with the checksum that belongs to it.
+    pub(crate) fn with_crc(self) -> Header {
+        Header { crc: crc_of(&self.encode()), ..self }
+    }
+
+    /// The ring of that kind.
+    pub fn ring(&self, kind: RingKind) -> RingLayout {
+        match kind {
+            RingKind::Info => self.info,
+            RingKind::Events => self.events,
+        }
     }
 
     /// Where the copy of page 0 and meta begins.
@@ -178,19 +218,27 @@ impl Header {
         header.check().map(|()| header)
     }
 
-    /// Sizes that cannot be, so that no reader has to think of them again.
-    fn check(&self) -> Result<(), DecodeError> {
-        let ends = |offset: u64, bytes: u64| offset.checked_add(bytes);
-        let ring_end = |r: &RingLayout| r.chunk_bytes.checked_mul(r.chunks).and_then(|b| ends(r.offset, b));
-        let table_end = |o: u64, n: u64, b: usize| n.checked_mul(b as u64).and_then(|bytes| ends(o, bytes));
+    /// Sizes that cannot be, so that no reader has to think of them again: the
+    /// regions follow each other in the order of the fields and do not overlap.
+    pub(crate) fn check(&self) -> Result<(), DecodeError> {
+        let size = |entries: u64, bytes: u64| entries.checked_mul(bytes);
+        let ring = |ring: &RingLayout| (ring.offset, size(ring.chunk_bytes, ring.chunks));
         let regions = [
-            (FRONT_BYTES as u64, table_end(self.clock_offset, self.clock_slots, crate::clock::ENTRY_BYTES)),
-            (self.clock_offset, table_end(self.lane_offset, self.lane_slots, lane::ENTRY_BYTES)),
-            (self.lane_offset, ring_end(&self.info)),
-            (self.info.offset, ring_end(&self.events)),
+            (0, Some(FRONT_BYTES as u64)),
+            (self.clock_offset, size(self.clock_slots, crate::clock::ENTRY_BYTES as u64)),
+            (self.lane_offset, size(self.lane_slots, lane::ENTRY_BYTES as u64)),
+            ring(&self.info),
+            ring(&self.events),
+            (self.backup_offset(), Some(FRONT_BYTES as u64)),
         ];
-        if regions.iter().any(|(start, end)| end.is_none_or(|end| end < *start || end > self.file_bytes)) {
-            return Err(DecodeError::Layout { why: "a region lies outside of the file" });
+        let end = regions.into_iter().try_fold(
+            0,
+            |end, (offset, bytes)| {
+                if offset < end { None } else { offset.checked_add(bytes?) }
+            },
+        );
+        if end != Some(self.file_bytes) {
+            return Err(DecodeError::Layout { why: "regions overlap or lie outside of the file" });
         }
         let header = ChunkHeader::BYTES as u64;
         if [self.info, self.events].iter().any(|r| r.chunk_bytes <= header || r.chunk_bytes > u64::from(u32::MAX)) {
@@ -225,8 +273,8 @@ impl Meta {
         let mut meta = self.clone();
         loop {
             let body = bincode::encode_to_vec(&meta, config()).unwrap_or_default();
-            if body.len() + 8 <= META_BYTES {
-                let mut section = Vec::with_capacity(body.len() + 8);
+            if body.len() <= META_BYTES - 8 {
+                let mut section = Vec::with_capacity(META_BYTES);
                 section.extend_from_slice(&(body.len() as u32).to_le_bytes());
                 section.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
                 section.extend_from_slice(&body);

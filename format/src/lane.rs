@@ -99,6 +99,7 @@ impl Lane {
     }
 
     /// The bytes of an entry.
+    #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "all offsets lie within the entry")]
     pub fn encode(&self) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
         bytes[..32].copy_from_slice(&Self::identity(self.kind, self.index, self.os_tid));

@@ -153,7 +153,7 @@ pub mod types {
         type Value<'a> = &'a str;
         type Arg<'a> = &'a str;
         fn max_len(arg: &str) -> usize {
-            MAX_VARINT + arg.len()
+            MAX_VARINT.saturating_add(arg.len())
         }
         fn encode(arg: &str, put: &mut Put<'_>) {
             put.varint(arg.len() as u64);
@@ -192,7 +192,7 @@ pub mod types {
         type Value<'a> = RawWords<'a>;
         type Arg<'a> = &'a [u64];
         fn max_len(arg: &[u64]) -> usize {
-            MAX_VARINT * (1 + arg.len())
+            MAX_VARINT.saturating_mul(arg.len().saturating_add(1))
         }
         fn encode(arg: &[u64], put: &mut Put<'_>) {
             put.varint(arg.len() as u64);
@@ -284,6 +284,18 @@ macro_rules! records {
                     })
                 }
             )+
+        }
+
+        /// A record of that id through its writer, all fields taken from `sample`.
+        #[cfg(test)]
+        fn write_sample(id: u8, delta: u64, sample: tests::Sample<'_>) -> Vec<u8> {
+            let mut bytes = Vec::new();
+            let written = match id {
+                $( $id => write::$name(&mut bytes, delta $(, <types::$type as tests::Sampled>::pick(sample, stringify!($field)))*), )+
+                _ => Err(Full),
+            };
+            written.expect("an id of the table");
+            bytes
         }
 
         impl<'a> Record<'a> {
@@ -458,6 +470,11 @@ impl Schema {
         Schema { foreign }
     }
 
+    /// The rows that only the file knows.
+    pub(crate) fn rows(&self) -> &[ForeignSpec] {
+        &self.foreign
+    }
+
     /// The row of an id that only the file knows.
     pub fn foreign(&self, id: u8) -> Option<&ForeignSpec> {
         self.foreign.iter().find(|spec| spec.id == id)
@@ -496,6 +513,86 @@ fn parse_line(line: &str) -> Option<ForeignSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// A value of each type that a field can have.
+    #[derive(Debug, Clone, Copy)]
+    pub(in crate::record) struct Sample<'a> {
+        uint: u64,
+        text: &'a str,
+        term: RawTerm<'a>,
+        words: &'a [u64],
+    }
+
+    /// Takes a field's value from a sample. Numbers depend on the field's name,
+    /// so that two of them in one record are not mistaken for each other.
+    pub(in crate::record) trait Sampled: Field {
+        fn pick<'a>(sample: Sample<'a>, field: &str) -> Self::Arg<'a>;
+    }
+
+    fn number(sample: Sample<'_>, field: &str) -> u64 {
+        sample.uint.rotate_left(u32::from(field.as_bytes()[0]))
+    }
+
+    macro_rules! sampled {
+        ($($name:ident $pick:expr),*) => { $(
+            impl Sampled for types::$name {
+                fn pick<'a>(sample: Sample<'a>, field: &str) -> Self::Arg<'a> {
+                    let pick: for<'b> fn(Sample<'b>, &str) -> <types::$name as Field>::Arg<'b> = $pick;
+                    pick(sample, field)
+                }
+            }
+        )* };
+    }
+    sampled!(Uint number, Atom number, Function number, Text |s, _| s.text, Term |s, _| s.term, Words |s, _| s.words);
+
+    /// The same record, written from the table alone.
+    fn by_the_table(spec: &Spec, delta: u64, sample: Sample<'_>) -> Vec<u8> {
+        let mut bytes = vec![spec.id];
+        let varint =
+            |bytes: &mut Vec<u8>, n| bytes.write(MAX_VARINT, |put| put.varint(n)).expect("a Vec is never full");
+        if spec.class.timed() {
+            varint(&mut bytes, delta);
+        }
+        for (name, kind) in spec.fields {
+            match kind {
+                FieldType::Uint | FieldType::Atom | FieldType::Function => varint(&mut bytes, number(sample, name)),
+                FieldType::Text => {
+                    varint(&mut bytes, sample.text.len() as u64);
+                    bytes.extend_from_slice(sample.text.as_bytes());
+                }
+                FieldType::Term => bytes.extend_from_slice(sample.term.bytes()),
+                FieldType::Words => {
+                    varint(&mut bytes, sample.words.len() as u64);
+                    sample.words.iter().for_each(|word| varint(&mut bytes, *word));
+                }
+            }
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn every_record_is_written_as_the_table_says_and_read_whole(
+            delta: u64, uint: u64, text: String, words in prop::collection::vec(any::<u64>(), 0..20), integer: i64,
+        ) {
+            let mut space = [0; 64];
+            let mut writer = term::TermWriter::new(&mut space);
+            writer.integer(integer);
+            let used = writer.len();
+            let sample = Sample { uint, text: &text, term: RawTerm::trusted(&space[..used]), words: &words };
+            for spec in SPECS {
+                let bytes = write_sample(spec.id, delta, sample);
+                prop_assert_eq!(&bytes, &by_the_table(spec, delta, sample), "{}", spec.name);
+                let mut cursor = Cursor::new(&bytes);
+                let record = Record::decode(&mut cursor, &Schema::default());
+                let record = record.map_err(|error| TestCaseError::fail(format!("{}: {error}", spec.name)))?;
+                prop_assert!(cursor.is_empty());
+                prop_assert_eq!((record.body.id(), record.body.class()), (spec.id, spec.class));
+                prop_assert_eq!(record.delta, if spec.class.timed() { delta } else { 0 });
+            }
+        }
+    }
 
     #[test]
     fn ids_are_ordered_and_unique() {

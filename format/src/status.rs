@@ -54,7 +54,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// Writes the block into page 0.
+    /// Writes the block into page 0, [`END`] bytes of it or more.
+    #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "all offsets lie before END")]
     pub fn encode_into(&self, page: &mut [u8]) {
         page[PHASE_OFFSET..PHASE_OFFSET + 4].copy_from_slice(&(self.phase as u32).to_le_bytes());
         page[STOP_TICK_OFFSET..STOP_TICK_OFFSET + 8].copy_from_slice(&self.stop_tick.to_le_bytes());
@@ -80,11 +81,7 @@ impl Status {
 
 /// The reason, cut to what fits, at a character boundary.
 pub fn clip(reason: &str) -> &str {
-    let mut end = reason.len().min(MAX_REASON);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    &reason[..end]
+    reason.get(..reason.floor_char_boundary(MAX_REASON)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -286,6 +286,11 @@ pub struct TermWriter<'a> {
     owed: usize,
 }
 
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "what is counted has been or will be written into the space"
+)]
 impl<'a> TermWriter<'a> {
     /// Writes into `space`, which must hold at least a few dozen bytes.
     pub fn new(space: &'a mut [u8]) -> Self {
