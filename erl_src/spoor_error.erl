@@ -1,0 +1,116 @@
+%% @doc What an error reason means, and what to do about it.
+-module(spoor_error).
+
+-export([format/1]).
+
+%% @doc A sentence or two for people.
+-spec format(term()) -> string().
+format(Reason) ->
+    unicode:characters_to_list(text(Reason)).
+
+-spec text(term()) -> iodata().
+text({bad_option, {Name, Why}}) ->
+    ["option ", term(Name), ": ", Why, "."];
+text({bad_pattern, calls}) ->
+    "calls needs functions to look at: {calls, Patterns}, with a module, {M, F}, {M, F, Arity} or a list of them.";
+text({bad_pattern, Term}) ->
+    [
+        term(Term), " names nothing to trace. Give calls, scheduling, gc, messages or full, a module, "
+        "{M, F}, {M, F, Arity}, a fun M:F/A, or a list of these."
+    ];
+text({no_match, {M, F, A} = Pattern}) when is_atom(M), is_atom(F), is_integer(A) orelse A =:= '_' ->
+    ["no function matches ", pattern(Pattern), ": ", spoor_functions:explain_none(Pattern)];
+text({no_process, Name}) when is_atom(Name) ->
+    ["no process is registered as ", term(Name), ". Is it running on this node?"];
+text({no_process, Pid}) ->
+    ["process ", term(Pid), " is not alive."];
+text({too_broad, Info}) ->
+    broad(Info);
+text({tracer_conflict, Who}) ->
+    [
+        "somebody else traces here already (", term(Who), ") and this VM has one tracer for each process; "
+        "spoor takes it from nobody. End the other trace first, for instance with dbg:stop/0 or spoor:stop/0. "
+        "From OTP 27 both can run."
+    ];
+text({unsafe_on_otp, Reference}) when is_binary(Reference) ->
+    [
+        spoor_hazard:explain(Reference), " (", Reference, "). Record calls instead: they say on which scheduler "
+        "they ran, and `spoor sched' shows it. The option force => true goes ahead all the same."
+    ];
+text({nif_unavailable, Why}) ->
+    [
+        "the recorder library cannot be used: ", printable(Why), ". Build it (`make' or your project's own build), or name "
+        "a ready-built one with SPOOR_NIF when building, or the application environment nif_path."
+    ];
+text({not_started, Reason}) ->
+    ["the application spoor does not start: ", term(Reason), "."];
+text(Reason) ->
+    text_of_file(Reason).
+
+%% What the recorder answers about its file.
+-spec text_of_file(term()) -> iodata().
+text_of_file({no_space, Need, Have}) ->
+    [
+        "not enough space: the recording takes ", amount(Need), " and there is room for ", amount(Have),
+        ". Choose a smaller ring or another dir."
+    ];
+text_of_file({dir_unwritable, Dir, Posix}) ->
+    [
+        "the directory ", printable(Dir), " cannot be written: ", posix(Posix),
+        ". Name another with the option dir, SPOOR_DIR, or the application environment dir."
+    ];
+text_of_file({file_error, Path, Posix}) ->
+    [printable(Path), ": ", posix(Posix), "."];
+text_of_file({ring_too_small, Bytes}) ->
+    ["on this machine the ring needs at least ", amount(Bytes), ", as each thread of the VM takes its own part of it."];
+text_of_file(too_many_recordings) ->
+    "16 recordings are open, and there is no room for more. spoor:status/0 names them, spoor:stop/0 ends them.";
+text_of_file({unsupported, Why}) ->
+    ["the recorder cannot work here: ", printable(Why), "."];
+text_of_file(not_recording) ->
+    "this recording has ended.";
+text_of_file(Other) ->
+    [term(Other), "."].
+
+-spec broad(term()) -> iodata().
+broad(#{pattern := Pattern}) ->
+    [
+        pattern(Pattern), " names functions of every module, and each call of each of them would be an event. "
+        "Name modules, or give force => true."
+    ];
+broad(#{preset := full}) ->
+    "full on all processes records everything the VM does. Name the processes with procs, or give force => true.";
+broad(Info) ->
+    ["this would record too much (", term(Info), "). Give force => true to do it."].
+
+-spec pattern(term()) -> iodata().
+pattern({_, _, _} = Pattern) -> spoor_spec:pattern_text(Pattern);
+pattern(Other) -> term(Other).
+
+-spec posix(term()) -> iodata().
+posix(Posix) when is_atom(Posix) ->
+    case file:format_error(Posix) of
+        "unknown POSIX error" ++ _ -> atom_to_list(Posix);
+        Text -> [Text, " (", atom_to_list(Posix), ")"]
+    end;
+posix(Other) ->
+    term(Other).
+
+-spec amount(term()) -> iodata().
+amount(Bytes) when is_integer(Bytes), Bytes >= 1024 * 1024 ->
+    io_lib:format("~.1f MiB", [Bytes / (1024 * 1024)]);
+amount(Bytes) when is_integer(Bytes) ->
+    io_lib:format("~b bytes", [Bytes]);
+amount(Other) ->
+    term(Other).
+
+-spec printable(term()) -> iodata().
+printable(Text) when is_binary(Text) -> Text;
+printable(Text) ->
+    case io_lib:char_list(Text) of
+        true -> Text;
+        false -> term(Text)
+    end.
+
+-spec term(term()) -> iodata().
+term(Term) -> io_lib:format("~0tP", [Term, 30]).

@@ -1,0 +1,85 @@
+%% @doc Where recordings go and what their files are called.
+-module(spoor_file).
+
+-include_lib("kernel/include/file.hrl").
+
+-export([path/2, directory/1, snapshot_path/2]).
+
+%% @doc The path of a new recording: `spoor-NODE-UTC-OSPID-N.spoor'.
+-spec path(file:filename_all() | undefined, Number :: pos_integer()) -> binary().
+path(Dir, Number) ->
+    Name = io_lib:format("spoor-~ts-~ts-~ts-~b.spoor", [node_name(), utc(), os:getpid(), Number]),
+    to_binary(filename:join(directory(Dir), unicode:characters_to_list(Name))).
+
+%% @doc The directory asked for, else the first that is set: `SPOOR_DIR', the
+%% application's `dir', `$RELEASE_TMP/spoor', the place of the crash dump, and a
+%% directory of the user's own below `/tmp'. Never where the node happens to run.
+-spec directory(file:filename_all() | undefined) -> file:filename_all().
+directory(undefined) ->
+    Places = [
+        fun() -> os:getenv("SPOOR_DIR", "") end,
+        fun() -> application:get_env(spoor, dir, "") end,
+        fun() -> below(os:getenv("RELEASE_TMP", ""), "spoor") end,
+        fun() -> directory_of(os:getenv("ERL_CRASH_DUMP", "")) end,
+        fun() -> "/tmp/spoor-" ++ user_id() end
+    ],
+    directory(first(Places));
+directory(Dir) ->
+    filename:absname(Dir).
+
+-spec first([fun(() -> file:filename_all()), ...]) -> file:filename_all().
+first([Place | Rest]) ->
+    case Place() of
+        Empty when Empty =:= ""; Empty =:= <<>> -> first(Rest);
+        Dir -> Dir
+    end.
+
+-spec below(string(), string()) -> string().
+below("", _Name) -> "";
+below(Dir, Name) -> filename:join(Dir, Name).
+
+%% A crash dump in the working directory says nothing about where to write.
+-spec directory_of(string()) -> string().
+directory_of(File) ->
+    case filename:pathtype(File) of
+        absolute -> filename:dirname(File);
+        _ -> ""
+    end.
+
+-spec user_id() -> string().
+user_id() ->
+    case file:read_file_info("/proc/self") of
+        {ok, #file_info{uid = Uid}} when is_integer(Uid) -> integer_to_list(Uid);
+        _ -> "user"
+    end.
+
+%% @doc The path of the `Nth' copy of a recording, beside it.
+-spec snapshot_path(file:filename_all(), pos_integer()) -> binary().
+snapshot_path(Path, N) ->
+    Base = to_binary(filename:rootname(Path, ".spoor")),
+    <<Base/binary, "-snap-", (integer_to_binary(N))/binary, ".spoor">>.
+
+%% Only what is harmless in a file name.
+-spec node_name() -> string().
+node_name() ->
+    [
+        case is_plain(C) of
+            true -> C;
+            false -> $_
+        end
+     || C <- atom_to_list(node())
+    ].
+
+-spec is_plain(char()) -> boolean().
+is_plain(C) ->
+    (C >= $a andalso C =< $z) orelse (C >= $A andalso C =< $Z) orelse
+        (C >= $0 andalso C =< $9) orelse lists:member(C, "@._-").
+
+-spec utc() -> io_lib:chars().
+utc() ->
+    {{Y, Mo, D}, {H, Mi, S}} = calendar:universal_time(),
+    io_lib:format("~4..0b~2..0b~2..0bT~2..0b~2..0b~2..0bZ", [Y, Mo, D, H, Mi, S]).
+
+-spec to_binary(file:filename_all()) -> binary().
+to_binary(Path) when is_binary(Path) -> Path;
+to_binary(Path) -> unicode:characters_to_binary(Path).

@@ -1,0 +1,83 @@
+%% @doc What an analyst needs to know years later of the node and of what was
+%% asked for. The recorder itself adds machine, operating system and clocks.
+-module(spoor_meta).
+
+-export([entries/1]).
+
+%% A recording has little room for this; a long list of patterns is cut.
+-define(TEXT_BYTES, 4096).
+
+-type entry() :: {binary(), binary()}.
+
+%% @doc The entries for a recording of this plan.
+-spec entries(spoor_spec:plan()) -> [entry()].
+entries(Plan) ->
+    node_entries() ++ plan_entries(Plan).
+
+-spec node_entries() -> [entry()].
+node_entries() ->
+    Facts = [
+        {<<"node">>, atom_to_binary(node())},
+        {<<"otp_release">>, list_to_binary(erlang:system_info(otp_release))},
+        {<<"otp_version">>, otp_version()},
+        {<<"erts_version">>, list_to_binary(erlang:system_info(version))},
+        {<<"boot_time">>, boot_time()},
+        {<<"spoor_version">>, version_of(spoor)},
+        {<<"elixir_version">>, version_of(elixir)}
+    ],
+    Numbers = [
+        schedulers, schedulers_online, dirty_cpu_schedulers, dirty_io_schedulers,
+        process_limit, port_limit
+    ],
+    [Fact || {_, Text} = Fact <- Facts, Text =/= <<>>] ++
+        [{atom_to_binary(N), integer_to_binary(erlang:system_info(N))} || N <- Numbers].
+
+-spec plan_entries(spoor_spec:plan()) -> [entry()].
+plan_entries(#{presets := Presets, flags := Flags, port_flags := PortFlags, procs := Procs, options := Options} = Plan) ->
+    #{time := Time, max_events := MaxEvents, ring := Ring, args := Args, label := Label} = Options,
+    [
+        {<<"preset">>, words(Presets)},
+        {<<"what">>, cut(spoor_spec:text(Plan))},
+        {<<"flags">>, words(lists:usort(Flags ++ PortFlags))},
+        {<<"procs">>, cut(text(Procs))},
+        {<<"time_ms">>, text(Time)},
+        {<<"max_events">>, text(MaxEvents)},
+        {<<"ring">>, text(Ring)},
+        {<<"args">>, text(Args)},
+        {<<"label">>, cut(Label)}
+    ].
+
+-spec words([atom()]) -> binary().
+words(Atoms) ->
+    list_to_binary(lists:join(" ", [atom_to_list(Atom) || Atom <- Atoms])).
+
+-spec text(term()) -> binary().
+text(Term) ->
+    unicode:characters_to_binary(io_lib:format("~0tp", [Term])).
+
+-spec cut(binary()) -> binary().
+cut(Text) when byte_size(Text) =< ?TEXT_BYTES -> Text;
+cut(Text) -> <<(binary:part(Text, 0, ?TEXT_BYTES))/binary, " ...">>.
+
+%% The release, where the exact version is not installed beside it.
+-spec otp_version() -> binary().
+otp_version() ->
+    Release = erlang:system_info(otp_release),
+    File = filename:join([code:root_dir(), "releases", Release, "OTP_VERSION"]),
+    case file:read_file(File) of
+        {ok, Text} -> string:trim(Text);
+        {error, _} -> list_to_binary(Release)
+    end.
+
+-spec version_of(atom()) -> binary().
+version_of(App) ->
+    case application:get_key(App, vsn) of
+        {ok, Version} -> unicode:characters_to_binary(Version);
+        undefined -> <<>>
+    end.
+
+-spec boot_time() -> binary().
+boot_time() ->
+    Native = erlang:system_info(start_time) + erlang:time_offset(),
+    Ms = erlang:convert_time_unit(Native, native, millisecond),
+    list_to_binary(calendar:system_time_to_rfc3339(Ms, [{unit, millisecond}, {offset, "Z"}])).

@@ -1,0 +1,213 @@
+%% @doc Options as the user gives them, checked and in the units used inside.
+%% Pure. Every option has a default, and with the defaults a recording is bounded
+%% in time and in space.
+-module(spoor_options).
+
+-export([parse/2, bytes/1, milliseconds/1]).
+
+-export_type([options/0, name/0, given/0, duration/0, bytes/0, procs/0, error/0]).
+
+-define(TIME_MS, 15_000).
+-define(RING_BYTES, (64 * 1024 * 1024)).
+-define(TERM_BYTES, 256).
+
+-type given() :: #{name() => term()} | [{name(), term()} | name()].
+-type name() ::
+    procs | time | max_events | ring | dir | args | max_term_bytes | label
+    | link | force | running | set_on_spawn | what | last | reason.
+-type duration() ::
+    non_neg_integer() | infinity | {pos_integer(), millisecond | second | minute | hour}.
+-type bytes() :: pos_integer() | binary() | string().
+-type procs() :: all | new | existing | [pid() | atom()].
+
+-type options() :: #{
+    procs := procs(),
+    time := pos_integer() | infinity,
+    max_events := pos_integer() | infinity,
+    ring := pos_integer(),
+    dir := file:filename_all() | undefined,
+    args := none | full,
+    max_term_bytes := pos_integer(),
+    label := binary(),
+    link := boolean(),
+    force := boolean(),
+    running := boolean(),
+    set_on_spawn := boolean(),
+    what := term(),
+    last := pos_integer() | infinity,
+    reason := term()
+}.
+%% Times in milliseconds, sizes in bytes.
+
+-type error() :: {error, {bad_option, {term(), Why :: binary()}}}.
+
+%% @doc Checks options; only those in `Allowed' may be given.
+-spec parse(term(), [name()]) -> {ok, options()} | error().
+parse(Given, Allowed) ->
+    case pairs(Given) of
+        {ok, Pairs} -> parse(Pairs, Allowed, defaults());
+        error -> bad(Given, <<"options are a map or a list of {Name, Value}">>)
+    end.
+
+-spec defaults() -> options().
+defaults() ->
+    #{
+        procs => all,
+        time => ?TIME_MS,
+        max_events => infinity,
+        ring => ?RING_BYTES,
+        dir => undefined,
+        args => none,
+        max_term_bytes => ?TERM_BYTES,
+        label => <<>>,
+        link => true,
+        force => false,
+        running => false,
+        set_on_spawn => true,
+        what => undefined,
+        last => infinity,
+        reason => undefined
+    }.
+
+-spec pairs(term()) -> {ok, [{term(), term()}]} | error.
+pairs(Map) when is_map(Map) ->
+    {ok, maps:to_list(Map)};
+pairs(List) when is_list(List), length(List) >= 0 ->
+    Pairs = [pair(Item) || Item <- List],
+    case lists:member(error, Pairs) of
+        true -> error;
+        %% As in proplists, the first of a name counts.
+        false -> {ok, lists:reverse(Pairs)}
+    end;
+pairs(_Other) ->
+    error.
+
+-spec pair(term()) -> {term(), term()} | error.
+pair({_Name, _Value} = Pair) -> Pair;
+pair(Name) when is_atom(Name) -> {Name, true};
+pair(_Other) -> error.
+
+-spec parse([{term(), term()}], [name()], options()) -> {ok, options()} | error().
+parse([], _Allowed, Options) ->
+    {ok, Options};
+parse([{Name, Value} | Rest], Allowed, Options) ->
+    case lists:member(Name, Allowed) andalso value(Name, Value) of
+        {ok, Parsed} -> parse(Rest, Allowed, Options#{Name := Parsed});
+        {error, Why} -> bad(Name, ["wanted is ", Why, ", not ", text(Value)]);
+        false -> bad(Name, ["no such option here, only ", names(Allowed)])
+    end.
+
+-spec bad(term(), iodata()) -> error().
+bad(Name, Why) ->
+    {error, {bad_option, {Name, unicode:characters_to_binary(Why)}}}.
+
+-spec value(name(), term()) -> {ok, term()} | {error, iodata()}.
+value(procs, Value) -> procs(Value);
+value(time, Value) -> milliseconds(Value);
+value(last, Value) -> milliseconds(Value);
+value(max_events, infinity) -> {ok, infinity};
+value(max_events, Value) -> positive(Value);
+value(max_term_bytes, Value) -> positive(Value);
+value(ring, Value) -> bytes(Value);
+value(dir, Value) -> directory(Value);
+value(args, Value) -> one_of(Value, [none, full]);
+value(label, Value) -> {ok, label(Value)};
+value(what, Value) -> {ok, Value};
+value(reason, Value) -> {ok, Value};
+value(_Switch, Value) -> one_of(Value, [true, false]).
+
+-spec procs(term()) -> {ok, procs()} | {error, iodata()}.
+procs(Word) when Word =:= all; Word =:= new; Word =:= existing -> {ok, Word};
+procs(Pid) when is_pid(Pid), node(Pid) =:= node() -> {ok, [Pid]};
+procs([_ | _] = List) ->
+    case length_or_error(List) andalso lists:all(fun is_process/1, List) of
+        true -> {ok, lists:usort(List)};
+        false -> procs(error)
+    end;
+procs(_Other) ->
+    {error, <<"all, new, existing, or a list of local pids and registered names">>}.
+
+-spec is_process(term()) -> boolean().
+is_process(Pid) when is_pid(Pid) -> node(Pid) =:= node();
+is_process(Name) -> is_atom(Name).
+
+-spec length_or_error(term()) -> boolean().
+length_or_error(List) -> is_list(List) andalso length(List) > 0.
+
+%% @doc Milliseconds of a duration.
+-spec milliseconds(term()) -> {ok, pos_integer() | infinity} | {error, iodata()}.
+milliseconds(infinity) -> {ok, infinity};
+milliseconds(Ms) when is_integer(Ms), Ms > 0 -> {ok, Ms};
+milliseconds({N, Unit}) when is_integer(N), N > 0 ->
+    case unit_ms(Unit) of
+        {ok, Ms} -> {ok, N * Ms};
+        error -> milliseconds(error)
+    end;
+milliseconds(_Other) ->
+    {error, <<"a number of milliseconds, {N, millisecond | second | minute | hour}, or infinity">>}.
+
+-spec unit_ms(term()) -> {ok, pos_integer()} | error.
+unit_ms(millisecond) -> {ok, 1};
+unit_ms(second) -> {ok, 1000};
+unit_ms(minute) -> {ok, 60_000};
+unit_ms(hour) -> {ok, 3_600_000};
+unit_ms(_Other) -> error.
+
+%% @doc Bytes of a size: `65536', `<<"64KiB">>', `"1 GiB"'.
+-spec bytes(term()) -> {ok, pos_integer()} | {error, iodata()}.
+bytes(N) when is_integer(N), N > 0 -> {ok, N};
+bytes(Text) when is_binary(Text); is_list(Text) ->
+    Pattern = "^\\s*(\\d{1,12})\\s*(|B|kB|KB|KiB|MB|MiB|GB|GiB)\\s*$",
+    try re:run(Text, Pattern, [{capture, all_but_first, list}]) of
+        {match, [Digits, Unit]} -> bytes(list_to_integer(Digits) * unit_bytes(Unit));
+        nomatch -> bytes(error)
+    catch
+        error:badarg -> bytes(error)
+    end;
+bytes(_Other) ->
+    {error, <<"a number of bytes or a text like <<\"64MiB\">>">>}.
+
+-spec unit_bytes(string()) -> pos_integer().
+unit_bytes("kB") -> 1000;
+unit_bytes("KB") -> 1000;
+unit_bytes("KiB") -> 1024;
+unit_bytes("MB") -> 1_000_000;
+unit_bytes("MiB") -> 1024 * 1024;
+unit_bytes("GB") -> 1_000_000_000;
+unit_bytes("GiB") -> 1024 * 1024 * 1024;
+unit_bytes(_Bytes) -> 1.
+
+-spec positive(term()) -> {ok, pos_integer()} | {error, iodata()}.
+positive(N) when is_integer(N), N > 0 -> {ok, N};
+positive(_Other) -> {error, <<"a positive integer">>}.
+
+-spec directory(term()) -> {ok, file:filename_all()} | {error, iodata()}.
+directory(Dir) when is_binary(Dir), Dir =/= <<>> -> {ok, Dir};
+directory([_ | _] = Dir) ->
+    case io_lib:char_list(Dir) of
+        true -> {ok, Dir};
+        false -> directory(error)
+    end;
+directory(_Other) ->
+    {error, <<"the path of a directory">>}.
+
+-spec one_of(term(), [atom()]) -> {ok, atom()} | {error, iodata()}.
+one_of(Value, Values) ->
+    case lists:member(Value, Values) of
+        true -> {ok, Value};
+        false -> {error, lists:join(" or ", [atom_to_list(V) || V <- Values])}
+    end.
+
+-spec label(term()) -> binary().
+label(Text) when is_binary(Text) -> Text;
+label(Term) ->
+    case io_lib:char_list(Term) of
+        true -> unicode:characters_to_binary(Term);
+        false -> unicode:characters_to_binary(text(Term))
+    end.
+
+-spec text(term()) -> io_lib:chars().
+text(Term) -> io_lib:format("~0tP", [Term, 20]).
+
+-spec names([name()]) -> iodata().
+names(Names) -> lists:join(", ", [atom_to_list(Name) || Name <- lists:sort(Names)]).

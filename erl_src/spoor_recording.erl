@@ -1,0 +1,361 @@
+%% @doc One recording: opens its file, turns tracing on, watches over both, and
+%% ends them in the right order. Owns the trace session on OTP 27 and later.
+%%
+%% ```
+%% idle ──begin──► naming ──ready──► recording ──stop, limit, owner gone──► closing ──closed──► (ended)
+%% '''
+%%
+%% Whatever ends it, the order is the same: tracing off, then the file closed,
+%% then the answer. Should this process be killed, the recorder's own thread
+%% closes the file and {@link spoor_registry} turns tracing off.
+-module(spoor_recording).
+-behaviour(gen_statem).
+
+-include_lib("kernel/include/logger.hrl").
+
+-export([start_link/0, begin_recording/3, stop/2, status/1]).
+-export([init/1, callback_mode/0, handle_event/4, terminate/3]).
+
+-export_type([status/0]).
+
+%% Tracing begins even if describing all processes takes longer.
+-define(NAMING_MS, 3_000).
+-define(CHECK_MS, 1_000).
+-define(CLOSE_MS, 10_000).
+
+-type status() :: map().
+
+-type state() :: idle | naming | recording | closing.
+
+-type data() :: #{
+    owner => reference(),
+    from => gen_statem:from(),
+    waiting := [gen_statem:from()],
+    plan => spoor_spec:plan(),
+    warnings => [binary()],
+    id => spoor_tracer:state(),
+    path => binary(),
+    tracing => spoor_tracing:tracing(),
+    counts => spoor_tracing:counts(),
+    trace := on | lost | off,
+    names => pid(),
+    asked := boolean(),
+    failed => term()
+}.
+
+-type result() :: gen_statem:event_handler_result(state()).
+
+%% @private
+-spec start_link() -> gen_statem:start_ret().
+start_link() ->
+    gen_statem:start_link(?MODULE, [], []).
+
+%% @doc Begins to record; ends with `Owner' if the plan says so.
+-spec begin_recording(pid(), spoor_spec:plan(), Owner :: pid()) ->
+    {ok, spoor:session()} | {error, term()}.
+begin_recording(Pid, Plan, Owner) ->
+    gen_statem:call(Pid, {begin_recording, Plan, Owner}, infinity).
+
+%% @doc Ends the recording and answers when the file is complete.
+-spec stop(pid(), Reason :: binary()) -> {ok, spoor:summary()} | {error, term()}.
+stop(Pid, Reason) ->
+    gen_statem:call(Pid, {stop, Reason}, infinity).
+
+%% @doc What it is doing.
+-spec status(pid()) -> {ok, status()} | {error, term()}.
+status(Pid) ->
+    gen_statem:call(Pid, status, infinity).
+
+%% @private
+-spec callback_mode() -> gen_statem:callback_mode_result().
+callback_mode() -> handle_event_function.
+
+%% @private
+-spec init([]) -> {ok, idle, data()}.
+init([]) ->
+    _ = process_flag(sensitive, true),
+    _ = process_flag(trap_exit, true),
+    {ok, idle, #{waiting => [], trace => off, asked => false}}.
+
+%% @private
+-spec handle_event(gen_statem:event_type(), term(), state(), data()) -> result().
+handle_event({call, From}, {begin_recording, Plan, Owner}, idle, Data) ->
+    open(From, Data#{plan => Plan}, Owner);
+handle_event(info, {spoor_names, ready}, naming, Data) ->
+    trace(Data);
+handle_event(state_timeout, naming, naming, Data) ->
+    trace(Data);
+handle_event({timeout, check}, check, recording, Data) ->
+    {keep_state, check(Data), [{{timeout, check}, ?CHECK_MS, check}]};
+handle_event({call, From}, {stop, Reason}, State, #{waiting := Waiting} = Data) when State =/= idle ->
+    close(Reason, State, Data#{waiting := [From | Waiting], asked := true});
+handle_event({call, From}, status, State, #{id := _} = Data) ->
+    {keep_state_and_data, [{reply, From, own_status(State, Data)}]};
+handle_event({call, From}, _NotYet, idle, _Data) ->
+    {keep_state_and_data, [{reply, From, {error, not_recording}}]};
+handle_event(info, {spoor_tracer, Id, {limit, Limit}}, State, #{id := Id} = Data) ->
+    close(atom_to_binary(Limit), State, Data);
+handle_event(info, {spoor_tracer, Id, {closed, Counts}}, _State, #{id := Id} = Data) ->
+    ended(Counts, turn_off(Data));
+handle_event(info, {'DOWN', Owner, process, _, _}, State, #{owner := Owner} = Data) ->
+    close(<<"the owner died">>, State, Data);
+handle_event(info, {'EXIT', Names, Reason}, State, #{names := Names} = Data) ->
+    names_ended(Reason, State, Data);
+handle_event(state_timeout, closing, closing, Data) ->
+    ended(last_counts(Data), Data);
+handle_event(_Type, _Event, _State, _Data) ->
+    keep_state_and_data.
+
+%% @private
+-spec terminate(term(), state(), data()) -> ok.
+terminate(_Reason, State, #{id := Id} = Data) when State =/= closing ->
+    Off = turn_off(Data),
+    _ = spoor_tracer:close(Id, <<"the application stopped">>),
+    await_closed(Off);
+terminate(_Reason, closing, #{id := _} = Data) ->
+    await_closed(Data);
+terminate(_Reason, _State, _Data) ->
+    ok.
+
+%%% Beginning
+
+-spec open(gen_statem:from(), data(), pid()) -> result().
+open(From, #{plan := Plan} = Data, Owner) ->
+    Steps = [
+        fun hazards/1, fun place/1, fun functions/1, fun targets/1, fun conflicts/1, fun file/1
+    ],
+    case in_turn(Steps, #{plan => Plan, api => spoor_tracing:api()}) of
+        {ok, Opened} ->
+            Began = maps:merge(Data, maps:with([id, path, tracing, warnings], Opened)),
+            Named = watch(Owner, start_names(Began#{from => From})),
+            {next_state, naming, Named, [{state_timeout, ?NAMING_MS, naming}]};
+        {error, _} = Error ->
+            ok = spoor_registry:ended(none),
+            {stop_and_reply, normal, [{reply, From, Error}]}
+    end.
+
+%% Everything that can be refused is, before anything of the VM is changed.
+-spec in_turn([fun((map()) -> {ok, map()} | {error, term()})], map()) -> {ok, map()} | {error, term()}.
+in_turn([], Facts) ->
+    {ok, Facts};
+in_turn([Step | Rest], Facts) ->
+    case Step(Facts) of
+        {ok, Found} -> in_turn(Rest, maps:merge(Facts, Found));
+        {error, _} = Error -> Error
+    end.
+
+-spec hazards(map()) -> {ok, map()} | {error, term()}.
+hazards(#{plan := Plan}) ->
+    case spoor_hazard:check(Plan, spoor_hazard:this_vm()) of
+        {ok, Warnings} -> {ok, #{warnings => Warnings}};
+        {error, _} = Error -> Error
+    end.
+
+%% Before OTP 27 one recording at a time may trace.
+-spec place(map()) -> {ok, map()} | {error, term()}.
+place(#{plan := #{procs := Procs}, api := Api}) ->
+    Use =
+        case Procs =/= none andalso not spoor_tracing:is_session_api(Api) of
+            true -> only;
+            false -> shared
+        end,
+    case spoor_registry:claim(Use) of
+        {ok, Number} -> {ok, #{number => Number}};
+        {error, _} = Error -> Error
+    end.
+
+-spec functions(map()) -> {ok, map()} | {error, term()}.
+functions(#{plan := #{patterns := Patterns}}) ->
+    case spoor_functions:resolve(Patterns) of
+        ok -> {ok, #{}};
+        {error, _} = Error -> Error
+    end.
+
+-spec targets(map()) -> {ok, map()} | {error, term()}.
+targets(#{plan := #{procs := Procs}}) ->
+    case spoor_tracing:targets(Procs) of
+        {ok, Targets} -> {ok, #{targets => Targets}};
+        {error, _} = Error -> Error
+    end.
+
+-spec conflicts(map()) -> {ok, map()} | {error, term()}.
+conflicts(#{plan := Plan, api := Api, targets := Targets}) ->
+    case spoor_conflict:check(Api, Plan, Targets) of
+        ok -> {ok, #{}};
+        {error, _} = Error -> Error
+    end.
+
+-spec file(map()) -> {ok, map()} | {error, term()}.
+file(#{plan := #{options := #{dir := Dir}} = Plan, number := Number, targets := Targets}) ->
+    Path = spoor_file:path(Dir, Number),
+    case spoor_tracer:open(config(Path, Plan)) of
+        {ok, Id} ->
+            Tracing = spoor_tracing:prepare(Plan, Targets, Id),
+            ok = spoor_registry:tracing(Tracing),
+            {ok, #{id => Id, path => Path, tracing => Tracing}};
+        {error, _} = Error ->
+            Error
+    end.
+
+-spec config(binary(), spoor_spec:plan()) -> spoor_tracer:config().
+config(Path, #{options := Options} = Plan) ->
+    #{
+        time := Time, max_events := MaxEvents, ring := Ring, args := Content,
+        max_term_bytes := MaxTermBytes
+    } = Options,
+    #{
+        path => Path,
+        ring => Ring,
+        owner => self(),
+        time => zero_if_infinite(Time),
+        max_events => zero_if_infinite(MaxEvents),
+        content => Content,
+        max_term_bytes => MaxTermBytes,
+        meta => spoor_meta:entries(Plan)
+    }.
+
+-spec zero_if_infinite(pos_integer() | infinity) -> non_neg_integer().
+zero_if_infinite(infinity) -> 0;
+zero_if_infinite(N) -> N.
+
+-spec watch(pid(), data()) -> data().
+watch(Owner, #{plan := #{options := #{link := true}}} = Data) ->
+    Data#{owner => monitor(process, Owner)};
+watch(_Owner, Data) ->
+    Data.
+
+-spec start_names(data()) -> data().
+start_names(#{id := Id} = Data) ->
+    {ok, Names} = spoor_names:start_link(Id),
+    Data#{names => Names}.
+
+-spec trace(data()) -> result().
+trace(#{tracing := Tracing, from := From} = Data) ->
+    case spoor_tracing:start(Tracing) of
+        {ok, Counts} ->
+            Recording = (maps:remove(from, Data))#{counts => Counts, trace := on},
+            Actions = [{reply, From, {ok, session(Recording)}}, {{timeout, check}, ?CHECK_MS, check}],
+            {next_state, recording, Recording, Actions};
+        {error, Reason} ->
+            close(<<"tracing could not be turned on">>, naming, Data#{failed => Reason})
+    end.
+
+-spec session(data()) -> spoor:session().
+session(#{id := Id, path := Path} = Data) ->
+    #{functions := Functions, processes := Processes} = counts(Data),
+    #{id => Id, pid => self(), path => Path, functions => Functions, processes => Processes}.
+
+-spec counts(data()) -> spoor_tracing:counts().
+counts(Data) -> maps:get(counts, Data, #{functions => 0, processes => 0}).
+
+%%% Meanwhile
+
+-spec check(data()) -> data().
+check(#{trace := on, id := Id, tracing := Tracing} = Data) ->
+    case spoor_tracer:status(Id) of
+        {ok, #{phase := recording}} -> checked(spoor_tracing:check(Tracing), Data);
+        %% A limit was reached: the VM is told to remove the tracer.
+        _ -> Data
+    end;
+check(Data) ->
+    Data.
+
+-spec checked({on, [module()]} | lost, data()) -> data().
+checked({on, Reloaded}, #{id := Id} = Data) ->
+    lists:foreach(fun(Module) -> spoor_tracer:note(Id, reloaded, Module) end, Reloaded),
+    Data;
+checked(lost, #{id := Id, path := Path} = Data) ->
+    _ = spoor_tracer:note(Id, trace_lost, []),
+    ?LOG_WARNING("spoor: somebody else turned tracing off, ~ts records no more", [Path]),
+    Data#{trace := lost}.
+
+%% Without names a recording is poorer, not over.
+-spec names_ended(term(), state(), data()) -> result().
+names_ended(normal, _State, Data) ->
+    {keep_state, maps:remove(names, Data)};
+names_ended(Reason, State, #{id := Id} = Data) ->
+    _ = spoor_tracer:note(Id, names_lost, Reason),
+    case State of
+        naming -> trace(maps:remove(names, Data));
+        _ -> {keep_state, maps:remove(names, Data)}
+    end.
+
+-spec own_status(state(), data()) -> {ok, status()} | {error, not_recording}.
+own_status(State, #{id := Id, plan := Plan, trace := Trace, warnings := Warnings} = Data) ->
+    case spoor_tracer:status(Id) of
+        {ok, Counts} ->
+            Now = #{state => State, trace => Trace, warnings => Warnings},
+            {ok, maps:merge(spoor_summary:facts(session(Data), Plan, Counts), Now)};
+        {error, _} ->
+            {error, not_recording}
+    end.
+
+%%% Ending
+
+-spec close(binary(), state(), data()) -> result().
+close(_Reason, closing, Data) ->
+    {keep_state, Data};
+close(Reason, _State, #{id := Id} = Data) ->
+    Off = turn_off(Data),
+    _ = spoor_tracer:close(Id, Reason),
+    {next_state, closing, Off, [{state_timeout, ?CLOSE_MS, closing}, {{timeout, check}, cancel}]}.
+
+-spec turn_off(data()) -> data().
+turn_off(#{tracing := Tracing} = Data) ->
+    ok = spoor_tracing:stop(Tracing),
+    stop_names(maps:remove(tracing, Data#{trace := off}));
+turn_off(Data) ->
+    Data.
+
+%% It may be waiting for a process that does not answer: nothing is lost by killing it.
+-spec stop_names(data()) -> data().
+stop_names(#{names := Names} = Data) ->
+    true = unlink(Names),
+    true = exit(Names, kill),
+    maps:remove(names, Data);
+stop_names(Data) ->
+    Data.
+
+-spec ended(spoor_tracer:counts(), data()) -> result().
+ended(Counts, #{id := Id, plan := Plan, waiting := Waiting} = Data) ->
+    Summary = spoor_summary:summary(session(Data), Plan, Counts),
+    ok = spoor_registry:ended(Id, Summary),
+    log(Summary, Data),
+    Answers = [{reply, From, {ok, Summary}} || From <- Waiting],
+    {stop_and_reply, normal, begun(Data) ++ Answers, maps:remove(id, Data)}.
+
+%% The answer to whoever is still waiting for the recording to begin.
+-spec begun(data()) -> [gen_statem:reply_action()].
+begun(#{from := From, failed := Reason, path := Path}) ->
+    _ = file:delete(Path),
+    [{reply, From, {error, Reason}}];
+begun(#{from := From} = Data) ->
+    [{reply, From, {ok, session(Data)}}];
+begun(_Data) ->
+    [].
+
+%% Whoever asked for the end has the summary in hand.
+-spec log(spoor:summary(), data()) -> ok.
+log(_Summary, #{asked := true}) -> ok;
+log(_Summary, #{failed := _}) -> ok;
+log(#{text := Text}, _Data) -> ?LOG_NOTICE("~ts", [Text]).
+
+%% The recorder did not say that the file is complete: what it last said of it.
+-spec last_counts(data()) -> spoor_tracer:counts().
+last_counts(#{id := Id, path := Path}) ->
+    Reason = <<"the recorder does not answer">>,
+    case spoor_tracer:status(Id) of
+        {ok, Counts} -> Counts#{stop_reason := Reason};
+        {error, _} ->
+            #{
+                path => Path, phase => stopping, events => 0, overwritten => 0, dropped => #{},
+                ring => 0, elapsed_ms => 0, lanes => 0, stop_reason => Reason
+            }
+    end.
+
+-spec await_closed(data()) -> ok.
+await_closed(#{id := Id}) ->
+    receive
+        {spoor_tracer, Id, {closed, _}} -> ok
+    after ?CLOSE_MS -> ok
+    end.

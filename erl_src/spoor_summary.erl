@@ -1,0 +1,59 @@
+%% @doc What came of a recording, or has come of it so far, in one map; and the
+%% line that says so. Pure.
+-module(spoor_summary).
+
+-export([facts/3, summary/3]).
+
+%% @doc What was asked for, what matched, and what was recorded.
+-spec facts(spoor:session(), spoor_spec:plan(), spoor_tracer:counts()) -> map().
+facts(Session, #{presets := Presets, procs := Procs, options := Options} = Plan, Counts) ->
+    Asked = maps:with([time, max_events, args, label], Options),
+    Told = maps:remove(stop_reason, Counts),
+    maps:merge(maps:merge(Session, Asked), Told#{
+        presets => Presets,
+        what => spoor_spec:text(Plan),
+        procs => Procs,
+        lost => lost(Counts)
+    }).
+
+%% @doc The same of a recording that has ended: why, and what to do next.
+-spec summary(spoor:session(), spoor_spec:plan(), spoor_tracer:counts()) -> spoor:summary().
+summary(Session, #{presets := Presets} = Plan, #{path := Path, stop_reason := Reason} = Counts) ->
+    Facts = facts(Session, Plan, Counts),
+    Next = unicode:characters_to_binary(["spoor ", command(Presets), " ", quoted(Path)]),
+    Facts#{phase := stopped, stop_reason => Reason, next => Next, text => text(Counts, Next)}.
+
+%% Events offered that the file does not hold.
+-spec lost(spoor_tracer:counts()) -> non_neg_integer().
+lost(#{overwritten := Overwritten, dropped := Dropped}) ->
+    Overwritten + lists:sum(maps:values(Dropped)).
+
+-spec command([spoor_spec:preset()]) -> string().
+command(Presets) ->
+    case {lists:member(calls, Presets), lists:member(scheduling, Presets)} of
+        {true, _} -> "calls";
+        {false, true} -> "sched";
+        {false, false} -> "info"
+    end.
+
+%% As a shell wants it.
+-spec quoted(binary()) -> iodata().
+quoted(Path) ->
+    case re:run(Path, "^[A-Za-z0-9@._/+-]+$", [{capture, none}]) of
+        match -> Path;
+        nomatch -> ["'", string:replace(Path, "'", "'\\''", all), "'"]
+    end.
+
+-spec text(spoor_tracer:counts(), binary()) -> binary().
+text(#{events := Events, overwritten := Overwritten, dropped := Dropped, stop_reason := Reason}, Next) ->
+    Parts = [
+        "spoor: ended (", Reason, "), ", integer_to_list(Events), " events",
+        counted(Overwritten, " overwritten by later ones"),
+        [counted(Count, [" dropped (", atom_to_list(Why), ")"]) || {Why, Count} <- lists:sort(maps:to_list(Dropped))],
+        ". Next: ", Next
+    ],
+    unicode:characters_to_binary(Parts).
+
+-spec counted(non_neg_integer(), iodata()) -> iodata().
+counted(0, _What) -> "";
+counted(N, What) -> [", ", integer_to_list(N), What].

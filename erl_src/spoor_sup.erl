@@ -1,0 +1,45 @@
+%% @doc The registry of recordings, and below it the recordings, one process each.
+%% When the registry goes, so do the recordings: it knows what must be cleaned up.
+-module(spoor_sup).
+-behaviour(supervisor).
+
+-export([start_link/0, start_recording/0]).
+-export([init/1]).
+
+-define(RECORDINGS, spoor_recording_sup).
+%% A recording that is told to shut down turns tracing off and completes its file.
+-define(CLOSE_MS, 15_000).
+
+%% @doc Starts the tree.
+-spec start_link() -> supervisor:startlink_ret().
+start_link() ->
+    supervisor:start_link({local, ?MODULE}, ?MODULE, all).
+
+%% @doc Starts a process for a recording; it does nothing before it is told.
+-spec start_recording() -> {ok, pid()} | {error, term()}.
+start_recording() ->
+    case supervisor:start_child(?RECORDINGS, []) of
+        {ok, Pid} when is_pid(Pid) -> {ok, Pid};
+        {error, Reason} -> {error, Reason}
+    end.
+
+%% @private
+-spec init(all | recordings) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init(all) ->
+    Children = [
+        #{id => spoor_registry, start => {spoor_registry, start_link, []}},
+        #{
+            id => ?RECORDINGS,
+            start => {supervisor, start_link, [{local, ?RECORDINGS}, ?MODULE, recordings]},
+            type => supervisor
+        }
+    ],
+    {ok, {#{strategy => rest_for_one}, Children}};
+init(recordings) ->
+    Recording = #{
+        id => recording,
+        start => {spoor_recording, start_link, []},
+        restart => temporary,
+        shutdown => ?CLOSE_MS
+    },
+    {ok, {#{strategy => simple_one_for_one}, [Recording]}}.

@@ -1,0 +1,130 @@
+%% @doc The tracer module: what the VM calls for each event, and the few
+%% functions on a recording. All of it is native code (`native/'); what stands
+%% here answers when that code could not be loaded.
+%%
+%% Loading never fails: a host application boots without the recorder, and hears
+%% of it from the first call. Keep this module small, without funs: the VM
+%% reloads it while callbacks run.
+%%
+%% Use it bare with `{spoor_tracer, State}' as the tracer of `erlang:trace/3',
+%% `trace:session_create/3', `dbg:tracer(module, ...)' and
+%% `seq_trace:set_system_tracer/1'; see {@link spoor:open/1}.
+-module(spoor_tracer).
+
+-export([enabled/3, trace/5]).
+-export([open/1, close/2, status/1, describe/2, note/3]).
+
+-export_type([state/0, config/0, counts/0, description/0, message/0]).
+
+-nifs([enabled/3, trace/5, open/1, close/2, status/1, describe/2, note/3]).
+-on_load(load/0).
+
+-define(ERROR_KEY, {?MODULE, nif_error}).
+
+-type state() :: pos_integer().
+%% Names one open recording: slot and generation.
+
+-type config() :: #{
+    path := binary(),
+    ring := pos_integer(),
+    owner := pid(),
+    time := non_neg_integer(),
+    max_events := non_neg_integer(),
+    content := none | full,
+    max_term_bytes := pos_integer(),
+    meta := [{binary(), binary()}]
+}.
+
+-type counts() :: #{
+    path := binary(),
+    phase := recording | stopping,
+    events := non_neg_integer(),
+    overwritten := non_neg_integer(),
+    dropped := #{atom() => pos_integer()},
+    ring := pos_integer(),
+    elapsed_ms := non_neg_integer(),
+    lanes := non_neg_integer(),
+    stop_reason := binary()
+}.
+
+-type description() :: {
+    pid(),
+    Parent :: pid() | undefined,
+    Name :: atom(),
+    Label :: term(),
+    InitialCall :: mfa() | undefined
+}.
+
+-type message() ::
+    {spoor_tracer, state(), {limit, time | max_events}}
+    | {spoor_tracer, state(), {closed, counts()}}.
+%% What the owner of a recording is sent.
+
+-type unavailable() :: {error, {nif_unavailable, Why :: binary()}}.
+
+%% @doc Asked by the VM whether an event is wanted.
+-spec enabled(atom(), state(), term()) -> trace | discard | remove.
+enabled(_Tag, _State, _Tracee) -> remove.
+
+%% @doc Handed an event by the VM.
+-spec trace(atom(), state(), term(), term(), map()) -> ok.
+trace(_Tag, _State, _Tracee, _Term, _Opts) -> ok.
+
+%% @doc Creates a recording file; from then on its state may be given to the VM.
+-spec open(config()) -> {ok, state()} | {error, term()} | unavailable().
+open(_Config) -> unavailable().
+
+%% @doc Ends a recording. Its owner is sent `closed' when the file is complete.
+-spec close(state(), Reason :: binary()) -> ok | {error, closed} | unavailable().
+close(_State, _Reason) -> unavailable().
+
+%% @doc What a recording has taken so far.
+-spec status(state()) -> {ok, counts()} | {error, closed} | unavailable().
+status(_State) -> unavailable().
+
+%% @doc Writes what processes are called.
+-spec describe(state(), [description()]) -> ok | {error, closed} | unavailable().
+describe(_State, _Descriptions) -> unavailable().
+
+%% @doc Writes a remark into the file.
+-spec note(state(), What :: atom(), Detail :: term()) -> ok | {error, closed} | unavailable().
+note(_State, _What, _Detail) -> unavailable().
+
+-spec unavailable() -> unavailable().
+unavailable() ->
+    {error, {nif_unavailable, persistent_term:get(?ERROR_KEY, <<"not loaded">>)}}.
+
+-spec load() -> ok.
+load() ->
+    Library = library(),
+    case erlang:load_nif(Library, 0) of
+        ok ->
+            %% Erasing costs a global collection, so only when there is something.
+            _ = persistent_term:get(?ERROR_KEY, none) =/= none andalso persistent_term:erase(?ERROR_KEY),
+            ok;
+        {error, {Kind, Text}} ->
+            Why = io_lib:format("~ts.so: ~ts: ~ts", [Library, Kind, Text]),
+            persistent_term:put(?ERROR_KEY, unicode:characters_to_binary(Why))
+    end.
+
+%% Path of the library without its `.so', as load_nif/2 wants it.
+-spec library() -> string().
+library() ->
+    case application:get_env(spoor, nif_path) of
+        {ok, Path} -> filename:rootname(unicode:characters_to_list(Path), ".so");
+        undefined -> filename:join([priv_dir(), "native", atom_to_list(?MODULE)])
+    end.
+
+-spec priv_dir() -> string().
+priv_dir() ->
+    case code:priv_dir(spoor) of
+        {error, bad_name} -> filename:join([beam_dir(), "..", "priv"]);
+        Dir -> Dir
+    end.
+
+-spec beam_dir() -> string().
+beam_dir() ->
+    case code:which(?MODULE) of
+        Path when is_list(Path) -> filename:dirname(Path);
+        _NotFromAFile -> "."
+    end.

@@ -1,0 +1,279 @@
+%% @doc Turns tracing on and off for one recording, and sees whether it is still on.
+%%
+%% From OTP 27 a recording has a trace session of its own and meets nobody.
+%% Before, the VM has one tracer for each process: it is never taken from
+%% somebody else (see {@link spoor_conflict}), and only what is ours is turned off.
+%%
+%% There, processes are gone through one by one, never all in one call: that
+%% would stop all schedulers, and race with dirty ones (OTP-19034).
+-module(spoor_tracing).
+
+-export([targets/1, prepare/3, start/1, stop/1, check/1, sweep/1]).
+-export([api/0, tracer_of/1, is_session_api/1]).
+
+-export_type([api/0, targets/0, tracing/0, counts/0]).
+
+-type api() :: {session, module()} | legacy.
+-type targets() :: none | all | new | existing | [pid()].
+
+-type tracing() :: #{
+    api := api(),
+    tracer := {module(), spoor_tracer:state()},
+    targets := targets(),
+    plan := spoor_spec:plan(),
+    %% The strong handle of our session: the session lives as long as it.
+    session := term(),
+    %% Modules that a pattern names, with a function of each.
+    probes := [{spoor_spec:pattern(), mfa()}]
+}.
+
+-type counts() :: #{functions := non_neg_integer(), processes := non_neg_integer()}.
+
+%% Times that newly born processes are looked for when tracing is turned off.
+%% Whatever a chain of them hides is turned off by the tracer itself, which
+%% answers `remove' as soon as the recording is closed.
+-define(PASSES, 5).
+
+%% @doc How this VM is traced. The session module is not named in the code, as
+%% it does not exist before OTP 27.
+-spec api() -> api().
+api() ->
+    Module = binary_to_atom(<<"trace">>),
+    case code:ensure_loaded(Module) of
+        {module, Module} ->
+            case erlang:function_exported(Module, session_create, 3) of
+                true -> {session, Module};
+                false -> legacy
+            end;
+        {error, _} ->
+            legacy
+    end.
+
+%% @doc Do recordings have sessions of their own?
+-spec is_session_api(api()) -> boolean().
+is_session_api(legacy) -> false;
+is_session_api({session, _}) -> true.
+
+%% @doc The processes meant; names are looked up once, here.
+-spec targets(spoor_spec:procs()) -> {ok, targets()} | {error, {no_process, pid() | atom()}}.
+targets(Listed) when is_list(Listed) ->
+    Found = [{Process, pid_of(Process)} || Process <- Listed],
+    case [Process || {Process, undefined} <- Found] of
+        [] -> {ok, lists:usort([Pid || {_, Pid} <- Found, is_pid(Pid)])};
+        [Missing | _] -> {error, {no_process, Missing}}
+    end;
+targets(Word) ->
+    {ok, Word}.
+
+-spec pid_of(pid() | atom()) -> pid() | undefined.
+pid_of(Name) when is_atom(Name) ->
+    case whereis(Name) of
+        Pid when is_pid(Pid) -> Pid;
+        _PortOrNothing -> undefined
+    end;
+pid_of(Pid) ->
+    case is_process_alive(Pid) of
+        true -> Pid;
+        false -> undefined
+    end.
+
+%% @doc Everything that will have to be turned off, before anything is turned on.
+-spec prepare(spoor_spec:plan(), targets(), spoor_tracer:state()) -> tracing().
+prepare(#{procs := Procs, patterns := Patterns} = Plan, Targets, State) ->
+    Api = api(),
+    Tracer = {spoor_tracer, State},
+    #{
+        api => Api,
+        tracer => Tracer,
+        targets => Targets,
+        plan => Plan,
+        session => Procs =/= none andalso session(Api, Tracer),
+        probes => [{P, Probe} || P <- Patterns, Probe <- [spoor_functions:probe(P)], Probe =/= none]
+    }.
+
+-spec session(api(), {module(), spoor_tracer:state()}) -> term().
+session(legacy, _Tracer) ->
+    none;
+session({session, Api}, {_, State} = Tracer) ->
+    %% Atoms are never freed: there are only as many names as open recordings.
+    Name = binary_to_atom(<<"spoor_", (integer_to_binary(State rem 16))/binary>>),
+    Api:session_create(Name, Tracer, []).
+
+%% @doc Turns tracing on, functions first: from the first event of a process on
+%% everything asked for is there. On an error the caller stops it.
+-spec start(tracing()) -> {ok, counts()} | {error, term()}.
+start(#{targets := none}) ->
+    {ok, #{functions => 0, processes => 0}};
+start(#{plan := #{patterns := Patterns, flags := Flags, port_flags := PortFlags}} = Tracing) ->
+    Matched = [{Pattern, set_pattern(Tracing, Pattern, true)} || Pattern <- Patterns],
+    case [Pattern || {Pattern, 0} <- Matched] of
+        [Pattern | _] ->
+            {error, {no_match, Pattern}};
+        [] ->
+            _ = PortFlags =/= [] andalso trace_ports(Tracing, PortFlags),
+            Functions = lists:sum([Count || {_, Count} <- Matched]),
+            started(trace_processes(Tracing, Flags), Functions)
+    end.
+
+-spec started({ok, non_neg_integer()} | {error, term()}, non_neg_integer()) ->
+    {ok, counts()} | {error, term()}.
+started({ok, Processes}, Functions) -> {ok, #{functions => Functions, processes => Processes}};
+started({error, Reason}, _Functions) -> {error, Reason}.
+
+-spec set_pattern(tracing(), spoor_spec:pattern(), boolean()) -> non_neg_integer().
+set_pattern(#{api := {session, Api}, session := Session}, Pattern, Spec) ->
+    Api:function(Session, Pattern, Spec, [local]);
+set_pattern(#{api := legacy}, Pattern, Spec) ->
+    erlang:trace_pattern(Pattern, Spec, [local]).
+
+-spec trace_processes(tracing(), [spoor_spec:flag()]) -> {ok, non_neg_integer()} | {error, term()}.
+trace_processes(#{targets := Targets} = Tracing, Flags) when is_list(Targets) ->
+    each(Targets, Tracing, Flags);
+trace_processes(#{api := {session, Api}, session := Session, targets := Word}, Flags) ->
+    {ok, Api:process(Session, Word, true, Flags)};
+trace_processes(#{api := legacy, targets := Word} = Tracing, Flags) ->
+    _ = Word =/= existing andalso legacy(new_processes, Tracing, Flags),
+    case Word of
+        new -> {ok, 0};
+        _ -> each(processes(), Tracing, Flags)
+    end.
+
+-spec trace_ports(tracing(), [spoor_spec:flag()]) -> ok.
+trace_ports(#{api := {session, Api}, session := Session, targets := Word}, Flags) ->
+    _ = Api:port(Session, Word, true, Flags),
+    ok;
+trace_ports(#{api := legacy, targets := Word} = Tracing, Flags) ->
+    _ = Word =/= existing andalso legacy(new_ports, Tracing, Flags),
+    _ = Word =/= new andalso each(erlang:ports(), Tracing, Flags),
+    ok.
+
+%% Processes that die meanwhile are left out; one traced by somebody else ends it.
+-spec each([pid() | port()], tracing(), [spoor_spec:flag()]) ->
+    {ok, non_neg_integer()} | {error, {tracer_conflict, [pid() | port()]}}.
+each(Targets, Tracing, Flags) ->
+    each(Targets, Tracing, Flags, 0).
+
+-spec each([pid() | port()], tracing(), [spoor_spec:flag()], non_neg_integer()) ->
+    {ok, non_neg_integer()} | {error, {tracer_conflict, [pid() | port()]}}.
+each([], _Tracing, _Flags, Count) ->
+    {ok, Count};
+each([Target | Rest], Tracing, Flags, Count) ->
+    try one(Target, Tracing, Flags) of
+        Traced -> each(Rest, Tracing, Flags, Count + Traced)
+    catch
+        error:badarg ->
+            case tracer_of(Target) of
+                none -> each(Rest, Tracing, Flags, Count);
+                _Theirs -> {error, {tracer_conflict, [Target]}}
+            end
+    end.
+
+-spec one(pid() | port(), tracing(), [spoor_spec:flag()]) -> non_neg_integer().
+one(Pid, #{api := {session, Api}, session := Session}, Flags) ->
+    Api:process(Session, Pid, true, Flags);
+one(Target, #{api := legacy} = Tracing, Flags) ->
+    legacy(Target, Tracing, Flags).
+
+-spec legacy(pid() | port() | new_processes | new_ports, tracing(), [spoor_spec:flag()]) ->
+    non_neg_integer().
+legacy(Target, #{tracer := {Module, State}}, Flags) ->
+    erlang:trace(Target, true, [{tracer, Module, State} | Flags]).
+
+%% @doc Turns everything off that {@link start/1} turned on, or a part of it.
+-spec stop(tracing()) -> ok.
+stop(#{api := {session, Api}, session := Session, tracer := Tracer}) when Session =/= false ->
+    ok = sequential_off(Tracer),
+    try
+        _ = Api:session_destroy(Session),
+        ok
+    catch
+        %% Somebody destroyed it.
+        error:badarg -> ok
+    end;
+stop(#{tracer := Tracer, plan := #{patterns := Patterns}} = Tracing) ->
+    ok = sweep(Tracer),
+    lists:foreach(fun(Pattern) -> set_pattern(Tracing, Pattern, false) end, Patterns).
+
+%% @doc Turns off what the VM's own session gives to this tracer and nobody else's.
+-spec sweep({module(), spoor_tracer:state()}) -> ok.
+sweep(Tracer) ->
+    lists:foreach(fun(Target) -> turn_off(Target, Tracer) end, [new_processes, new_ports]),
+    ok = sequential_off(Tracer),
+    sweep(Tracer, ?PASSES).
+
+-spec sequential_off({module(), spoor_tracer:state()}) -> ok.
+sequential_off(Tracer) ->
+    _ = seq_trace:get_system_tracer() =:= Tracer andalso seq_trace:set_system_tracer(false),
+    ok.
+
+-spec sweep({module(), spoor_tracer:state()}, non_neg_integer()) -> ok.
+sweep(_Tracer, 0) ->
+    ok;
+sweep(Tracer, Passes) ->
+    case [T || T <- processes() ++ erlang:ports(), turn_off(T, Tracer)] of
+        [] -> ok;
+        _Some -> sweep(Tracer, Passes - 1)
+    end.
+
+-spec turn_off(pid() | port() | new_processes | new_ports, {module(), spoor_tracer:state()}) -> boolean().
+turn_off(Target, Tracer) ->
+    tracer_of(Target) =:= Tracer andalso
+        try erlang:trace(Target, false, [all]) of
+            _ -> true
+        catch
+            %% Gone.
+            error:badarg -> false
+        end.
+
+%% @doc Who traces this in the VM's own session.
+-spec tracer_of(pid() | port() | new_processes | new_ports) -> none | pid() | port() | {module(), term()}.
+tracer_of(Target) ->
+    try erlang:trace_info(Target, tracer) of
+        {tracer, []} -> none;
+        {tracer, Tracer} -> Tracer;
+        undefined -> none
+    catch
+        error:badarg -> none
+    end.
+
+%% @doc Is tracing still ours? Reloading a module takes its patterns away: they
+%% are set again, and the modules answered. Asked each second, so cheap.
+-spec check(tracing()) -> {on, [module()]} | lost.
+check(#{targets := none}) ->
+    {on, []};
+check(#{probes := Probes} = Tracing) ->
+    try is_on(Tracing) of
+        true ->
+            Gone = [P || {P, Probe} <- Probes, not is_traced(Tracing, Probe), set_pattern(Tracing, P, true) > 0],
+            {on, lists:usort([Module || {Module, _, _} <- Gone])};
+        false ->
+            lost
+    catch
+        %% The session is gone.
+        error:badarg -> lost
+    end.
+
+-spec is_on(tracing()) -> boolean().
+is_on(#{targets := Word} = Tracing) when Word =:= all; Word =:= new ->
+    is_on(new_processes, Tracing);
+is_on(#{targets := existing} = Tracing) ->
+    %% The first process lives as long as the VM.
+    is_on(hd(processes()), Tracing);
+is_on(#{targets := Pids} = Tracing) ->
+    lists:all(fun(Pid) -> not is_process_alive(Pid) orelse is_on(Pid, Tracing) end, Pids).
+
+-spec is_on(pid() | new_processes, tracing()) -> boolean().
+is_on(Target, #{api := {session, Api}, session := Session}) ->
+    case Api:info(Session, Target, flags) of
+        {flags, Flags} -> Flags =/= [];
+        %% It died meanwhile.
+        undefined -> true
+    end;
+is_on(Target, #{api := legacy, tracer := Tracer}) ->
+    tracer_of(Target) =:= Tracer orelse (is_pid(Target) andalso not is_process_alive(Target)).
+
+-spec is_traced(tracing(), mfa()) -> boolean().
+is_traced(#{api := {session, Api}, session := Session}, Function) ->
+    Api:info(Session, Function, traced) =:= {traced, local};
+is_traced(#{api := legacy}, Function) ->
+    erlang:trace_info(Function, traced) =:= {traced, local}.
