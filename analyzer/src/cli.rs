@@ -40,6 +40,8 @@ pub enum Command {
     Dump(Dump),
     /// Table of functions: how often called, how long they took (p50 to max).
     Calls(Calls),
+    /// Where the time went: flamegraph as SVG, or folded stacks.
+    Flame(Flame),
 }
 
 /// Which recordings.

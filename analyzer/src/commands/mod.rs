@@ -2,6 +2,7 @@
 
 mod calls;
 mod dump;
+mod flame;
 mod info;
 
 use std::fs;
@@ -31,6 +32,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Info(args) => info::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Calls(args) => calls::run(args),
+        Command::Flame(args) => flame::run(args),
     };
     match done {
         Ok(Health::Fine) => ExitCode::SUCCESS,

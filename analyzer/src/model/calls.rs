@@ -74,7 +74,8 @@ pub struct Row {
     pub own_on_scheduler_ns: Option<u64>,
     /// Its part of all functions' own time, 0 to 1.
     pub share: f64,
-    /// Time in the function and in what it called; recursion counts once.
+    /// Time in the function and in what it called; calls inside of a timed call
+    /// of the same function are not counted again.
     pub total_ns: u64,
     /// Mean of the timed calls.
     pub mean_ns: u64,
@@ -250,10 +251,11 @@ impl Observer for Table {
         stats.raised += u64::from(ended.raised);
         stats.own += ended.own;
         stats.own_on += ended.own_on;
-        if ended.outermost {
-            stats.total += ended.duration;
-        }
         stats.durations.record(ended.duration);
+    }
+
+    fn total(&mut self, function: FunctionId, ns: u64) {
+        self.stats(function).total += ns;
     }
 
     fn clipped(&mut self, function: Option<FunctionId>, why: Clip) {

@@ -3,6 +3,7 @@
 
 pub mod calls;
 pub mod filter;
+pub mod flame;
 
 pub mod histogram;
 pub mod info;

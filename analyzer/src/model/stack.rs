@@ -76,8 +76,6 @@ pub struct Ended {
     pub own: u64,
     /// Of that, how long the process was on a scheduler.
     pub own_on: u64,
-    /// No other activation of the function was below it.
-    pub outermost: bool,
     /// It ended by an exception.
     pub raised: bool,
 }
@@ -89,6 +87,9 @@ pub trait Observer {
     fn called(&mut self, process: u32, parent: u32, function: FunctionId) -> u32;
     /// A call ended.
     fn ended(&mut self, ended: &Ended);
+    /// Timed calls of the function took this long together, those inside of
+    /// others not counted again: the sum over all calls of this is its total.
+    fn total(&mut self, function: FunctionId, ns: u64);
     /// A call that has no duration; `None` where not even its function is known.
     fn clipped(&mut self, function: Option<FunctionId>, why: Clip);
     /// Time passed while the frame with this number was on top.
@@ -102,7 +103,6 @@ struct Frame {
     marker: bool,
     /// Nothing was missing when it began.
     timed: bool,
-    outermost: bool,
     /// More than one frame above it was taken for one chain of tail calls.
     chained: bool,
     /// The observer's number.
@@ -110,6 +110,10 @@ struct Frame {
     start: u64,
     own: u64,
     own_on: u64,
+    /// 1 + the place of the next activation of the function below; 0 for none.
+    below: u32,
+    /// What timed activations above it took: its own, should it not be timed.
+    inner_total: u64,
 }
 
 /// Numbers are dense: no need for a strong hash.
@@ -144,7 +148,7 @@ struct Stack {
     epoch: u32,
     /// The last event ended a call by name: a `return_to` may tell the same return.
     after_return: bool,
-    /// Open activations by function.
+    /// 1 + the place of the topmost activation, by function.
     active: Fast<u32, u32>,
 }
 
@@ -157,6 +161,8 @@ pub struct Stacks {
     traced: Vec<bool>,
     /// (caller, called): seen for certain, not as a tail call.
     calls_seen: HashSet<(FunctionId, FunctionId)>,
+    /// (caller, called): taken for the beginning of a chain of tail calls.
+    chains_seen: HashSet<(FunctionId, FunctionId)>,
     /// The caller last put into `calls_seen`, by called function.
     last_caller: Vec<Option<FunctionId>>,
 }
@@ -193,27 +199,32 @@ impl Stacks {
         }
     }
 
+    /// (caller, called) of which calls were seen to return to their caller.
+    pub fn returning_calls(&self) -> impl Iterator<Item = (FunctionId, FunctionId)> {
+        self.calls_seen.iter().copied()
+    }
+
     fn call(&mut self, at: usize, step: Step, observer: &mut impl Observer) {
         let Some(function) = step.function else { return };
         let stack = &mut self.stacks[at];
         stack.spend(step, observer);
         let parent = stack.owner.map_or(0, |owner| stack.frames[owner].number);
         let number = observer.called(step.process, parent, function);
-        let activations = stack.active.entry(function.0).or_insert(0);
-        *activations += 1;
-        let outermost = *activations == 1;
+        let place = stack.frames.len() as u32 + 1;
+        let below = stack.active.insert(function.0, place).unwrap_or(0);
         stack.after_return = false;
         stack.owner = Some(stack.frames.len());
         stack.frames.push(Frame {
             function,
             marker: false,
             timed: step.complete,
-            outermost,
             chained: false,
             number,
             start: step.time,
             own: 0,
             own_on: 0,
+            below,
+            inner_total: 0,
         });
         self.frames += 1;
         let known = function.0 as usize;
@@ -300,9 +311,7 @@ impl Stacks {
                 self.pop_to(at, keep, step, observer);
                 return self.mark(at, target, step);
             }
-            if let Some(below) = self.stacks[at].frames[..found].iter_mut().rfind(|frame| !frame.marker) {
-                below.chained = true;
-            }
+            self.chain(at, found, target);
         }
         self.pop_to(at, found + 1, step, observer);
         let stack = &mut self.stacks[at];
@@ -312,18 +321,43 @@ impl Stacks {
         }
     }
 
+    /// All above the marker is taken for one chain of tail calls.
+    fn chain(&mut self, at: usize, marker: usize, target: FunctionId) {
+        let (below, above) = self.stacks[at].frames.split_at_mut(marker);
+        if let Some(head) = above.iter().find(|frame| !frame.marker) {
+            self.chains_seen.insert((target, head.function));
+        }
+        if let Some(below) = below.iter_mut().rfind(|frame| !frame.marker) {
+            below.chained = true;
+        }
+    }
+
     /// A marker may be left from an activation that has returned unseen. It is,
     /// when a call above it is only ever made by others: then that call is open
     /// still, and what ends is what lies above it.
     fn stale_marker(&self, at: usize, found: usize, top: usize, target: FunctionId) -> Option<usize> {
         let frames = &self.stacks[at].frames;
-        let calls = (found + 1..=top).filter(|i| !frames[*i].marker);
-        let others = calls.filter(|i| {
-            let called = frames[*i].function;
-            self.last_caller.get(called.0 as usize).is_some_and(Option::is_some)
-                && !self.calls_seen.contains(&(target, called))
-        });
-        others.filter(|i| *i < top).next_back().map(|i| i + 1)
+        let mut calls = (found + 1..top).rev().filter(|i| !frames[*i].marker);
+        calls.find(|i| self.is_called_by_others(frames[*i].function, target)).map(|i| i + 1)
+    }
+
+    /// It is known who calls it, and that is not `caller`.
+    fn is_called_by_others(&self, called: FunctionId, caller: FunctionId) -> bool {
+        let known = self.last_caller.get(called.0 as usize).is_some_and(Option::is_some);
+        known && !self.calls_seen.contains(&(caller, called))
+    }
+
+    /// The frame, at or below `top`, that `target` is known to have called.
+    fn head_called_by(&self, at: usize, target: FunctionId, top: usize) -> Option<usize> {
+        let frames = &self.stacks[at].frames;
+        let calls = || (0..=top).rev().filter(|i| !frames[*i].marker);
+        let for_certain = calls().find(|i| self.calls_seen.contains(&(target, frames[*i].function)));
+        for_certain.or_else(|| {
+            calls().find(|i| {
+                let function = frames[*i].function;
+                self.chains_seen.contains(&(target, function)) && !self.is_called_by_others(function, target)
+            })
+        })
     }
 
     fn return_to_untraced(
@@ -334,30 +368,41 @@ impl Stacks {
         step: Step,
         observer: &mut impl Observer,
     ) {
+        let known = self.head_called_by(at, target, top);
         let stack = &self.stacks[at];
-        let known = (0..=top).rev().find(|i| {
-            let frame = &stack.frames[*i];
-            !frame.marker && self.calls_seen.contains(&(target, frame.function))
-        });
         let alone = !stack.frames[..top].iter().any(|frame| !frame.marker);
         match known {
             Some(head) => self.pop_to(at, head, step, observer),
             None if alone => {
                 let called = stack.frames[top].function;
-                // With a marker below, nothing older can be part of the chain.
                 if top > 0 {
+                    // With a marker below, nothing older can be part of the chain.
                     self.learn(target, called);
+                } else {
+                    self.chains_seen.insert((target, called));
                 }
                 self.pop_to(at, top, step, observer);
             }
-            None => {
-                self.pop_to(at, top, step, observer);
-                let stack = &mut self.stacks[at];
-                stack.unsure_below = stack.frames.len();
-                stack.sure_below = 0;
-                stack.find_owner();
-            }
+            None => self.doubt(at, target, top, step, observer),
         }
+    }
+
+    /// The topmost call has ended; those below it may have, as far down as to one
+    /// that is known to be called by somebody else.
+    fn doubt(&mut self, at: usize, target: FunctionId, top: usize, step: Step, observer: &mut impl Observer) {
+        let frames = &self.stacks[at].frames;
+        let mut below = (0..top).rev().filter(|i| !frames[*i].marker);
+        let sure = below.find(|i| self.is_called_by_others(frames[*i].function, target)).map_or(0, |i| i + 1);
+        let head = frames[sure..=top].iter().find(|frame| !frame.marker).map(|frame| frame.function);
+        if let Some(head) = head {
+            // Should it be wrong, then its return to its caller will tell.
+            self.chains_seen.insert((target, head));
+        }
+        self.pop_to(at, top, step, observer);
+        let stack = &mut self.stacks[at];
+        stack.unsure_below = stack.frames.len();
+        stack.sure_below = sure.min(stack.frames.len());
+        stack.find_owner();
     }
 
     fn return_from(&mut self, at: usize, step: Step, raised: bool, observer: &mut impl Observer) {
@@ -429,25 +474,27 @@ impl Stacks {
         let unsure = stack.is_unsure(stack.frames.len() - 1);
         let frame = stack.frames.pop().expect("the caller saw a frame");
         self.frames -= 1;
-        if let Some(activations) = stack.active.get_mut(&frame.function.0) {
-            *activations -= 1;
-            if *activations == 0 {
-                stack.active.remove(&frame.function.0);
-            }
+        if frame.below == 0 {
+            stack.active.remove(&frame.function.0);
+        } else {
+            stack.active.insert(frame.function.0, frame.below);
         }
+        let duration = time.saturating_sub(frame.start);
+        let mut total = frame.inner_total;
         match raised {
             None => {}
             Some(_) if unsure => observer.clipped(Some(frame.function), Clip::Unsure),
             Some(_) if !frame.timed || !complete => observer.clipped(Some(frame.function), Clip::Hole),
-            Some(raised) => observer.ended(&Ended {
-                function: frame.function,
-                start: frame.start,
-                duration: time.saturating_sub(frame.start),
-                own: frame.own,
-                own_on: frame.own_on,
-                outermost: frame.outermost,
-                raised,
-            }),
+            Some(raised) => {
+                total = duration;
+                let (function, start, own, own_on) = (frame.function, frame.start, frame.own, frame.own_on);
+                observer.ended(&Ended { function, start, duration, own, own_on, raised });
+            }
+        }
+        match (frame.below as usize).checked_sub(1).and_then(|below| stack.frames.get_mut(below)) {
+            Some(below) => below.inner_total += total,
+            None if total > 0 => observer.total(frame.function, total),
+            None => {}
         }
         frame.function
     }
@@ -480,13 +527,13 @@ impl Stacks {
             let gone = stack.frames.len() - DEEP / 2;
             for frame in stack.frames.drain(..gone).filter(|frame| !frame.marker) {
                 observer.clipped(Some(frame.function), Clip::Deep);
-                if let Some(activations) = stack.active.get_mut(&frame.function.0) {
-                    *activations -= 1;
-                }
+                // What it would have given to a frame below it, or to itself.
+                observer.total(frame.function, frame.inner_total);
             }
             self.frames -= gone;
             stack.sure_below = stack.sure_below.saturating_sub(gone);
             stack.unsure_below = stack.unsure_below.saturating_sub(gone);
+            stack.moved_down(gone as u32);
             stack.find_owner();
         }
     }
@@ -503,12 +550,13 @@ impl Stacks {
             function,
             marker: true,
             timed: false,
-            outermost: false,
             chained: false,
             number: 0,
             start: time,
             own: 0,
             own_on: 0,
+            below: 0,
+            inner_total: 0,
         });
     }
 
@@ -544,6 +592,15 @@ impl Stack {
         }
         // Whoever has an event is on a scheduler.
         self.off_scheduler = false;
+    }
+
+    /// All frames stand `by` lower than before.
+    fn moved_down(&mut self, by: u32) {
+        self.active.clear();
+        for (place, frame) in self.frames.iter_mut().enumerate().filter(|(_, frame)| !frame.marker) {
+            frame.below = frame.below.saturating_sub(by);
+            self.active.insert(frame.function.0, place as u32 + 1);
+        }
     }
 
     fn is_unsure(&self, frame: usize) -> bool {

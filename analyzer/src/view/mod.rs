@@ -3,6 +3,8 @@
 pub mod calls;
 pub mod dump;
 pub mod findings;
+pub mod flame;
 pub mod info;
+pub mod svg;
 pub mod table;
 pub mod units;

@@ -1,0 +1,83 @@
+//! `spoor flame`.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+
+use anyhow::{Context, Result};
+
+use super::{About, Health, each, feed, stdout, tell, window};
+use crate::cli;
+use crate::model::flame::{Flame, Returning};
+use crate::read::{Names, kind};
+use crate::view;
+use crate::view::findings::ledger;
+use crate::view::units::{count, duration};
+
+pub(super) fn run(args: &cli::Flame) -> Result<Health> {
+    let filter = cli::filter(&args.process, Some(&args.function), &[]);
+    let (mut returning, mut names, mut running) = (Returning::default(), Names::default(), false);
+    each(&args.input.paths, |recording| {
+        let window = window(&args.window, recording);
+        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _| {
+            running |= matches!(event.kind, kind::IN | kind::OUT);
+            returning.event(event);
+            Ok(true)
+        })?;
+        returning.end_of_recording();
+        names = outcome.names;
+        Ok(Health::Fine)
+    })?;
+    let (mut flame, mut about) = (Flame::new(returning, args.per_process), Vec::new());
+    let health = each(&args.input.paths, |recording| {
+        let window = window(&args.window, recording);
+        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, processes| {
+            flame.event(event, || processes.group(event.tracee, event.identity(), event.names()));
+            Ok(true)
+        })?;
+        flame.end_of_recording();
+        tell(recording, &outcome.findings)?;
+        about.push(About::new(recording, window, &outcome));
+        names = outcome.names;
+        Ok(Health::Fine.and(&outcome.findings))
+    })?;
+    let on_scheduler = args.time.as_deref().map_or(running, |time| time == "on");
+    let root = flame.report(&names, &filter, on_scheduler);
+    let heading = heading(&about, on_scheduler, running, root.total_ns);
+    let mut out: Box<dyn Write> = match &args.output {
+        None => Box::new(stdout()),
+        Some(path) => Box::new(BufWriter::new(File::create(path).with_context(|| path.display().to_string())?)),
+    };
+    if args.folded {
+        view::flame::folded(&root, &mut out)?;
+    } else {
+        view::flame::svg(&root, &heading, &mut out)?;
+    }
+    out.flush()?;
+    if let Some(path) = &args.output {
+        let mut told = stdout();
+        writeln!(told, "{}: {}", path.display(), heading.subtitle)?;
+        told.flush()?;
+    }
+    Ok(health)
+}
+
+fn heading(about: &[About], on_scheduler: bool, running: bool, total_ns: u64) -> view::flame::Heading {
+    let title = match about {
+        [one] => format!("{} ({})", one.path, one.state),
+        many => format!("{} recordings", many.len()),
+    };
+    let time = match (on_scheduler, running) {
+        (true, true) => "time on a scheduler",
+        (true, false) => "wall time (no in/out events recorded)",
+        (false, _) => "wall time",
+    };
+    let lost: u64 = about.iter().map(|one| one.ledger.dropped + one.ledger.damaged + one.ledger.overwritten).sum();
+    let events = match about {
+        [one] => ledger(&one.ledger),
+        many => {
+            let present = many.iter().map(|one| one.ledger.present).sum();
+            format!("{} events, {} lost", count(present), count(lost))
+        }
+    };
+    view::flame::Heading { title, subtitle: format!("{} of {time}; {events}", duration(total_ns)) }
+}
