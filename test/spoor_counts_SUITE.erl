@@ -87,15 +87,13 @@ every_in_has_its_out(Config) ->
     ?assert(map_size(Balance) > 50),
     ?assertEqual([], [{P, B} || {P, B} <- maps:to_list(Balance), B =/= {0, exited}]).
 
-%% Slices open and how the process ended; the last slice ends with the process.
+%% Slices open, and whether the process ended: its exit ends the last slice.
 balance(#{<<"kind">> := Kind, <<"process">> := Process}, Balances) ->
     {Open, Ended} = maps:get(Process, Balances, {0, alive}),
     case Kind of
         <<"in">> -> Balances#{Process => {Open + 1, Ended}};
-        <<"in_exiting">> -> Balances#{Process => {Open + 1, Ended}};
         <<"out">> -> Balances#{Process => {Open - 1, Ended}};
-        <<"out_exiting">> -> Balances#{Process => {Open - 1, Ended}};
-        <<"out_exited">> -> Balances#{Process => {Open - 1, exited}};
+        <<"exit">> -> Balances#{Process => {Open - 1, exited}};
         _ -> Balances
     end;
 balance(_, Balances) ->

@@ -46,10 +46,10 @@ json_lines(Subcommand, Args) ->
 %% @doc Calls of each function that was called.
 -spec counts(file:filename_all()) -> [{mfa(), pos_integer()}].
 counts(File) ->
-    #{<<"functions">> := Functions} = json("calls", [File, "--limit", "100000"]),
+    #{<<"functions">> := Functions} = json("calls", [File, "--limit", "0"]),
     [
         {{binary_to_atom(Module), binary_to_atom(Name), Arity}, Count}
-     || #{<<"module">> := Module, <<"name">> := Name, <<"arity">> := Arity, <<"calls">> := Count} <- Functions
+     || #{<<"mfa">> := [Module, Name, Arity], <<"calls">> := Count} <- Functions
     ].
 
 %% The demo has a reader that works on every OTP.

@@ -74,6 +74,9 @@ struct Offered {
     options: Word,
 }
 
+/// Bytes of the label of a sequential trace that are kept.
+const LABEL_BYTES: usize = 128;
+
 /// What is written for an event; `content` is what it passes, `extra` the VM's
 /// second term.
 type Writer = fn(&Offered, &mut Stream, u64) -> Result<(), Full>;
@@ -303,7 +306,8 @@ impl Offered {
             number.unwrap_or(0) as u64
         };
         let kind = self.atom(s, kind)?;
-        values::shape(s, self.env, self.tracee, |s, label| {
+        // A label is what the user calls the trace by.
+        values::full(s, self.env, self.tracee, LABEL_BYTES, |s, label| {
             values::shape(s, self.env, from, |s, from| {
                 values::shape(s, self.env, to, |s, to| {
                     write::seq_trace(s, delta, label, kind, number(0), number(1), from, to)

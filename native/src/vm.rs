@@ -311,8 +311,25 @@ impl Names for VmNames {
             }
         }
         // OTP 25 and an atom beyond Latin-1: only printing can spell it.
-        printed(atom, space)
+        unquoted(atom, space)
     }
+}
+
+/// A printed atom without the quotes that it may have, and what they ask for.
+fn unquoted(atom: Word, space: &mut [u8; MAX_ATOM_BYTES]) -> &str {
+    let length = printed(atom, space).len();
+    let Some(inside) = space[..length].strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'")) else {
+        return std::str::from_utf8(&space[..length]).unwrap_or("?");
+    };
+    let (mut from, end, mut to) = (1, 1 + inside.len(), 0);
+    while from < end {
+        if space[from] == b'\\' && from + 1 < end {
+            from += 1;
+        }
+        space[to] = space[from];
+        (from, to) = (from + 1, to + 1);
+    }
+    std::str::from_utf8(&space[..to]).unwrap_or("?")
 }
 
 /// Text of the VM's as UTF-8.
