@@ -1,6 +1,6 @@
 %% @doc The service VM of the demo: the shop, and the recording of it.
 %%
-%% Everything the demo does with Spoor's API is in `record/1'. When all is up,
+%% Everything the demo does with Spoor's API is in `record/1' and `options/0'. When all is up,
 %% the file `ready' appears in the working directory, with one Erlang term.
 -module(shop_service).
 
@@ -9,8 +9,6 @@
 %% Nobody needs the service longer; a demo that was itself killed must not
 %% leave it running.
 -define(LIFE_MS, 120_000).
--define(RECORD_MS, 60_000).
--define(RING_BYTES, 64 * 1024 * 1024).
 
 %% @doc The command line: `erl … -s shop_service main -extra record|bare'.
 -spec main() -> no_return().
@@ -21,36 +19,40 @@ main() ->
     timer:sleep(?LIFE_MS),
     halt(0).
 
-%% What is recorded: calls and returns of the shop's modules, in all processes.
-%% On releases whose VM can trace it safely, also who ran when.
+%% What is recorded: calls and returns of the shop's modules in all processes,
+%% and, unless this VM is known to crash of it, also who ran when.
 -spec record([string()]) -> [iodata()].
 record(["bare"]) ->
     [];
 record(["record"]) ->
-    Started = spoor:start(what(), #{
-        dir => "recording", time => ?RECORD_MS, ring => ?RING_BYTES, link => false
-    }),
-    case Started of
-        {ok, Session} -> described(spoor:status(Session));
-        {error, Reason} -> fail(spoor:format_error(Reason))
+    case spoor:start([scheduling | shop:modules()], options()) of
+        {ok, Session} ->
+            described(Session);
+        {error, {unsafe_on_otp, _} = Reason} ->
+            [["refused=", one_line(spoor:format_error(Reason))] | record_calls()];
+        {error, Reason} ->
+            fail(Reason)
     end.
 
--spec what() -> [term()].
-what() ->
-    case sched_is_safe() of
-        true -> [scheduling | shop:modules()];
-        false -> shop:modules()
+-spec record_calls() -> [iodata()].
+record_calls() ->
+    case spoor:start(shop:modules(), options()) of
+        {ok, Session} -> described(Session);
+        {error, Reason} -> fail(Reason)
     end.
 
-%% Tracing `running' can crash the VM before OTP 25.3.2.11 and 26.2.4: a process
-%% that is traced while it runs on a dirty scheduler. The demo asks for 27.
--spec sched_is_safe() -> boolean().
-sched_is_safe() ->
-    list_to_integer(erlang:system_info(otp_release)) >= 27.
+-spec options() -> map().
+options() ->
+    #{
+        dir => filename:absname("recording"),
+        time => {1, minute},
+        ring => <<"64MiB">>,
+        link => false
+    }.
 
--spec described(map()) -> [iodata()].
+-spec described(spoor:session()) -> [iodata()].
 described(#{path := Path}) ->
-    [["file=", Path], ["running=", atom_to_list(sched_is_safe())]].
+    [["file=", Path]].
 
 %% For the demo's script: one `key=value' a line, whole or not there.
 -spec ready([iodata()]) -> ok.
@@ -58,7 +60,11 @@ ready(Lines) ->
     ok = file:write_file("ready.tmp", [[Line, $\n] || Line <- Lines]),
     ok = file:rename("ready.tmp", "ready").
 
--spec fail(iodata()) -> no_return().
-fail(Why) ->
-    io:format(standard_error, "the recording did not start: ~ts~n", [Why]),
+-spec one_line(iodata()) -> iodata().
+one_line(Text) ->
+    re:replace(Text, "\\s+", " ", [global]).
+
+-spec fail(term()) -> no_return().
+fail(Reason) ->
+    io:format(standard_error, "the recording did not start: ~ts~n", [spoor:format_error(Reason)]),
     halt(1).
