@@ -27,9 +27,10 @@
 %% <tr><td>`time'</td><td>milliseconds, `{N, second | minute | hour}' or `infinity'; default 15 s</td></tr>
 %% <tr><td>`max_events'</td><td>ends after so many; default `infinity', as the ring is bounded</td></tr>
 %% <tr><td>`ring'</td><td>bytes, or a text like `<<"64MiB">>' (default): the oldest events are overwritten</td></tr>
-%% <tr><td>`dir'</td><td>where the file goes; else `SPOOR_DIR', the application's `dir', `$RELEASE_TMP/spoor',
-%%   the directory of `ERL_CRASH_DUMP', `/tmp/spoor-UID'</td></tr>
-%% <tr><td>`args'</td><td>`none' (default) or `full': arguments and messages too, up to `max_term_bytes' (256) each</td></tr>
+%% <tr><td>`dir'</td><td>where the file goes; else `SPOOR_DIR', the application's `dir',
+%%   `$RELEASE_TMP/spoor', the directory of `ERL_CRASH_DUMP', `/tmp/spoor-UID'</td></tr>
+%% <tr><td>`args'</td><td>`none' (default) or `full': arguments and messages too, up to
+%%   `max_term_bytes' (256) each</td></tr>
 %% <tr><td>`running'</td><td>with calls: which process runs when, too</td></tr>
 %% <tr><td>`set_on_spawn'</td><td>processes spawned by those traced are traced; default `true'</td></tr>
 %% <tr><td>`link'</td><td>`true' (default): ends with the calling process; `false': runs on</td></tr>
@@ -194,8 +195,8 @@ format_error(Reason) ->
 -spec planned({ok, spoor_spec:plan()} | {error, reason()}, fun((spoor_spec:plan()) -> R)) ->
     R | {error, reason()}.
 planned({ok, Plan}, Next) ->
-    %% Loads it: a trace session wants its tracer module loaded.
-    case spoor_tracer:status(0) of
+    %% No recording is called 1. Loads the module, as a trace session wants it.
+    case spoor_tracer:status(1) of
         {error, {nif_unavailable, _}} = Error -> Error;
         _Available -> Next(Plan)
     end;

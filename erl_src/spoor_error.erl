@@ -12,7 +12,7 @@ format(Reason) ->
 text({bad_option, {Name, Why}}) ->
     ["option ", term(Name), ": ", Why, "."];
 text({bad_pattern, calls}) ->
-    "calls needs functions to look at: {calls, Patterns}, with a module, {M, F}, {M, F, Arity} or a list of them.";
+    "calls needs functions: {calls, Patterns}, with a module, {M, F}, {M, F, Arity} or a list of them.";
 text({bad_pattern, Term}) ->
     [
         term(Term), " names nothing to trace. Give calls, scheduling, gc, messages or full, a module, "
@@ -39,8 +39,9 @@ text({unsafe_on_otp, Reference}) when is_binary(Reference) ->
     ];
 text({nif_unavailable, Why}) ->
     [
-        "the recorder library cannot be used: ", printable(Why), ". Build it (`make' or your project's own build), or name "
-        "a ready-built one with SPOOR_NIF when building, or the application environment nif_path."
+        "the recorder library cannot be used: ", printable(Why), ". Build it (`make', or your project's own "
+        "build), or name a ready-built one with SPOOR_NIF when building, or with the application "
+        "environment nif_path."
     ];
 text({not_started, Reason}) ->
     ["the application spoor does not start: ", term(Reason), "."];
@@ -62,7 +63,7 @@ text_of_file({dir_unwritable, Dir, Posix}) ->
 text_of_file({file_error, Path, Posix}) ->
     [printable(Path), ": ", posix(Posix), "."];
 text_of_file({ring_too_small, Bytes}) ->
-    ["on this machine the ring needs at least ", amount(Bytes), ", as each thread of the VM takes its own part of it."];
+    ["the ring needs at least ", amount(Bytes), " here: each thread of the VM takes its own part of it."];
 text_of_file(too_many_recordings) ->
     "16 recordings are open, and there is no room for more. spoor:status/0 names them, spoor:stop/0 ends them.";
 text_of_file({unsupported, Why}) ->

@@ -33,7 +33,8 @@ node_entries() ->
         [{atom_to_binary(N), integer_to_binary(erlang:system_info(N))} || N <- Numbers].
 
 -spec plan_entries(spoor_spec:plan()) -> [entry()].
-plan_entries(#{presets := Presets, flags := Flags, port_flags := PortFlags, procs := Procs, options := Options} = Plan) ->
+plan_entries(Plan) ->
+    #{presets := Presets, flags := Flags, port_flags := PortFlags, procs := Procs, options := Options} = Plan,
     #{time := Time, max_events := MaxEvents, ring := Ring, args := Args, label := Label} = Options,
     [
         {<<"preset">>, words(Presets)},

@@ -24,6 +24,9 @@
 %% processes larger than this are left alone.
 -define(LARGE_BYTES, 16 * 1024 * 1024).
 
+%% Where proc_lib says what it started, and how it is called.
+-define(KEYS, ['$initial_call', '$process_label']).
+
 -type state() :: #{
     tracer := spoor_tracer:state(),
     owner := pid(),
@@ -130,8 +133,7 @@ describe_one(Pid, {Descriptions, #{ask := Ask, known := Known} = State}) ->
 %% From OTP 26.2 an entry of a dictionary can be asked for; before, only all of it.
 -spec questions() -> [term()].
 questions() ->
-    Keys = ['$initial_call', '$process_label'],
-    Single = [{dictionary, Key} || Key <- Keys],
+    Single = [{dictionary, Key} || Key <- ?KEYS],
     Common = [registered_name, initial_call, parent],
     try process_info(self(), Single) of
         _ -> Common ++ Single
@@ -157,7 +159,7 @@ description(Pid, Ask) ->
 
 -spec own_entries(pid(), [{term(), term()}]) -> [{atom(), term()}].
 own_entries(_Pid, [_ | _] = Entries) ->
-    [{Key, Value} || {{dictionary, Key}, Value} <- Entries];
+    lists:zip(?KEYS, [Value || {_Asked, Value} <- Entries]);
 own_entries(Pid, []) ->
     case process_info(Pid, memory) of
         {memory, Bytes} when Bytes < ?LARGE_BYTES -> dictionary(Pid);
@@ -168,7 +170,7 @@ own_entries(Pid, []) ->
 dictionary(Pid) ->
     case process_info(Pid, dictionary) of
         {dictionary, All} ->
-            [E || {Key, _} = E <- All, Key =:= '$initial_call' orelse Key =:= '$process_label'];
+            [Entry || {Key, _} = Entry <- All, lists:member(Key, ?KEYS)];
         undefined ->
             []
     end.

@@ -119,8 +119,8 @@ value(_Switch, Value) -> one_of(Value, [true, false]).
 -spec procs(term()) -> {ok, procs()} | {error, iodata()}.
 procs(Word) when Word =:= all; Word =:= new; Word =:= existing -> {ok, Word};
 procs(Pid) when is_pid(Pid), node(Pid) =:= node() -> {ok, [Pid]};
-procs([_ | _] = List) ->
-    case length_or_error(List) andalso lists:all(fun is_process/1, List) of
+procs(List) when length(List) > 0 ->
+    case lists:all(fun is_process/1, List) of
         true -> {ok, lists:usort(List)};
         false -> procs(error)
     end;
@@ -130,9 +130,6 @@ procs(_Other) ->
 -spec is_process(term()) -> boolean().
 is_process(Pid) when is_pid(Pid) -> node(Pid) =:= node();
 is_process(Name) -> is_atom(Name).
-
--spec length_or_error(term()) -> boolean().
-length_or_error(List) -> is_list(List) andalso length(List) > 0.
 
 %% @doc Milliseconds of a duration.
 -spec milliseconds(term()) -> {ok, pos_integer() | infinity} | {error, iodata()}.

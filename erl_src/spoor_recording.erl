@@ -2,7 +2,7 @@
 %% ends them in the right order. Owns the trace session on OTP 27 and later.
 %%
 %% ```
-%% idle ──begin──► naming ──ready──► recording ──stop, limit, owner gone──► closing ──closed──► (ended)
+%% idle --begin--> naming --ready--> recording --stop, limit, owner gone--> closing --closed--> ended
 %% '''
 %%
 %% Whatever ends it, the order is the same: tracing off, then the file closed,

@@ -63,13 +63,9 @@ free_name(Path, N) ->
             free_name(Path, N + 1)
     end.
 
--spec copy_file(binary(), binary()) -> {ok, non_neg_integer()} | {error, file:posix() | atom()}.
+-spec copy_file(binary(), binary()) -> {ok, non_neg_integer()} | {error, atom()}.
 copy_file(From, To) ->
-    case file:copy({From, [read, raw, binary]}, {To, [write, raw, binary]}) of
-        {ok, Bytes} -> {ok, Bytes};
-        {error, Reason} when is_atom(Reason) -> {error, Reason};
-        {error, _Other} -> {error, eio}
-    end.
+    file:copy({From, [read, raw, binary]}, {To, [write, raw, binary]}).
 
 -spec counts(spoor:id()) -> map().
 counts(Id) ->

@@ -41,7 +41,7 @@
     events := non_neg_integer(),
     overwritten := non_neg_integer(),
     dropped := #{atom() => pos_integer()},
-    ring := pos_integer(),
+    ring := non_neg_integer(),
     elapsed_ms := non_neg_integer(),
     lanes := non_neg_integer(),
     stop_reason := binary()
@@ -90,21 +90,22 @@ describe(_State, _Descriptions) -> unavailable().
 -spec note(state(), What :: atom(), Detail :: term()) -> ok | {error, closed} | unavailable().
 note(_State, _What, _Detail) -> unavailable().
 
--spec unavailable() -> unavailable().
+%% What the native code would have answered is anybody's guess: hence term().
+-spec unavailable() -> term().
 unavailable() ->
-    {error, {nif_unavailable, persistent_term:get(?ERROR_KEY, <<"not loaded">>)}}.
+    persistent_term:get(?ERROR_KEY, {error, {nif_unavailable, <<"not loaded">>}}).
 
 -spec load() -> ok.
 load() ->
     Library = library(),
     case erlang:load_nif(Library, 0) of
         ok ->
-            %% Erasing costs a global collection, so only when there is something.
-            _ = persistent_term:get(?ERROR_KEY, none) =/= none andalso persistent_term:erase(?ERROR_KEY),
+            %% Erasing costs a global collection; when there is nothing, nothing.
+            _ = persistent_term:erase(?ERROR_KEY),
             ok;
         {error, {Kind, Text}} ->
-            Why = io_lib:format("~ts.so: ~ts: ~ts", [Library, Kind, Text]),
-            persistent_term:put(?ERROR_KEY, unicode:characters_to_binary(Why))
+            Why = unicode:characters_to_binary(io_lib:format("~ts.so: ~ts: ~ts", [Library, Kind, Text])),
+            persistent_term:put(?ERROR_KEY, {error, {nif_unavailable, Why}})
     end.
 
 %% Path of the library without its `.so', as load_nif/2 wants it.

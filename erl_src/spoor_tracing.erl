@@ -231,6 +231,8 @@ tracer_of(Target) ->
     try erlang:trace_info(Target, tracer) of
         {tracer, []} -> none;
         {tracer, Tracer} -> Tracer;
+        %% What is documented of a tracer module; the VM answers a pair, as above.
+        {tracer, Module, State} -> {Module, State};
         undefined -> none
     catch
         error:badarg -> none

@@ -114,7 +114,7 @@ flags_follow_the_presets(_Config) ->
     ?assertEqual([arity, call, procs, return_to, running, set_on_spawn], flags(lists, #{running => true})),
     ?assertEqual([procs, running, set_on_spawn], flags(scheduling, #{})),
     ?assertEqual([garbage_collection, set_on_spawn], flags(gc, #{})),
-    ?assertEqual(['receive', procs, send, set_on_spawn], flags(messages, #{})),
+    ?assertEqual([procs, 'receive', send, set_on_spawn], flags(messages, #{})),
     ?assertEqual(
         [exiting, garbage_collection, procs, 'receive', running, send, set_on_spawn],
         lists:sort(fun by_name/2, flags(full, #{procs => new}))
