@@ -3,6 +3,7 @@
 # make demo        records a service, kills it, shows what happened
 # make test        everything on this machine's OTP, Rust included
 # make bench       what tracing costs, beside other tracers: benches/RESULTS.md
+# make docs        the Erlang reference in _build/doc
 # make test-erlang what also runs on other OTP releases: no cargo, no network
 
 MAKEFLAGS += --no-print-directory
@@ -54,7 +55,7 @@ bench:
 
 # ---- tests ----------------------------------------------------------------------
 
-test: setup format-check rust-test build consumers test-erlang
+test: setup format-check rust-test build docs consumers test-erlang
 
 format-check:
 	@$(CHECK) "cargo fmt" cargo fmt --check
@@ -87,8 +88,9 @@ consumers-prebuilt:
 
 # -----------------------------------------------------------------------------------
 
-docs:
-	$(REBAR) edoc
+# The Erlang reference, in _build/doc.
+docs: nif
+	@$(CHECK) "edoc" env $(REBAR) edoc
 
 clean:
-	rm -rf target _build priv/native doc
+	rm -rf target _build priv/native
