@@ -42,6 +42,8 @@ pub enum Command {
     Calls(Calls),
     /// Where the time went: flamegraph as SVG, or folded stacks.
     Flame(Flame),
+    /// What each scheduler thread did: busy share, slices, migrations, timeline.
+    Sched(Sched),
 }
 
 /// Which recordings.
@@ -112,6 +114,10 @@ pub struct Dump {
     /// Print JSON, one object a line for each event.
     #[arg(long)]
     pub json: bool,
+    /// Print the text form of the whole file instead: every byte of it, as tests
+    /// and tools make recordings from (see docs/FORMAT.md).
+    #[arg(long, conflicts_with_all = ["json", "processes", "modules", "functions", "kinds", "from", "to", "last", "limit"])]
+    pub raw: bool,
     /// Which processes.
     #[command(flatten)]
     pub process: ProcessArgs,

@@ -3,17 +3,24 @@
 use std::io::Write;
 
 use anyhow::Result;
+use spoor_format::text::{WriteError, write_raw};
 
 use super::{Health, each, feed, stdout, tell, window};
 use crate::cli;
 use crate::model::filter::{Filter, glob};
-use crate::read::{Event, Ledger, Names};
+use crate::read::{Event, Ledger, Names, Recording};
 use crate::view;
 
 pub(super) fn run(args: &cli::Dump) -> Result<Health> {
     let mut out = stdout();
     let filter = cli::filter(&args.process, Some(&args.function), &args.kinds);
     each(&args.input.paths, |recording| {
+        if args.raw {
+            raw(recording, &mut out)?;
+            out.flush()?;
+            tell(recording, &recording.findings)?;
+            return Ok(Health::Fine.and(&recording.findings));
+        }
         let mut left = args.limit.unwrap_or(usize::MAX);
         let (outcome, _) =
             feed(recording, Names::default(), window(&args.window, recording), &filter, |event, processes| {
@@ -37,6 +44,15 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
         )?;
         Ok(Health::Fine.and(&outcome.findings))
     })
+}
+
+fn raw(recording: &Recording, out: &mut impl Write) -> Result<()> {
+    let source = recording.source();
+    match write_raw(out, source.len(), |at, len| source.bytes(at, len)) {
+        Ok(()) => Ok(()),
+        Err(WriteError::Io(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn takes(filter: &Filter, event: &Event<'_>) -> bool {

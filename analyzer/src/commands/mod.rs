@@ -4,6 +4,7 @@ mod calls;
 mod dump;
 mod flame;
 mod info;
+mod sched;
 
 use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -33,6 +34,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Dump(args) => dump::run(args),
         Command::Calls(args) => calls::run(args),
         Command::Flame(args) => flame::run(args),
+        Command::Sched(args) => sched::run(args),
     };
     match done {
         Ok(Health::Fine) => ExitCode::SUCCESS,

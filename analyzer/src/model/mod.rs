@@ -10,4 +10,5 @@ pub mod info;
 pub mod label;
 pub mod processes;
 
+pub mod sched;
 pub mod stack;

@@ -116,6 +116,11 @@ impl LaneLedger {
         }
     }
 
+    /// Normal schedulers first, then in the order of the kinds.
+    pub(crate) fn order(&self) -> usize {
+        LaneKind::ALL.iter().position(|(_, name)| *name == self.kind).unwrap_or(LaneKind::ALL.len())
+    }
+
     /// The short name that rows and lines carry: `s1`, `dc2`, `dio3`.
     pub fn short(&self) -> String {
         let prefix = match self.kind {

@@ -151,6 +151,11 @@ impl Recording {
         self.events.chunks().fold(0, |sum: u64, chunk| sum.saturating_add(u64::from(chunk.header.bytes)))
     }
 
+    /// The bytes it is read from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// Name of a kind of event as users write it.
     pub fn kind_name(&self, kind: u8) -> String {
         kind_name(kind, &self.schema)
@@ -177,6 +182,7 @@ impl Recording {
                 ));
             }
         }
+        self.ledger.sort_by_key(|entry| (entry.order(), entry.index, entry.lane));
     }
 
     /// The counter of finished chunks has no checksum, but it cannot be ahead of

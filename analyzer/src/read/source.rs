@@ -44,6 +44,12 @@ impl Source {
         self.len == 0
     }
 
+    /// Up to `len` bytes at `offset`; fewer where the file ends.
+    pub fn bytes(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut buffer = Vec::new();
+        self.read(offset, len, &mut buffer).map(|()| buffer)
+    }
+
     /// Reads up to `len` bytes at `offset` into `buffer`, replacing what it held;
     /// fewer where the file ends.
     pub(crate) fn read(&self, offset: u64, len: usize, buffer: &mut Vec<u8>) -> io::Result<()> {

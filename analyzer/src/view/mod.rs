@@ -5,6 +5,7 @@ pub mod dump;
 pub mod findings;
 pub mod flame;
 pub mod info;
+pub mod sched;
 pub mod svg;
 pub mod table;
 pub mod units;

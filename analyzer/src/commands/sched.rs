@@ -1,0 +1,79 @@
+//! `spoor sched`.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::{About, Health, each, feed, stdout, style, tell, window};
+use crate::cli;
+use crate::model::sched::{Report, Sched};
+use crate::read::{Names, Recording, Window};
+use crate::view;
+use crate::view::findings::ledger;
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    recording: &'a About,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+pub(super) fn run(args: &cli::Sched) -> Result<Health> {
+    let (mut out, mut number) = (stdout(), 0);
+    each(&args.input.paths, |recording| {
+        let (report, about, health) = one(args, recording)?;
+        if args.json {
+            serde_json::to_writer_pretty(&mut out, &Answer { recording: &about, report: &report })?;
+            writeln!(out)?;
+        } else {
+            if number > 0 {
+                writeln!(out)?;
+            }
+            about.heading(&mut out)?;
+            view::sched::text(&report, style(), &mut out)?;
+        }
+        if let Some(path) = &args.output {
+            let path = numbered(path, number);
+            let mut file = BufWriter::new(File::create(&path).with_context(|| path.display().to_string())?);
+            let title = format!("{} ({})", about.path, about.state);
+            view::sched::svg(&report, &title, &ledger(&about.ledger), &mut file)?;
+            file.flush()?;
+            if !args.json {
+                writeln!(out, "\n{}: the same as a picture", path.display())?;
+            }
+        }
+        out.flush()?;
+        tell(recording, &about.findings)?;
+        number += 1;
+        Ok(health)
+    })
+}
+
+fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, About, Health)> {
+    let filter = cli::filter(&args.process, None, &[]);
+    let asked = window(&args.window, recording);
+    let from = asked.from_ns.max(recording.complete_from_ns);
+    let to = asked.to_ns.min(recording.end_ns).max(from);
+    let mut sched = Sched::new(from, to, recording.ledger.len(), args.limit);
+    let window = Window { from_ns: from, to_ns: asked.to_ns };
+    let (outcome, processes) = feed(recording, Names::default(), window, &filter, |event, _| {
+        sched.event(event);
+        Ok(true)
+    })?;
+    let report = sched.report(recording, &processes, &outcome.tracees, &outcome.names);
+    let health = Health::Fine.and(&outcome.findings);
+    Ok((report, About::new(recording, window, &outcome), health))
+}
+
+/// The pictures of several recordings get numbers: `x.svg`, `x-2.svg`, …
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    if number == 0 {
+        return path.to_owned();
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map_or(String::new(), |ext| format!(".{}", ext.to_string_lossy()));
+    path.with_file_name(format!("{stem}-{}{extension}", number + 1))
+}
