@@ -25,7 +25,7 @@ pub const SEAL_OFFSET: usize = 40;
 pub struct ChunkHeader {
     /// The lane that wrote it.
     pub lane: u32,
-    /// 1, 2, … in the order in which chunks of this ring were taken.
+    /// Rises with each chunk taken of this ring, with gaps where a place was passed over.
     pub seq: u64,
     /// Timed records committed.
     pub records: u32,
@@ -219,7 +219,8 @@ impl<'a> Reader<'a> {
                 Body::Content { value } => content = value,
                 Body::Foreign { class: Class::Define | Class::Context | Class::Annotate, .. } => {}
                 body => {
-                    self.tick = self.tick.wrapping_add(record.delta);
+                    let beyond = DecodeError::Layout { why: "ticks of more than 64 bits" };
+                    self.tick = self.tick.checked_add(record.delta).ok_or(beyond)?;
                     return Ok(Some(Event { tick: self.tick, whose: self.whose, match_result, content, body }));
                 }
             }

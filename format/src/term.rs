@@ -128,7 +128,7 @@ pub enum Term<'a> {
     Pid(u64),
     /// A local port's word.
     Port(u64),
-    /// A reference's words, as the VM orders them.
+    /// A reference's numbers in the order of its text, `#Ref<0.1st.2nd.3rd>`.
     Reference(Vec<u64>),
     /// `[]`.
     Nil,
