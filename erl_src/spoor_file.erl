@@ -3,11 +3,13 @@
 
 -include_lib("kernel/include/file.hrl").
 
--export([path/2, directory/1, snapshot_path/2]).
+-export([path/1, directory/1, snapshot_path/2]).
 
-%% @doc The path of a new recording: `spoor-NODE-UTC-OSPID-N.spoor'.
--spec path(file:filename_all() | undefined, Number :: pos_integer()) -> binary().
-path(Dir, Number) ->
+%% @doc The path of a new recording: `spoor-NODE-UTC-OSPID-N.spoor', another one
+%% each time.
+-spec path(file:filename_all() | undefined) -> binary().
+path(Dir) ->
+    Number = erlang:unique_integer([positive, monotonic]),
     Name = io_lib:format("spoor-~ts-~ts-~ts-~b.spoor", [node_name(), utc(), os:getpid(), Number]),
     to_binary(filename:join(directory(Dir), unicode:characters_to_list(Name))).
 

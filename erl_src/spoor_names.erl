@@ -1,6 +1,6 @@
 %% @doc Tells the recorder what processes are called, while they live: registered
-%% name, label, initial call, parent. An ordinary process of low priority, one
-%% for each recording; nothing here is ever in the way of an event.
+%% name, label, initial call, parent. An ordinary process, one for each recording,
+%% of low priority once the recording began; nothing here is ever in the way of an event.
 %%
 %% First all processes there are, then, each second, those that are new. A few of
 %% the others are looked at again each time, since names come late, and what is
@@ -40,7 +40,7 @@
 %% there are now have been described.
 -spec start_link(spoor_tracer:state()) -> gen_server:start_ret().
 start_link(Tracer) ->
-    gen_server:start_link(?MODULE, {Tracer, self()}, [{spawn_opt, [{priority, low}]}]).
+    gen_server:start_link(?MODULE, {Tracer, self()}, []).
 
 %% @private
 -spec init({spoor_tracer:state(), pid()}) -> {ok, state(), {continue, first}}.
@@ -53,6 +53,9 @@ init({Tracer, Owner}) ->
 -spec handle_continue(first, state()) -> {noreply, state()} | {stop, normal, state()}.
 handle_continue(first, #{owner := Owner} = State) ->
     Next = look(State),
+    %% Somebody waits for the first look; on a busy node low priority would
+    %% keep him waiting for seconds.
+    _ = process_flag(priority, low),
     Owner ! {spoor_names, ready},
     Next.
 

@@ -160,7 +160,7 @@ place(#{plan := #{procs := Procs}, api := Api}) ->
             false -> shared
         end,
     case spoor_registry:claim(Use) of
-        {ok, Number} -> {ok, #{number => Number}};
+        ok -> {ok, #{}};
         {error, _} = Error -> Error
     end.
 
@@ -186,9 +186,12 @@ conflicts(#{plan := Plan, api := Api, targets := Targets}) ->
     end.
 
 -spec file(map()) -> {ok, map()} | {error, term()}.
-file(#{plan := #{options := #{dir := Dir}} = Plan, number := Number, targets := Targets}) ->
-    Path = spoor_file:path(Dir, Number),
+file(#{plan := #{options := #{dir := Dir}} = Plan, targets := Targets} = Facts) ->
+    Path = spoor_file:path(Dir),
     case spoor_tracer:open(config(Path, Plan)) of
+        %% Left by an earlier VM of the same second and process id, as in a container.
+        {error, {file_error, Path, eexist}} ->
+            file(Facts);
         {ok, Id} ->
             Tracing = spoor_tracing:prepare(Plan, Targets, Id),
             ok = spoor_registry:tracing(Tracing),

@@ -36,8 +36,8 @@
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
-%% @doc Takes a place for the calling recording; answers its number.
--spec claim(use()) -> {ok, pos_integer()} | {error, {tracer_conflict, [pid()]}}.
+%% @doc Takes a place for the calling recording.
+-spec claim(use()) -> ok | {error, {tracer_conflict, [pid()]}}.
 claim(Use) -> gen_server:call(?MODULE, {claim, Use}, infinity).
 
 %% @doc Says what has to be turned off should the calling recording be killed.
@@ -74,7 +74,7 @@ handle_call({claim, Use}, {Pid, _}, #{open := Open, next := Number} = State) ->
             {reply, {error, {tracer_conflict, Others}}, State};
         _Granted ->
             Entry = #{monitor => monitor(process, Pid), number => Number, use => Use, tracing => none},
-            {reply, {ok, Number}, State#{next := Number + 1, open := Open#{Pid => Entry}}}
+            {reply, ok, State#{next := Number + 1, open := Open#{Pid => Entry}}}
     end;
 handle_call({tracing, Tracing}, {Pid, _}, #{open := Open} = State) ->
     #{Pid := Entry} = Open,
