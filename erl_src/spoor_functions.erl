@@ -80,15 +80,16 @@ near_module(M) ->
 -spec did_you_mean(atom(), [atom()]) -> iodata().
 did_you_mean(Wanted, Names) ->
     Text = atom_to_list(Wanted),
+    Slips = min(2, length(Text) div 3),
     Near = lists:sort([{distance(Text, atom_to_list(N)), N} || N <- Names, similar_size(Text, N)]),
     case Near of
-        [{Distance, Name} | _] when Distance =< 2 -> [" Did you mean ", name(Name), "?"];
+        [{Distance, Name} | _] when Distance =< Slips -> [" Did you mean ", name(Name), "?"];
         _ -> ""
     end.
 
 -spec similar_size(string(), atom()) -> boolean().
 similar_size(Text, Name) ->
-    length(Text) > 3 andalso abs(length(Text) - length(atom_to_list(Name))) =< 2.
+    abs(length(Text) - length(atom_to_list(Name))) =< 2.
 
 %% Letters to insert, delete or replace, row by row.
 -spec distance(string(), string()) -> non_neg_integer().

@@ -46,6 +46,7 @@ start_link(Tracer) ->
 -spec init({spoor_tracer:state(), pid()}) -> {ok, state(), {continue, first}}.
 init({Tracer, Owner}) ->
     _ = process_flag(sensitive, true),
+    _ = process_flag(priority, high),
     State = #{tracer => Tracer, owner => Owner, ask => questions(), known => #{}, round => []},
     {ok, State, {continue, first}}.
 
@@ -53,8 +54,8 @@ init({Tracer, Owner}) ->
 -spec handle_continue(first, state()) -> {noreply, state()} | {stop, normal, state()}.
 handle_continue(first, #{owner := Owner} = State) ->
     Next = look(State),
-    %% Somebody waits for the first look; on a busy node low priority would
-    %% keep him waiting for seconds.
+    %% Somebody waits for the first look, and on a busy node would wait for long;
+    %% nobody waits for the others.
     _ = process_flag(priority, low),
     Owner ! {spoor_names, ready},
     Next.

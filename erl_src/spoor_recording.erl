@@ -74,6 +74,8 @@ callback_mode() -> handle_event_function.
 -spec init([]) -> {ok, idle, data()}.
 init([]) ->
     _ = process_flag(sensitive, true),
+    %% To end a recording must be possible on a node that has no time left.
+    _ = process_flag(priority, high),
     _ = process_flag(trap_exit, true),
     {ok, idle, #{waiting => [], trace => off, asked => false}}.
 

@@ -369,13 +369,13 @@ start_and_stop_in_a_loop_under_load(Config) ->
             #{path := Path} = stop(Session),
             Path
         end
-     || N <- lists:seq(1, 40),
+     || N <- lists:seq(1, 20),
         {What, Procs} <- [{[?MODULE, messages], all}, {gc, all}, {[?MODULE, lists], new}]
     ],
     stop_load(Load),
     [spoor_leftovers:assert_none(Path) || Path <- [hd(Paths), lists:last(Paths)]],
     ?assertEqual(false, traced()),
-    ?assertEqual(120, length(lists:usort(Paths))),
+    ?assertEqual(60, length(lists:usort(Paths))),
     spoor_leftovers:eventually(fun() -> no_more_than(resources(), Before) end).
 
 started_and_killed_in_a_loop_under_load(Config) ->

@@ -15,5 +15,17 @@ defmodule Spoor.Error do
   @type t :: %__MODULE__{reason: :spoor.reason()}
 
   @impl true
-  def message(%__MODULE__{reason: reason}), do: List.to_string(:spoor.format_error(reason))
+  def message(%__MODULE__{reason: reason}) do
+    reason |> :spoor.format_error() |> List.to_string() |> in_elixir()
+  end
+
+  # `'Elixir.MyApp.Orders':create/2` is `MyApp.Orders.create/2` to those who read this.
+  defp in_elixir(text) do
+    ~r/'Elixir\.([\w.]+)'(:?)/u
+    |> Regex.replace(text, fn
+      _, module, ":" -> module <> "."
+      _, module, "" -> module
+    end)
+    |> String.replace("force => true", "force: true")
+  end
 end
