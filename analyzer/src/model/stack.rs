@@ -110,6 +110,10 @@ struct Frame {
     start: u64,
     own: u64,
     own_on: u64,
+    /// Time on top while it was unsure, and of that on a scheduler: its own once
+    /// it is sure again.
+    doubtful: u64,
+    doubtful_on: u64,
     /// 1 + the place of the next activation of the function below; 0 for none.
     below: u32,
     /// What timed activations above it took: its own, should it not be timed.
@@ -223,6 +227,8 @@ impl Stacks {
             start: step.time,
             own: 0,
             own_on: 0,
+            doubtful: 0,
+            doubtful_on: 0,
             below,
             inner_total: 0,
         });
@@ -249,6 +255,9 @@ impl Stacks {
         let told = std::mem::take(&mut self.stacks[at].after_return);
         let Some(target) = step.function else {
             // Below the process's first function there is nothing.
+            if !told && self.stacks[at].frames.iter().all(|frame| frame.marker) {
+                self.return_unseen(at, observer);
+            }
             return self.pop_to(at, 0, step, observer);
         };
         let stack = &self.stacks[at];
@@ -275,17 +284,11 @@ impl Stacks {
 
     /// A call ended that began before anything we know of.
     fn return_from_nowhere(&mut self, at: usize, target: FunctionId, told: bool, observer: &mut impl Observer) {
-        let stack = &mut self.stacks[at];
-        let found = stack.frames.iter().rposition(|frame| frame.function == target);
         if !told {
-            let whose = stack
-                .frames
-                .last()
-                .map(|marker| marker.function)
-                .filter(|f| self.traced.get(f.0 as usize) == Some(&true));
-            observer.clipped(whose, Clip::Begin);
+            self.return_unseen(at, observer);
         }
         let stack = &mut self.stacks[at];
+        let found = stack.frames.iter().rposition(|frame| frame.function == target);
         self.frames -= stack.frames.len();
         stack.frames.truncate(found.map_or(0, |found| found + 1));
         self.frames += stack.frames.len();
@@ -293,6 +296,12 @@ impl Stacks {
             let since = stack.since;
             self.push_marker(at, target, since);
         }
+    }
+
+    /// It was the traced function that execution was in, if one is known to be.
+    fn return_unseen(&mut self, at: usize, observer: &mut impl Observer) {
+        let whose = self.stacks[at].frames.last().map(|marker| marker.function);
+        observer.clipped(whose.filter(|function| self.is_traced(*function)), Clip::Begin);
     }
 
     /// Execution resumes in a frame that is on the stack.
@@ -314,10 +323,8 @@ impl Stacks {
             self.chain(at, found, target);
         }
         self.pop_to(at, found + 1, step, observer);
-        let stack = &mut self.stacks[at];
-        if stack.frames.get(found).is_some_and(|frame| !frame.marker) {
-            stack.sure_below = stack.sure_below.max(found + 1);
-            stack.find_owner();
+        if self.stacks[at].frames.get(found).is_some_and(|frame| !frame.marker) {
+            self.stacks[at].make_sure(found, observer);
         }
     }
 
@@ -413,8 +420,8 @@ impl Stacks {
         match stack.frames.iter().rposition(|frame| !frame.marker && frame.function == function) {
             Some(found) => {
                 // It was there to return: it had not ended before.
-                stack.sure_below = stack.sure_below.max(found + 1);
                 self.pop_to(at, found + 1, step, observer);
+                self.stacks[at].make_sure(found, observer);
                 self.pop(at, step.time, Some(raised), step.complete, observer);
                 self.stacks[at].settle();
             }
@@ -491,6 +498,12 @@ impl Stacks {
                 observer.ended(&Ended { function, start, duration, own, own_on, raised });
             }
         }
+        if frame.doubtful > 0
+            && let Some(under) = stack.frames.iter_mut().rfind(|frame| !frame.marker)
+        {
+            under.doubtful += frame.doubtful;
+            under.doubtful_on += frame.doubtful_on;
+        }
         match (frame.below as usize).checked_sub(1).and_then(|below| stack.frames.get_mut(below)) {
             Some(below) => below.inner_total += total,
             None if total > 0 => observer.total(frame.function, total),
@@ -555,6 +568,8 @@ impl Stacks {
             start: time,
             own: 0,
             own_on: 0,
+            doubtful: 0,
+            doubtful_on: 0,
             below: 0,
             inner_total: 0,
         });
@@ -581,14 +596,16 @@ impl Stack {
     fn spend(&mut self, step: Step, observer: &mut impl Observer) {
         let ns = step.time.saturating_sub(self.since);
         self.since = self.since.max(step.time);
+        let on = if self.off_scheduler { 0 } else { ns };
         if let Some(frame) = self.owner.and_then(|owner| self.frames.get_mut(owner)) {
             frame.own += ns;
-            if !self.off_scheduler {
-                frame.own_on += ns;
-            }
+            frame.own_on += on;
             if step.complete {
                 observer.spent(frame.number, ns, !self.off_scheduler);
             }
+        } else if let Some(frame) = self.frames.iter_mut().rfind(|frame| !frame.marker) {
+            frame.doubtful += ns;
+            frame.doubtful_on += on;
         }
         // Whoever has an event is on a scheduler.
         self.off_scheduler = false;
@@ -601,6 +618,20 @@ impl Stack {
             frame.below = frame.below.saturating_sub(by);
             self.active.insert(frame.function.0, place as u32 + 1);
         }
+    }
+
+    /// The frame is open still, and with it all below.
+    fn make_sure(&mut self, frame: usize, observer: &mut impl Observer) {
+        self.sure_below = self.sure_below.max(frame + 1);
+        let Some(frame) = self.frames.get_mut(frame) else { return };
+        let (ns, on) = (std::mem::take(&mut frame.doubtful), std::mem::take(&mut frame.doubtful_on));
+        frame.own += ns;
+        frame.own_on += on;
+        if ns > 0 {
+            observer.spent(frame.number, on, true);
+            observer.spent(frame.number, ns - on, false);
+        }
+        self.find_owner();
     }
 
     fn is_unsure(&self, frame: usize) -> bool {
