@@ -17,8 +17,8 @@
 -define(MAX_REQUESTS, 100_000).
 -define(TIMEOUT_MS, 5_000).
 %% Must lie within the items and rules the shop is filled with.
--define(ITEMS, 500).
--define(MAX_QUANTITY, 80).
+-define(ITEMS, 1000).
+-define(MAX_QUANTITY, 100).
 
 -type micros() :: non_neg_integer().
 -type ending() :: finished | service_gone.

@@ -7,8 +7,8 @@
 %% 2. The tail shows it: among the functions whose p99.9 is of the size of the
 %%    worst there is, which one is usually quickest? It is the innermost one
 %%    that does the slow thing only sometimes.
-%% 3. What does it do then? In the same module, the function with the most time
-%%    of its own per call.
+%% 3. What does it do then? In the same module, of the functions called much more
+%%    rarely, the one that took the most time altogether.
 %% 4. Who waits for it? In the same module, the function called equally often
 %%    that took the most time altogether: the view of the callers, who stand in
 %%    the queue of the server.
@@ -23,7 +23,6 @@
     calls := pos_integer(),
     mean := nanos(),
     total := nanos(),
-    own := nanos(),
     p50 := nanos(),
     p99 := nanos(),
     p999 := nanos()
@@ -33,6 +32,8 @@
 
 %% A p99.9 of fewer calls is the time of a single one.
 -define(ENOUGH_CALLS, 1000).
+%% Called so many times less often, a function is what happens now and then.
+-define(RARE, 20).
 
 %% @doc The command line: `erl … -s shop_verdict main -extra CALLS_JSON'.
 -spec main() -> no_return().
@@ -55,7 +56,6 @@ row(Function) ->
         calls => <<"timed">>,
         mean => <<"mean_ns">>,
         total => <<"total_ns">>,
-        own => <<"own_ns">>,
         p50 => <<"p50_ns">>,
         p99 => <<"p99_ns">>,
         p999 => <<"p999_ns">>
@@ -71,7 +71,7 @@ verdict(Rows) ->
         Frequent ->
             Suspect = suspect(Frequent),
             Near = [Row || Row <- Rows, same_module(Row, Suspect), Row =/= Suspect],
-            [by_mean(Frequent), by_tail(Suspect), by_own_time(Suspect, Near), queue(Suspect, Near)]
+            [by_mean(Frequent), by_tail(Suspect), by_rarity(Suspect, Near), queue(Suspect, Near)]
     end.
 
 -spec by_mean([row(), ...]) -> iodata().
@@ -97,22 +97,26 @@ by_tail(#{name := Name, p50 := P50, p99 := P99, p999 := P999} = Row) ->
         [Name, time(P50), time(P99), time(P999), round(tail_ratio(Row)), time(mean(Row))]
     ).
 
--spec by_own_time(row(), [row()]) -> iodata().
-by_own_time(_Suspect, []) ->
-    [];
-by_own_time(#{calls := Of, total := Total}, Near) ->
-    #{name := Name, calls := Calls, own := Own} = largest(fun own_mean/1, Near),
+-spec by_rarity(row(), [row()]) -> iodata().
+by_rarity(#{calls := Of} = Suspect, Near) ->
+    case [Row || #{calls := Calls} = Row <- Near, Calls * ?RARE =< Of] of
+        [] -> [];
+        Rare -> culprit(Suspect, largest(fun total/1, Rare))
+    end.
+
+-spec culprit(row(), row()) -> iodata().
+culprit(#{calls := Of, total := Worked}, #{name := Name, calls := Calls, total := Total} = Row) ->
     io_lib:format(
-        "   The time goes here, once in ~b calls:~n"
-        "     ~ts  ~b calls, ~s of its own in each: ~b % of the time above~n",
-        [round(Of / Calls), Name, Calls, time(Own / Calls), round(100 * Own / Total)]
+        "   The time goes here, once in ~b calls of that:~n"
+        "     ~ts  ~b calls, ~s each (mean): ~b % of the time above~n",
+        [round(Of / Calls), Name, Calls, time(mean(Row)), round(100 * Total / Worked)]
     ).
 
 -spec queue(row(), [row()]) -> iodata().
 queue(#{calls := Of} = Suspect, Near) ->
     case [Row || #{calls := Calls} = Row <- Near, abs(Calls - Of) * 20 =< Of] of
         [] -> [];
-        Alike -> queue_before(Suspect, largest(fun(#{total := Total}) -> Total end, Alike))
+        Alike -> queue_before(Suspect, largest(fun total/1, Alike))
     end.
 
 %% What the callers took beyond their usual time, less what the server worked.
@@ -140,9 +144,9 @@ largest(Measure, Rows) ->
 mean(#{mean := Mean}) ->
     Mean.
 
--spec own_mean(row()) -> nanos().
-own_mean(#{own := Own, calls := Calls}) ->
-    Own / Calls.
+-spec total(row()) -> nanos().
+total(#{total := Total}) ->
+    Total.
 
 -spec tail_ratio(row()) -> float().
 tail_ratio(#{p50 := P50, p999 := P999}) ->

@@ -8,6 +8,6 @@
     total_cents :: non_neg_integer()
 }).
 -record(shop_discount, {
-    rule :: {Item :: pos_integer(), Level :: pos_integer()} | '$1',
-    percent :: 0..100 | '$2'
+    item :: pos_integer(),
+    rules :: [{Quantity :: pos_integer(), Percent :: 0..100}]
 }).

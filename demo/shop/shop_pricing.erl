@@ -18,7 +18,7 @@
 %% One table of discounts serves this many questions.
 -define(USES, 200).
 
--type discounts() :: #{{Item :: pos_integer(), Level :: pos_integer()} => Percent :: 0..100}.
+-type discounts() :: #{Item :: pos_integer() => #{Quantity :: pos_integer() => Percent :: 0..100}}.
 -type state() :: #{discounts := discounts(), uses_left := non_neg_integer()}.
 
 -spec start_link() -> gen_server:start_ret().
@@ -50,19 +50,21 @@ use_discounts(#{uses_left := 0} = State) ->
 use_discounts(#{uses_left := Left} = State) ->
     State#{uses_left := Left - 1}.
 
-%% Reads every rule there is, sorts them all and builds the table: the best
-%% (last) percentage of a rule wins.
+%% Builds the table anew for every item there is, not only for the one asked for.
 -spec rebuild_discounts(state()) -> state().
 rebuild_discounts(State) ->
-    Rules = mnesia:dirty_select(shop_discount, [
-        {#shop_discount{rule = '$1', percent = '$2'}, [], [{{'$1', '$2'}}]}
-    ]),
-    Discounts = maps:from_list(lists:keysort(2, Rules)),
+    Items = mnesia:dirty_all_keys(shop_discount),
+    Discounts = maps:from_list(lists:map(fun discounts_on/1, Items)),
     State#{discounts := Discounts, uses_left := ?USES}.
+
+-spec discounts_on(pos_integer()) -> {Item :: pos_integer(), #{pos_integer() => 0..100}}.
+discounts_on(Item) ->
+    [#shop_discount{rules = Rules}] = mnesia:dirty_read(shop_discount, Item),
+    {Item, maps:from_list(lists:keysort(2, Rules))}.
 
 -spec quote_price(pos_integer(), pos_integer(), state()) -> non_neg_integer().
 quote_price(Item, Quantity, #{discounts := Discounts}) ->
-    Percent = maps:get({Item, Quantity}, Discounts, 0),
+    Percent = maps:get(Quantity, maps:get(Item, Discounts), 0),
     base_price(Item) * Quantity * (100 - Percent) div 100.
 
 -spec base_price(pos_integer()) -> pos_integer().

@@ -5,10 +5,10 @@
 
 -export([create/0, items/0]).
 
--define(ITEMS, 500).
+-define(ITEMS, 1000).
 %% Discount rules for each item. Their number decides how long
 %% `shop_pricing:rebuild_discounts/1' takes: tens of milliseconds.
--define(RULES_PER_ITEM, 80).
+-define(RULES_PER_ITEM, 100).
 -define(IN_STOCK, 1_000_000).
 
 %% @doc Starts mnesia without a schema on disk and fills the tables.
@@ -33,9 +33,8 @@ create_table(Name, Fields) ->
 -spec fill(pos_integer()) -> ok.
 fill(Item) ->
     ok = mnesia:dirty_write(#shop_stock{item = Item, left = ?IN_STOCK}),
-    lists:foreach(fun(Level) -> add_rule(Item, Level) end, lists:seq(1, ?RULES_PER_ITEM)).
+    mnesia:dirty_write(#shop_discount{item = Item, rules = rules(Item)}).
 
--spec add_rule(pos_integer(), pos_integer()) -> ok.
-add_rule(Item, Level) ->
-    Percent = (Item * Level) rem 30,
-    mnesia:dirty_write(#shop_discount{rule = {Item, Level}, percent = Percent}).
+-spec rules(pos_integer()) -> [{pos_integer(), 0..100}].
+rules(Item) ->
+    [{Quantity, (Item * Quantity) rem 30} || Quantity <- lists:seq(1, ?RULES_PER_ITEM)].
