@@ -36,7 +36,7 @@ TABLE = """
 33 event return_to function:function
 34 event return_from function:function
 35 event exception_from function:function class:atom
-36 event in_ function:function
+36 event in function:function
 37 event out function:function
 38 event in_exiting function:function
 39 event out_exiting function:function
