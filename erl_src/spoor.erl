@@ -25,7 +25,7 @@
 %% <table>
 %% <tr><td>`procs'</td><td>`all' (default), `new', `existing', or a list of pids and registered names</td></tr>
 %% <tr><td>`time'</td><td>milliseconds, `{N, second | minute | hour}' or `infinity'; default 15 s</td></tr>
-%% <tr><td>`max_events'</td><td>ends after so many; default `infinity', as the ring is bounded</td></tr>
+%% <tr><td>`max_events'</td><td>ends after so many, or `infinity'; default 100 million</td></tr>
 %% <tr><td>`ring'</td><td>bytes, or a text like `<<"64MiB">>' (default): the oldest events are overwritten</td></tr>
 %% <tr><td>`dir'</td><td>where the file goes; else `SPOOR_DIR', the application's `dir',
 %%   `$RELEASE_TMP/spoor', the directory of `ERL_CRASH_DUMP', `/tmp/spoor-UID'</td></tr>

@@ -7,11 +7,24 @@
 
 %% @doc The path of a new recording: `spoor-NODE-UTC-OSPID-N.spoor', another one
 %% each time.
--spec path(file:filename_all() | undefined) -> binary().
-path(Dir) ->
+-spec path(file:filename_all() | undefined) -> {ok, binary()} | {error, {dir_unwritable, binary(), eperm}}.
+path(Asked) ->
     Number = erlang:unique_integer([positive, monotonic]),
     Name = io_lib:format("spoor-~ts-~ts-~ts-~b.spoor", [node_name(), utc(), os:getpid(), Number]),
-    to_binary(filename:join(directory(Dir), unicode:characters_to_list(Name))).
+    Dir = directory(Asked),
+    case Dir =:= temporary() andalso is_of_another(Dir) of
+        true -> {error, {dir_unwritable, to_binary(Dir), eperm}};
+        false -> {ok, to_binary(filename:join(Dir, unicode:characters_to_list(Name)))}
+    end.
+
+%% Anybody can make a directory of this name in /tmp before we do, or a link.
+-spec is_of_another(file:filename_all()) -> boolean().
+is_of_another(Dir) ->
+    case file:read_link_info(Dir) of
+        {ok, #file_info{type = directory, uid = Uid}} -> integer_to_list(Uid) =/= user_id();
+        {ok, _Link} -> true;
+        {error, _} -> false
+    end.
 
 %% @doc The directory asked for, else the first that is set: `SPOOR_DIR', the
 %% application's `dir', `$RELEASE_TMP/spoor', the place of the crash dump, and a
@@ -23,7 +36,7 @@ directory(undefined) ->
         fun() -> application:get_env(spoor, dir, "") end,
         fun() -> below(os:getenv("RELEASE_TMP", ""), "spoor") end,
         fun() -> directory_of(os:getenv("ERL_CRASH_DUMP", "")) end,
-        fun() -> "/tmp/spoor-" ++ user_id() end
+        fun temporary/0
     ],
     directory(first(Places));
 directory(Dir) ->
@@ -47,6 +60,9 @@ directory_of(File) ->
         absolute -> filename:dirname(File);
         _ -> ""
     end.
+
+-spec temporary() -> string().
+temporary() -> "/tmp/spoor-" ++ user_id().
 
 -spec user_id() -> string().
 user_id() ->

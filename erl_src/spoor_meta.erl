@@ -35,18 +35,26 @@ node_entries() ->
 -spec plan_entries(spoor_spec:plan()) -> [entry()].
 plan_entries(Plan) ->
     #{presets := Presets, flags := Flags, port_flags := PortFlags, procs := Procs, options := Options} = Plan,
-    #{time := Time, max_events := MaxEvents, ring := Ring, args := Args, label := Label} = Options,
+    #{args := Args, label := Label} = Options,
     [
         {<<"preset">>, words(Presets)},
         {<<"what">>, cut(spoor_spec:text(Plan))},
         {<<"flags">>, words(lists:usort(Flags ++ PortFlags))},
         {<<"procs">>, cut(text(Procs))},
-        {<<"time_ms">>, text(Time)},
-        {<<"max_events">>, text(MaxEvents)},
-        {<<"ring">>, text(Ring)},
+        {<<"limits">>, limits(Options)},
         {<<"args">>, text(Args)},
         {<<"label">>, cut(Label)}
     ].
+
+-spec limits(spoor_options:options()) -> binary().
+limits(#{time := Time, max_events := MaxEvents, ring := Ring}) ->
+    list_to_binary([
+        "time ", duration(Time), ", max_events ", text(MaxEvents), ", ring ", text(Ring), " bytes"
+    ]).
+
+-spec duration(pos_integer() | infinity) -> iodata().
+duration(infinity) -> "infinity";
+duration(Ms) -> [integer_to_list(Ms), " ms"].
 
 -spec words([atom()]) -> binary().
 words(Atoms) ->

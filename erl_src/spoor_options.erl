@@ -8,6 +8,7 @@
 -export_type([options/0, name/0, given/0, duration/0, bytes/0, procs/0, error/0]).
 
 -define(TIME_MS, 15_000).
+-define(MAX_EVENTS, 100_000_000).
 -define(RING_BYTES, (64 * 1024 * 1024)).
 -define(TERM_BYTES, 256).
 
@@ -54,7 +55,7 @@ defaults() ->
     #{
         procs => all,
         time => ?TIME_MS,
-        max_events => infinity,
+        max_events => ?MAX_EVENTS,
         ring => ?RING_BYTES,
         dir => undefined,
         args => none,

@@ -188,8 +188,14 @@ conflicts(#{plan := Plan, api := Api, targets := Targets}) ->
     end.
 
 -spec file(map()) -> {ok, map()} | {error, term()}.
-file(#{plan := #{options := #{dir := Dir}} = Plan, targets := Targets} = Facts) ->
-    Path = spoor_file:path(Dir),
+file(#{plan := #{options := #{dir := Dir}}} = Facts) ->
+    case spoor_file:path(Dir) of
+        {ok, Path} -> file(Path, Facts);
+        {error, _} = Error -> Error
+    end.
+
+-spec file(binary(), map()) -> {ok, map()} | {error, term()}.
+file(Path, #{plan := Plan, targets := Targets} = Facts) ->
     case spoor_tracer:open(config(Path, Plan)) of
         %% Left by an earlier VM of the same second and process id, as in a container.
         {error, {file_error, Path, eexist}} ->

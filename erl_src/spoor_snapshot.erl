@@ -36,36 +36,48 @@ take(#{id := Id, path := Path}, Given) ->
 
 -spec copy(spoor:id(), binary(), map()) -> {ok, snapshot()} | {error, spoor:reason()}.
 copy(Id, Path, Asked) ->
-    {Copy, Part} = free_name(Path, 1),
-    case copy_file(Path, Part) of
-        {ok, Bytes} ->
-            ok = file:rename(Part, Copy),
-            {ok, maps:merge(Asked#{path => Copy, bytes => Bytes}, counts(Id))};
-        {error, Posix} ->
-            _ = file:delete(Part),
+    case create(Path, 1) of
+        {ok, Copy, Part, File} ->
+            Copied = copy_into(Path, File),
+            finish(Copied, Copy, Part, fun() -> maps:merge(Asked, counts(Id)) end);
+        {error, Copy, Posix} ->
             {error, {file_error, Copy, Posix}}
     end.
 
-%% The name is taken by the file that is written first.
--spec free_name(binary(), pos_integer()) -> {binary(), binary()}.
-free_name(Path, N) ->
+%% Nobody sees a half-made copy under its name.
+-spec finish({ok, non_neg_integer()} | {error, atom()}, binary(), binary(), fun(() -> map())) ->
+    {ok, snapshot()} | {error, spoor:reason()}.
+finish({ok, Bytes}, Copy, Part, Facts) ->
+    ok = file:rename(Part, Copy),
+    {ok, (Facts())#{path => Copy, bytes => Bytes}};
+finish({error, Posix}, Copy, Part, _Facts) ->
+    _ = file:delete(Part),
+    {error, {file_error, Copy, Posix}}.
+
+%% The first free name, taken by making the file that is written first.
+-spec create(binary(), pos_integer()) -> {ok, binary(), binary(), file:fd()} | {error, binary(), atom()}.
+create(Path, N) ->
     Copy = spoor_file:snapshot_path(Path, N),
     Part = <<Copy/binary, ".part">>,
-    case filelib:is_file(Copy) orelse file:open(Part, [write, exclusive, raw]) of
+    case filelib:is_file(Copy) orelse file:open(Part, [write, exclusive, raw, binary]) of
         {ok, File} ->
-            ok = file:close(File),
             _ = file:change_mode(Part, 8#600),
-            {Copy, Part};
-        {error, Other} when Other =/= eexist ->
-            %% Copying will meet the same error, and say so.
-            {Copy, Part};
+            {ok, Copy, Part, File};
+        {error, Posix} when Posix =/= eexist ->
+            {error, Copy, Posix};
         _Taken ->
-            free_name(Path, N + 1)
+            create(Path, N + 1)
     end.
 
--spec copy_file(binary(), binary()) -> {ok, non_neg_integer()} | {error, atom()}.
-copy_file(From, To) ->
-    file:copy({From, [read, raw, binary]}, {To, [write, raw, binary]}).
+-spec copy_into(binary(), file:fd()) -> {ok, non_neg_integer()} | {error, atom()}.
+copy_into(From, To) ->
+    Copied = file:copy({From, [read, raw, binary]}, To),
+    Closed = file:close(To),
+    case {Copied, Closed} of
+        {{ok, Bytes}, ok} -> {ok, Bytes};
+        {{error, _} = Error, _} -> Error;
+        {_, {error, _} = Error} -> Error
+    end.
 
 -spec counts(spoor:id()) -> map().
 counts(Id) ->

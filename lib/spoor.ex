@@ -28,7 +28,7 @@ defmodule Spoor do
       registered names
     * `:time` - milliseconds, `{n, :second}`, `{n, :minute}`, `{n, :hour}` or
       `:infinity`; 15 seconds unless given
-    * `:max_events` - ends after so many
+    * `:max_events` - ends after so many, or `:infinity`; 100 million unless given
     * `:ring` - bytes, or a text like `"64MiB"` (default): the oldest events are
       overwritten
     * `:dir` - where the file goes

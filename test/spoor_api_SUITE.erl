@@ -415,6 +415,8 @@ the_directory_is_found_in_order(Config) ->
     true = os:putenv("ERL_CRASH_DUMP", "erl_crash.dump"),
     {ok, #file_info{uid = Uid}} = file:read_file_info("/proc/self"),
     ?assertEqual("/tmp/spoor-" ++ integer_to_list(Uid), spoor_file:directory(undefined)),
+    {ok, Path} = spoor_file:path(undefined),
+    ?assertMatch(<<"/tmp/spoor-", _/binary>>, filename:dirname(Path)),
     [restore(Variable, Value) || {Variable, Value} <- Saved].
 
 processes_that_lived_before_have_names(Config) ->

@@ -163,7 +163,7 @@ defaults_are_bounded(_Config) ->
     #{options := Options} = plan(lists, #{}),
     ?assertMatch(
         #{
-            time := 15000, ring := 67108864, max_events := infinity, args := none, link := true,
+            time := 15000, ring := 67108864, max_events := 100000000, args := none, link := true,
             force := false, procs := all
         },
         Options
