@@ -221,6 +221,17 @@ pub struct Record<'a> {
     pub body: Body<'a>,
 }
 
+/// A writer's name as the table says it: `in` is a word of Rust's own.
+const fn word(name: &'static str) -> &'static str {
+    match name.as_bytes().split_last() {
+        Some((b'_', rest)) => match std::str::from_utf8(rest) {
+            Ok(word) => word,
+            Err(_) => name,
+        },
+        _ => name,
+    }
+}
+
 macro_rules! records {
     ($(
         $(#[doc = $doc:literal])+
@@ -231,7 +242,7 @@ macro_rules! records {
             Spec {
                 id: $id,
                 class: Class::$class,
-                name: stringify!($name),
+                name: word(stringify!($name)),
                 fields: &[$((stringify!($field), FieldType::$type)),*],
                 doc: concat!($($doc),+),
             },

@@ -338,5 +338,5 @@ impl<'a> Detail<'a> {
 /// names from being Rust's words.
 pub(crate) fn kind_name(id: u8, schema: &Schema) -> String {
     let name = spec(id).map(|row| row.name).or_else(|| schema.foreign(id).map(|row| row.name.as_str()));
-    name.map_or_else(|| format!("record_{id}"), |name| name.trim_end_matches('_').to_owned())
+    name.map_or_else(|| format!("record_{id}"), str::to_owned)
 }

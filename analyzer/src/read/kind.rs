@@ -34,7 +34,7 @@ mod tests {
             (RETURN_TO, "return_to"),
             (RETURN_FROM, "return_from"),
             (EXCEPTION_FROM, "exception_from"),
-            (IN, "in_"),
+            (IN, "in"),
             (OUT, "out"),
             (IN_EXITING, "in_exiting"),
             (OUT_EXITING, "out_exiting"),
