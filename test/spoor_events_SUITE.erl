@@ -390,13 +390,20 @@ long_terms_are_cut_visibly(Config) ->
     pattern({?MODULE, h, 1}, true),
     Long = lists:duplicate(10_000, $x),
     Deep = lists:foldl(fun(N, Term) -> {N, Term, #{N => Term}} end, [], lists:seq(1, 12)),
-    Work = fun() -> [catch h(Term) || Term <- [Long, Deep, list_to_binary(Long), 1 bsl 5000, fun h/1, 1.5, make_ref()]], ok end,
+    Work = fun() -> lists:foreach(fun attempt/1, [Long, Deep, list_to_binary(Long), 1 bsl 5000, fun h/1, 1.5, make_ref()]) end,
     {_, Events} = traced(Config, #{args => full, max_term_bytes => 200}, [call], Work),
     Contents = [C || {<<"call">>, #{<<"content">> := C}} <- Events],
     ?assertEqual(7, length(Contents)),
     [?assert(byte_size(C) < 2000) || C <- Contents],
     [?assertNotEqual(nomatch, binary:match(C, <<"…"/utf8>>)) || C <- lists:sublist(Contents, 3)],
     ?assertEqual(<<"[1.5]">>, lists:nth(6, Contents)).
+
+attempt(Term) ->
+    try
+        h(Term)
+    catch
+        error:badarith -> ok
+    end.
 
 %% Two sessions see the same process: one writes a file, one tells a process.
 the_same_as_a_tracer_process(Config) ->

@@ -91,12 +91,18 @@ fn make_file(path: &Path) -> Result<File, OpenError> {
     })
 }
 
-/// Gives the file its size with every block allocated.
+/// Gives the file its size with every block allocated. What cannot fit is not
+/// tried: some file systems would fill up before they say no, and everybody
+/// else on the disk would notice.
 fn reserve(file: &File, path: &Path, bytes: u64) -> Result<(), OpenError> {
+    let have = free_space(path);
     let failed = |error: io::Error| match error.raw_os_error() {
-        Some(libc::ENOSPC | libc::EDQUOT) => OpenError::NoSpace { need: bytes, have: free_space(path) },
+        Some(libc::ENOSPC | libc::EDQUOT) => OpenError::NoSpace { need: bytes, have },
         _ => OpenError::File { path: path.to_owned(), error },
     };
+    if have < bytes {
+        return Err(OpenError::NoSpace { need: bytes, have });
+    }
     let size = libc::off_t::try_from(bytes).map_err(|_| failed(io::Error::from_raw_os_error(libc::EFBIG)))?;
     loop {
         // SAFETY: a call on a descriptor that we own; no memory is involved.
@@ -123,13 +129,14 @@ fn fill(file: &File, bytes: u64) -> io::Result<()> {
 
 fn free_space(path: &Path) -> u64 {
     let parent = path.parent().unwrap_or(path);
-    let Ok(directory) = std::ffi::CString::new(parent.as_os_str().as_bytes()) else { return 0 };
+    let Ok(directory) = std::ffi::CString::new(parent.as_os_str().as_bytes()) else { return u64::MAX };
     // SAFETY: statvfs is plain data, for which all zeroes are a value.
     let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: a C string and a statvfs of our own, both alive during the call.
     match unsafe { libc::statvfs(directory.as_ptr(), &mut stat) } {
         0 => stat.f_bavail.saturating_mul(stat.f_frsize),
-        _ => 0,
+        // Unknown: the reservation will say.
+        _ => u64::MAX,
     }
 }
 
