@@ -14,6 +14,11 @@ const TOLERANCE_PPM: u128 = 500;
 /// A wall clock that moves by more than this against the monotonic one was set.
 const WALL_STEP_NS: u64 = 100_000_000;
 const NS_PER_SECOND: u64 = 1_000_000_000;
+/// No clock says a time later than this (146 years of uptime, or the year 2116).
+const LATEST_NS: u64 = 1 << 62;
+/// No recording is longer than this (417 days). Together with the bound above it
+/// keeps the sums of durations that models make within 64 bits.
+const LONGEST_NS: u64 = 1 << 55;
 /// The fixed point of a rate.
 const SHIFT: u32 = 48;
 
@@ -23,6 +28,9 @@ pub struct Clock {
     /// In order of ticks; never empty.
     pieces: Vec<Piece>,
     first_pair: Option<u64>,
+    /// Times outside of these are not from this recording.
+    earliest_ns: u64,
+    latest_ns: u64,
 }
 
 /// From `tick` on: `ns + (tick - self.tick) * rate`, wall clock `wall_offset` ahead.
@@ -94,7 +102,17 @@ impl Clock {
                 pieces.insert(0, Piece { tick: 0, ..before });
             }
         }
-        Clock { pieces, first_pair: pairs.first().map(|pair| pair.tick) }
+        let start_ns = pairs.first().map(|pair| pair.monotonic_ns);
+        Clock {
+            pieces,
+            first_pair: pairs.first().map(|pair| pair.tick),
+            earliest_ns: start_ns.map_or(0, |start| start.saturating_sub(LONGEST_NS)),
+            latest_ns: start_ns.map_or(LATEST_NS, |start| start.saturating_add(LONGEST_NS)),
+        }
+    }
+
+    fn bounded(&self, ns: u64) -> u64 {
+        ns.clamp(self.earliest_ns, self.latest_ns)
     }
 
     fn piece_at(&self, tick: u64) -> Piece {
@@ -105,7 +123,7 @@ impl Clock {
 
     /// Monotonic nanoseconds at a tick.
     pub fn ns(&self, tick: u64) -> u64 {
-        self.piece_at(tick).ns_at(tick)
+        self.bounded(self.piece_at(tick).ns_at(tick))
     }
 
     /// The first tick at or after monotonic nanoseconds.
@@ -156,7 +174,7 @@ impl ClockCursor {
             let after = clock.pieces.partition_point(|piece| piece.tick <= tick);
             self.until = clock.pieces.get(after).map_or(u64::MAX, |piece| piece.tick);
         }
-        self.piece.ns_at(tick)
+        clock.bounded(self.piece.ns_at(tick))
     }
 }
 
@@ -189,11 +207,20 @@ fn read_pairs(source: &Source, header: &Header, findings: &mut Vec<Finding>) -> 
     pairs
 }
 
-/// The pairs by number, without those that run backwards.
+/// The pairs by number, without those that run backwards or say what cannot be.
 fn in_order(mut pairs: Vec<ClockPair>, findings: &mut Vec<Finding>) -> Vec<ClockPair> {
     pairs.sort_by_key(|pair| (pair.seq, pair.tick, pair.monotonic_ns));
     let mut kept: Vec<ClockPair> = Vec::with_capacity(pairs.len());
     for pair in pairs {
+        let since_start = kept.first().map_or(0, |first| pair.monotonic_ns.saturating_sub(first.monotonic_ns));
+        if pair.monotonic_ns > LATEST_NS || pair.wall_ns > LATEST_NS || since_start > LONGEST_NS {
+            findings.push(Finding::damage(
+                format!("clock pair number {}", pair.seq),
+                "it says a time that cannot be",
+                "one second's correction of the clock",
+            ));
+            continue;
+        }
         match kept.last() {
             Some(last) if pair.tick <= last.tick || pair.monotonic_ns < last.monotonic_ns => {
                 findings.push(Finding::damage(
@@ -290,6 +317,14 @@ mod tests {
     fn a_pair_out_of_order_is_damage_and_not_used() {
         let (clock, findings) = clock(vec![pair(1, 1_000, 5_000), pair(2, 500, 6_000), pair(3, 3_000, 6_000)], None);
         assert_eq!((clock.ns(2_000), findings.len()), (5_500, 1));
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_damage_and_not_used() {
+        let pairs = vec![pair(1, 10, u64::MAX - 2_000), pair(2, 1_000, 5_000), pair(3, 3_000, 6_000)];
+        let (clock, findings) = clock([pairs, vec![pair(4, 4_000, 1 << 60)]].concat(), None);
+        assert_eq!((clock.ns(2_000), findings.len()), (5_500, 2));
+        assert_eq!(clock.ns(u64::MAX), 5_000 + LONGEST_NS);
     }
 
     #[test]
