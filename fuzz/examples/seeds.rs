@@ -20,7 +20,11 @@ fn main() -> std::io::Result<()> {
     for (name, payload) in [("calls", calls()), ("life", life()), ("terms", terms()), ("later", later())] {
         put("payload", name, &payload)?;
         let parts = parts(&payload);
-        put("analyze", &format!("parts-{name}"), &parts)?;
+        for group in 0..4_u8 {
+            let mut parts = parts.clone();
+            parts[0] |= group << 6;
+            put("analyze", &format!("parts-{name}-{group}"), &parts)?;
+        }
         let file = recording(&parts).expect("parts always make a file");
         put("front", name, &file)?;
         put("analyze", &format!("raw-{name}"), &[&[kind::RAW], &file[..]].concat())?;

@@ -20,7 +20,7 @@ const LANES: u64 = 3;
 const INFO: (u64, u64) = (2048, 2);
 const EVENTS: (u64, u64) = (4096, 4);
 
-/// How the first byte of the input says that the rest is to be taken.
+/// How the lower six bits of the first byte say that the rest is to be taken.
 pub mod kind {
     #![allow(missing_docs)]
     pub const RAW: u8 = 0;
@@ -31,7 +31,7 @@ pub mod kind {
 /// The recording that some bytes describe; `None` for those that describe none.
 pub fn recording(data: &[u8]) -> Option<Vec<u8>> {
     let (kind, rest) = data.split_first()?;
-    match *kind {
+    match kind & 0x3f {
         kind::RAW => Some(rest.to_vec()),
         kind::TEXT => from_text(rest),
         _ => Some(from_parts(rest)),
