@@ -81,6 +81,61 @@ const LABEL_BYTES: usize = 128;
 /// second term.
 type Writer = fn(&Offered, &mut Stream, u64) -> Result<(), Full>;
 
+/// Where what an event passes is found.
+#[derive(Debug, Clone, Copy)]
+enum Passes {
+    Nothing,
+    Term,
+    Extra,
+    ExceptionValue,
+    SequentialMessage,
+}
+
+/// How the events are written that are not in the way of every call; frequent
+/// ones first.
+static RARE: [(&Atom, Writer, Passes); 28] = [
+    (&atoms::RECEIVE, Offered::receive, Passes::Term),
+    (&atoms::SEND, |o, s, d| o.with_term(s, o.extra(), |s, to| write::send(s, d, to)), Passes::Term),
+    (&atoms::RETURN_FROM, |o, s, d| o.with_function(s, |s, f| write::return_from(s, d, f)), Passes::Extra),
+    (&atoms::GC_MINOR_START, |o, s, d| write::gc_minor_start(s, d, &o.sizes()), Passes::Nothing),
+    (&atoms::GC_MINOR_END, |o, s, d| write::gc_minor_end(s, d, &o.sizes()), Passes::Nothing),
+    (&atoms::GC_MAJOR_START, |o, s, d| write::gc_major_start(s, d, &o.sizes()), Passes::Nothing),
+    (&atoms::GC_MAJOR_END, |o, s, d| write::gc_major_end(s, d, &o.sizes()), Passes::Nothing),
+    (&atoms::GC_MAX_HEAP_SIZE, |o, s, d| write::gc_max_heap_size(s, d, &o.sizes()), Passes::Nothing),
+    (&atoms::IN, |o, s, d| o.with_atom(s, |s, op| write::port_in(s, d, op)), Passes::Nothing),
+    (&atoms::OUT, |o, s, d| o.with_atom(s, |s, op| write::port_out(s, d, op)), Passes::Nothing),
+    (&atoms::SPAWN, |o, s, d| o.with_other_and_function(s, |s, c, f| write::spawn(s, d, c, f)), Passes::Nothing),
+    (&atoms::SPAWNED, |o, s, d| o.with_other_and_function(s, |s, p, f| write::spawned(s, d, p, f)), Passes::Nothing),
+    (&atoms::EXIT, |o, s, d| o.with_term(s, o.term, |s, why| write::exit(s, d, why)), Passes::Nothing),
+    (&atoms::LINK, |o, s, d| o.with_term(s, o.term, |s, to| write::link(s, d, to)), Passes::Nothing),
+    (&atoms::UNLINK, |o, s, d| o.with_term(s, o.term, |s, to| write::unlink(s, d, to)), Passes::Nothing),
+    (
+        &atoms::GETTING_LINKED,
+        |o, s, d| o.with_term(s, o.term, |s, to| write::getting_linked(s, d, to)),
+        Passes::Nothing,
+    ),
+    (
+        &atoms::GETTING_UNLINKED,
+        |o, s, d| o.with_term(s, o.term, |s, to| write::getting_unlinked(s, d, to)),
+        Passes::Nothing,
+    ),
+    (&atoms::REGISTER, |o, s, d| o.with_atom(s, |s, name| write::register(s, d, name)), Passes::Nothing),
+    (&atoms::UNREGISTER, |o, s, d| o.with_atom(s, |s, name| write::unregister(s, d, name)), Passes::Nothing),
+    (&atoms::EXCEPTION_FROM, Offered::exception_from, Passes::ExceptionValue),
+    (&atoms::IN_EXITING, |o, s, d| o.with_function(s, |s, f| write::in_exiting(s, d, f)), Passes::Nothing),
+    (&atoms::OUT_EXITING, |o, s, d| o.with_function(s, |s, f| write::out_exiting(s, d, f)), Passes::Nothing),
+    (&atoms::OUT_EXITED, |o, s, d| o.with_function(s, |s, f| write::out_exited(s, d, f)), Passes::Nothing),
+    (
+        &atoms::SEND_TO_NON_EXISTING,
+        |o, s, d| o.with_term(s, o.extra(), |s, to| write::send_to_non_existing_process(s, d, to)),
+        Passes::Term,
+    ),
+    (&atoms::OPEN, Offered::open, Passes::Nothing),
+    (&atoms::CLOSED, |o, s, d| o.with_term(s, o.term, |s, why| write::closed(s, d, why)), Passes::Nothing),
+    (&atoms::TIMEOUT, |_, s, d| write::timeout(s, d), Passes::Nothing),
+    (&atoms::SEQ_TRACE, Offered::seq_trace, Passes::SequentialMessage),
+];
+
 impl Offered {
     #[inline(always)]
     fn is(&self, tag: &Atom) -> bool {
@@ -183,8 +238,9 @@ impl Offered {
     /// Events that are not in the way of every call.
     #[inline(never)]
     fn store_rare(&self, lane: &mut Lane) {
-        let (writer, content) = self.writer();
-        let content = content.filter(|_| lane.content_bytes() > 0).map(|value| (value, lane.content_bytes()));
+        let (writer, passes) = self.writer();
+        let limit = lane.content_bytes();
+        let content = if limit > 0 { self.passed(passes).map(|value| (value, limit)) } else { None };
         lane.event(self.tick, |stream, delta| {
             // A sequential trace has its label where others have the tracee.
             if self.is(&atoms::SEQ_TRACE) {
@@ -201,48 +257,21 @@ impl Offered {
         self.store_facts(lane);
     }
 
-    /// How the event is written, and what it passes.
-    fn writer(&self) -> (Writer, Option<Word>) {
-        let table: [(&Atom, Writer, Option<Word>); 28] = [
-            (&atoms::RECEIVE, Self::receive, Some(self.term)),
-            (&atoms::SEND, |o, s, d| o.with_term(s, o.extra(), |s, to| write::send(s, d, to)), Some(self.term)),
-            (&atoms::RETURN_FROM, |o, s, d| o.with_function(s, |s, f| write::return_from(s, d, f)), Some(self.extra())),
-            (&atoms::GC_MINOR_START, |o, s, d| write::gc_minor_start(s, d, &o.sizes()), None),
-            (&atoms::GC_MINOR_END, |o, s, d| write::gc_minor_end(s, d, &o.sizes()), None),
-            (&atoms::GC_MAJOR_START, |o, s, d| write::gc_major_start(s, d, &o.sizes()), None),
-            (&atoms::GC_MAJOR_END, |o, s, d| write::gc_major_end(s, d, &o.sizes()), None),
-            (&atoms::GC_MAX_HEAP_SIZE, |o, s, d| write::gc_max_heap_size(s, d, &o.sizes()), None),
-            (&atoms::IN, |o, s, d| o.with_atom(s, |s, op| write::port_in(s, d, op)), None),
-            (&atoms::OUT, |o, s, d| o.with_atom(s, |s, op| write::port_out(s, d, op)), None),
-            (&atoms::SPAWN, |o, s, d| o.with_other_and_function(s, |s, c, f| write::spawn(s, d, c, f)), None),
-            (&atoms::SPAWNED, |o, s, d| o.with_other_and_function(s, |s, p, f| write::spawned(s, d, p, f)), None),
-            (&atoms::EXIT, |o, s, d| o.with_term(s, o.term, |s, why| write::exit(s, d, why)), None),
-            (&atoms::LINK, |o, s, d| o.with_term(s, o.term, |s, to| write::link(s, d, to)), None),
-            (&atoms::UNLINK, |o, s, d| o.with_term(s, o.term, |s, to| write::unlink(s, d, to)), None),
-            (&atoms::GETTING_LINKED, |o, s, d| o.with_term(s, o.term, |s, to| write::getting_linked(s, d, to)), None),
-            (
-                &atoms::GETTING_UNLINKED,
-                |o, s, d| o.with_term(s, o.term, |s, to| write::getting_unlinked(s, d, to)),
-                None,
-            ),
-            (&atoms::REGISTER, |o, s, d| o.with_atom(s, |s, name| write::register(s, d, name)), None),
-            (&atoms::UNREGISTER, |o, s, d| o.with_atom(s, |s, name| write::unregister(s, d, name)), None),
-            (&atoms::EXCEPTION_FROM, Self::exception_from, self.exception_value()),
-            (&atoms::IN_EXITING, |o, s, d| o.with_function(s, |s, f| write::in_exiting(s, d, f)), None),
-            (&atoms::OUT_EXITING, |o, s, d| o.with_function(s, |s, f| write::out_exiting(s, d, f)), None),
-            (&atoms::OUT_EXITED, |o, s, d| o.with_function(s, |s, f| write::out_exited(s, d, f)), None),
-            (
-                &atoms::SEND_TO_NON_EXISTING,
-                |o, s, d| o.with_term(s, o.extra(), |s, to| write::send_to_non_existing_process(s, d, to)),
-                Some(self.term),
-            ),
-            (&atoms::OPEN, Self::open, None),
-            (&atoms::CLOSED, |o, s, d| o.with_term(s, o.term, |s, why| write::closed(s, d, why)), None),
-            (&atoms::TIMEOUT, |_, s, d| write::timeout(s, d), None),
-            (&atoms::SEQ_TRACE, Self::seq_trace, self.sequential_message()),
-        ];
-        let found = table.into_iter().find(|(tag, ..)| self.is(tag));
-        found.map_or((Self::unknown as Writer, None), |(_, writer, content)| (writer, content))
+    /// How the event is written, and where what it passes is found.
+    #[inline(always)]
+    fn writer(&self) -> (Writer, Passes) {
+        let found = RARE.iter().find(|(tag, ..)| self.is(tag));
+        found.map_or((Self::unknown as Writer, Passes::Nothing), |(_, writer, passes)| (*writer, *passes))
+    }
+
+    fn passed(&self, passes: Passes) -> Option<Word> {
+        match passes {
+            Passes::Nothing => None,
+            Passes::Term => Some(self.term),
+            Passes::Extra => Some(self.extra()),
+            Passes::ExceptionValue => self.exception_value(),
+            Passes::SequentialMessage => self.sequential_message(),
+        }
     }
 
     fn with_function(

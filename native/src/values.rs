@@ -32,6 +32,14 @@ pub(crate) fn shape(
     term: Word,
     write: impl FnOnce(&mut Stream, RawTerm<'_>) -> Result<(), Full>,
 ) -> Result<(), Full> {
+    if vm::kind(term) == Kind::Pid {
+        // Most of what is asked for, and short.
+        let mut space = [0; 32];
+        let mut to = TermWriter::new(&mut space);
+        to.pid(vm::identity_word(term));
+        let used = to.len();
+        return write(stream, RawTerm::trusted(&space[..used]));
+    }
     let mut space = [0; SHAPE_BYTES];
     let used = encode(stream, env, term, Detail::Shape, &mut space)?;
     write(stream, RawTerm::trusted(&space[..used]))

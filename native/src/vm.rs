@@ -45,6 +45,7 @@ unsafe extern "C" {
     fn enif_snprintf(buffer: *mut c_char, size: usize, format: *const c_char, ...) -> c_int;
     fn enif_thread_type() -> c_int;
     fn enif_make_tuple_from_array(env: Env, elements: *const Word, count: u32) -> Word;
+    fn enif_make_map_from_arrays(env: Env, keys: *const Word, values: *const Word, n: usize, map: *mut Word) -> c_int;
     fn enif_make_list_cell(env: Env, head: Word, tail: Word) -> Word;
     fn enif_make_int(env: Env, value: c_int) -> Word;
     fn enif_make_ref(env: Env) -> Word;
@@ -244,18 +245,81 @@ pub(crate) fn binary<'a>(env: Env, word: Word) -> Option<&'a [u8]> {
     Some(unsafe { std::slice::from_raw_parts(binary.data, binary.size) })
 }
 
+/// Pairs of a map.
 #[inline(always)]
 pub(crate) fn map_size(env: Env, map: Word) -> usize {
+    match flat_map(map) {
+        Some((size, ..)) => size,
+        None => asked_map_size(env, map),
+    }
+}
+
+fn asked_map_size(env: Env, map: Word) -> usize {
     let mut size = 0;
     // SAFETY: a live term, and a number of our own; not a map leaves it 0.
     unsafe { enif_get_map_size(env, map, &mut size) };
     size
 }
 
+/// What an atom stands for in a map.
+#[inline(always)]
 pub(crate) fn map_value(env: Env, map: Word, key: Word) -> Option<Word> {
+    let Some((size, keys, values)) = flat_map(map) else { return asked_map_value(env, map, key) };
+    let place = tuple(keys)?.iter().take(size).position(|known| *known == key)?;
+    // SAFETY: as many values as keys, and `place` is that of a key.
+    let value = unsafe { values.add(place) };
+    // SAFETY: within the map, see above.
+    Some(unsafe { *value })
+}
+
+fn asked_map_value(env: Env, map: Word, key: Word) -> Option<Word> {
     let mut value = 0;
     // SAFETY: live terms, and a word of our own.
     (unsafe { enif_get_map_value(env, map, key, &mut value) } != 0).then_some(value)
+}
+
+/// Size, tuple of keys and first value of a small map: the VM keeps those flat.
+#[inline(always)]
+fn flat_map(word: Word) -> Option<(usize, Word, *const Word)> {
+    if word & 3 != 2 {
+        return None;
+    }
+    let object = (word & !3) as *const [Word; 3];
+    // SAFETY: a boxed word points to the object's header.
+    let header = unsafe { *object.cast::<Word>() };
+    if header != FLAT_MAP_HEADER.load(Ordering::Relaxed) {
+        return None;
+    }
+    // SAFETY: behind the header of a flat map are its size and its keys.
+    let [_, size, keys] = unsafe { *object };
+    // SAFETY: and then the values.
+    let values = unsafe { object.add(1) };
+    Some((size as usize, keys, values.cast()))
+}
+
+/// Header of flat maps in this VM; no header while their layout is not known.
+static FLAT_MAP_HEADER: AtomicU64 = AtomicU64::new(0);
+
+/// Learns the header of flat maps, if what is read in place is what the VM's
+/// functions say; otherwise those are asked.
+fn learn_flat_maps(env: Env) {
+    let keys = ["extra", "spoor_tracer", "timestamp"].map(|name| make_atom(env, name));
+    for pairs in 0..=keys.len() {
+        let mut made = 0;
+        // SAFETY: as many live terms as said, twice, and a word of our own.
+        let is_made = unsafe { enif_make_map_from_arrays(env, keys.as_ptr(), keys.as_ptr(), pairs, &mut made) } != 0;
+        if !is_made || kind(made) != Kind::Boxed {
+            return FLAT_MAP_HEADER.store(0, Ordering::Relaxed);
+        }
+        // SAFETY: a boxed word points to its header.
+        let header = unsafe { *((made & !3) as *const u64) };
+        FLAT_MAP_HEADER.store(header, Ordering::Relaxed);
+        let found = keys.map(|key| map_value(env, made, key));
+        let asked = keys.map(|key| asked_map_value(env, made, key));
+        if map_size(env, made) != asked_map_size(env, made) || found != asked {
+            return FLAT_MAP_HEADER.store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Calls `each` with the pairs of a small map, in the VM's order. Only for maps
@@ -400,6 +464,7 @@ pub(crate) fn words_are_as_expected(env: Env) -> bool {
     // SAFETY: live terms and places of our own.
     let is_cell = unsafe { enif_get_list_cell(env, list, &mut head, &mut tail) } != 0;
     learn_references(env);
+    learn_flat_maps(env);
     is_tuple
         && is_cell
         && small(number) == Some(-77)
