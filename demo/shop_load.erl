@@ -48,13 +48,17 @@ run(Port, Seconds) ->
 start_client(Number, Port, Start, Seconds) ->
     Offset = Number * ?EVERY_MS * 1000 div ?CLIENTS,
     Until = Start + Seconds * 1_000_000,
-    spawn_monitor(fun() -> exit({result, client(Port, Start + Offset, Until)}) end).
+    Self = self(),
+    spawn_monitor(fun() -> Self ! {self(), client(Port, Start + Offset, Until)} end).
 
 -spec result_of({pid(), reference()}) -> {ending(), [micros()]}.
 result_of({Pid, Monitor}) ->
     receive
-        {'DOWN', Monitor, process, Pid, {result, Result}} -> Result;
-        {'DOWN', Monitor, process, Pid, Reason} -> exit({client_failed, Reason})
+        {Pid, Result} ->
+            true = demonitor(Monitor, [flush]),
+            Result;
+        {'DOWN', Monitor, process, Pid, Reason} ->
+            exit({client_failed, Reason})
     end.
 
 -spec client(inet:port_number(), integer(), integer()) -> {ending(), [micros()]}.
