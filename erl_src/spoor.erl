@@ -39,7 +39,7 @@
 %% </table>
 %%
 %% Content of arguments and messages is not recorded unless asked for. A module
-%% that is reloaded is traced again within a second. Spoor never takes a tracer
+%% that is named and reloaded is traced again within a second. Spoor takes no tracer
 %% from somebody else: from OTP 27 it has a trace session of its own, before it
 %% answers `{tracer_conflict, Who}', and one recording at a time may trace.
 -module(spoor).

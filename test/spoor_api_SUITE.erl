@@ -17,6 +17,7 @@
     messages_are_recorded/1,
     scheduling_follows_the_release/1,
     full_records_a_process/1,
+    full_records_everything_when_forced/1,
     presets_and_patterns_together/1,
     arguments_stay_out_unless_asked_for/1,
     patterns_that_match_nothing_leave_no_file/1,
@@ -49,7 +50,7 @@ all() ->
         calls_are_counted_exactly, private_functions_are_recorded, registered_names_are_looked_up,
         spawned_processes_are_traced_unless_told_not_to, new_processes_only, existing_processes_only,
         garbage_collections_are_recorded, messages_are_recorded, scheduling_follows_the_release,
-        full_records_a_process, presets_and_patterns_together, arguments_stay_out_unless_asked_for,
+        full_records_a_process, full_records_everything_when_forced, presets_and_patterns_together, arguments_stay_out_unless_asked_for,
         patterns_that_match_nothing_leave_no_file, a_process_that_is_not_there_is_an_error,
         status_says_what_is_asked_for_and_what_came, a_snapshot_is_a_file_beside_the_recording,
         a_snapshot_of_the_past_is_refused, run_answers_value_and_summary,
@@ -243,6 +244,19 @@ full_records_a_process(Config) ->
     ?assert(Events > 110),
     ?assertEqual([calls, full], Presets),
     Idler ! stop.
+
+%% On a release where it crashes the VM it is refused, and not forced here.
+full_records_everything_when_forced(Config) ->
+    case spoor_hazard:check(plan(scheduling), spoor_hazard:this_vm()) of
+        {ok, []} ->
+            {ok, #{path := Path} = Session} = start(full, all, Config, #{force => true, ring => <<"8MiB">>}),
+            "hello\n" = os:cmd("echo hello"),
+            #{events := Events} = stop(Session),
+            ?assert(Events > 30),
+            spoor_leftovers:assert_none(Path);
+        {error, _} ->
+            ?assertMatch({error, {unsafe_on_otp, _}}, start(full, new, Config))
+    end.
 
 presets_and_patterns_together(Config) ->
     Idler = idler(),
