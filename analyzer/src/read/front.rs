@@ -81,9 +81,8 @@ fn header(source: &Source, front: &[u8], backup: &[u8], findings: &mut Vec<Findi
         Ok(header) => return Ok(header),
         Err(why) => why,
     };
-    let newer = matches!(why, DecodeError::Version { .. });
     match Header::decode(backup) {
-        Ok(header) if !newer && header.file_bytes == source.len() => {
+        Ok(header) if header.file_bytes == source.len() => {
             findings.push(Finding::damage("header", why, "nothing: its copy at the end of the file is good"));
             Ok(header)
         }

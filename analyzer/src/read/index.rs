@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use spoor_format::chunk::ChunkHeader;
+use spoor_format::chunk::{COMMIT_OFFSET, ChunkHeader};
 use spoor_format::header::RingLayout;
 
 use super::finding::Finding;
@@ -63,13 +63,14 @@ pub(crate) fn read(
     name: &str,
     ring: &RingLayout,
     lane_slots: u64,
+    live: bool,
     findings: &mut Vec<Finding>,
 ) -> RingIndex {
     let mut index = RingIndex::default();
     let mut bytes = Vec::new();
     let in_file = source.len().saturating_sub(ring.offset).div_ceil(ring.chunk_bytes.max(1)).min(ring.chunks);
     for place in 0..in_file {
-        match read_header(source, ring, place, lane_slots, &mut bytes) {
+        match read_header(source, ring, place, lane_slots, live, &mut bytes) {
             Ok(Some(chunk)) => index.lanes.entry(chunk.header.lane).or_default().push(chunk),
             Ok(None) => {}
             Err(what) => {
@@ -97,6 +98,7 @@ fn read_header(
     ring: &RingLayout,
     place: u64,
     lane_slots: u64,
+    live: bool,
     bytes: &mut Vec<u8>,
 ) -> Result<Option<ChunkRef>, String> {
     let start = ring.chunk_offset(place);
@@ -105,13 +107,24 @@ fn read_header(
         return Err("the file ends in its header".to_owned());
     }
     let room = ring.chunk_bytes.saturating_sub(ChunkHeader::BYTES as u64);
-    let Some(header) = ChunkHeader::decode(bytes, room).map_err(|error| error.to_string())? else { return Ok(None) };
+    let Some(header) = ChunkHeader::decode(bytes, room).map_err(|error| error.to_string())? else {
+        return if live || !holds_records(bytes) { Ok(None) } else { Err(NOT_IN_USE.to_owned()) };
+    };
     if u64::from(header.lane) >= lane_slots {
         return Err(format!("it says it is of lane {}, there are {lane_slots}", header.lane));
     }
     let payload = start.saturating_add(ChunkHeader::BYTES as u64);
     let available = source.len().saturating_sub(payload).min(u64::from(header.bytes));
     Ok(Some(ChunkRef { header, index: place, payload, available }))
+}
+
+const NOT_IN_USE: &str = "it holds events, but its number says that it is not in use";
+
+/// A chunk that is not in use has nothing committed, but for two instructions
+/// while a thread takes it.
+fn holds_records(header: &[u8]) -> bool {
+    let commit = header.get(COMMIT_OFFSET..).and_then(|bytes| bytes.first_chunk());
+    commit.is_some_and(|bytes| u64::from_le_bytes(*bytes) != 0)
 }
 
 fn has_turned(index: &RingIndex, ring: &RingLayout) -> bool {

@@ -93,8 +93,9 @@ impl Recording {
         let tick_hz = meta.get("tick_hz").and_then(|text| text.parse().ok());
         let clock = Clock::read(&source, &header, tick_hz, &mut findings);
         let (lanes, lane_table_damaged) = read_lanes(&source, &header, &mut findings);
-        let events = index::read(&source, "events", &header.events, header.lane_slots, &mut findings);
-        let infos = index::read(&source, "info", &header.info, header.lane_slots, &mut findings);
+        let state = State::of(&front.status, &meta);
+        let mut ring = |name, ring| index::read(&source, name, ring, header.lane_slots, state.is_live(), &mut findings);
+        let (events, infos) = (ring("events", &header.events), ring("info", &header.info));
         let pids = PidFormat::from_meta(&meta).unwrap_or_else(|| {
             let cost = "pids may be printed with wrong numbers";
             findings.push(Finding::warning("meta", "otp_release, process_limit or port_limit is missing", cost));
@@ -103,7 +104,7 @@ impl Recording {
         let mut recording = Recording {
             path: path.to_owned(),
             header,
-            state: State::of(&front.status, &meta),
+            state,
             clock,
             pids,
             ledger: Vec::new(),
@@ -173,7 +174,15 @@ impl Recording {
                 continue;
             }
             let lane = lane.map(|lane| self.checked(number, lane));
-            self.ledger.push(LaneLedger::new(number, lane.as_ref(), &self.events));
+            let entry = LaneLedger::new(number, lane.as_ref(), &self.events);
+            if entry.ledger.damaged > 0 && !self.state.is_live() {
+                self.findings.push(Finding::damage(
+                    format!("lane {number}"),
+                    "events that it stored are in no chunk that is there",
+                    format!("{} events", entry.ledger.damaged),
+                ));
+            }
+            self.ledger.push(entry);
             if let Some(lost) = lane.as_ref().map(dropped_anywhere).filter(|lost| *lost > 0) {
                 self.findings.push(Finding::warning(
                     format!("lane {number}"),
