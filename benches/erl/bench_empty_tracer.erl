@@ -2,9 +2,9 @@
 -module(bench_empty_tracer).
 
 -export([enabled/3, trace/5]).
--export([init/0]).
+-export([init/0, thread_time/0]).
 
--nifs([enabled/3, trace/5]).
+-nifs([enabled/3, trace/5, thread_time/0]).
 -on_load(init/0).
 
 %% @doc The library is beside this module's compiled file, or named.
@@ -18,3 +18,8 @@ enabled(_Tag, _State, _Tracee) -> erlang:nif_error(not_loaded).
 
 -spec trace(atom(), term(), term(), term(), map()) -> ok.
 trace(_Tag, _State, _Tracee, _Term, _Options) -> erlang:nif_error(not_loaded).
+
+%% @doc Nanoseconds that this scheduler's thread has spent on a processor: what
+%% else the machine runs meanwhile is not in it.
+-spec thread_time() -> non_neg_integer().
+thread_time() -> erlang:nif_error(not_loaded).

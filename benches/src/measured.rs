@@ -99,12 +99,16 @@ impl Measured {
         match *fields {
             ["fact", key, value] => drop(self.facts.insert(key.into(), value.into())),
             ["workload", name, op, ops] => {
+                // Each node of a run names all workloads again.
+                if self.workload(name).is_some() {
+                    return Ok(());
+                }
                 let (name, op) = (name.into(), op.into());
                 self.workloads.push(Workload { name, op, ops: ops.parse()?, ..Workload::default() });
             }
             ["samples", name, variant, events, samples] => {
                 let workload = self.find(name)?;
-                workload.samples.insert(variant.into(), numbers(samples)?);
+                workload.samples.entry(variant.into()).or_default().extend(numbers(samples)?);
                 workload.events = workload.events.max(events.parse()?);
             }
             ["generated", name, stored, lost, kinds] => {

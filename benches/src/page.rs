@@ -10,9 +10,10 @@ const HEAD: &str = "\
 
 Written by `make bench`; not edited by hand. The raw numbers are in `measured/`, one file for each OTP.
 
-All variants run in one node, in rounds: untraced, then each of the others, their order rotating. A ratio
+Three nodes, one after the other; in each all variants run in rounds: untraced, then each of the others, their order rotating. A ratio
 is worked out within a round and given as the median of all rounds with its quartiles, because neighbours
-in time see the same machine; absolute times drift with whatever else it does. The *empty tracer* is a NIF
+in time see the same machine. Time is what the scheduler's thread spends on its processor, so that other
+programs are not in it, but for the caches they take. The *empty tracer* is a NIF
 that answers and does nothing: the price of the VM itself. *Cost* is the time over untraced. A process that
 drops everything and the port work beside the tracee too: what they use on other processors is not shown.
 
