@@ -145,7 +145,8 @@ pub struct Calls {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-    /// Order of the table, largest first.
+    /// Order of the table, largest first: own, total, calls, mean, p50, p90, p99,
+    /// p99.9, max, or name.
     #[arg(short, long, value_name = "COLUMN", default_value = "own", value_parser = parse_sort)]
     pub sort: Sort,
     /// At most this many functions; 0 for all. With --json all unless given.

@@ -1,6 +1,6 @@
 //! What a recording is: the first page of any report.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::read::{Finding, Info, LaneLedger, Ledger, Outcome, Recording, State};
 
@@ -31,8 +31,10 @@ pub struct Report {
     /// The part of it, at the end, whose events are all in the file but for damage.
     pub covered_ns: u64,
     /// All that the meta section says, but for the table of records.
+    #[serde(serialize_with = "as_object")]
     pub meta: Vec<(String, String)>,
     /// Events by kind.
+    #[serde(serialize_with = "as_object")]
     pub events_by_kind: Vec<(String, u64)>,
     /// Processes and ports that had events.
     pub tracees: usize,
@@ -46,6 +48,10 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
+}
+
+fn as_object<S: Serializer, V: Serialize>(pairs: &[(String, V)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(key, value)| (key, value)))
 }
 
 /// A lane.

@@ -3,7 +3,7 @@
 //! Offered is stored or dropped for a cause; stored is present, overwritten or
 //! damaged. Always, for each lane and for the sum.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use spoor_format::lane::{CAUSES, Cause, Lane, LaneKind};
 
 use super::index::{ChunkRef, RingIndex};
@@ -22,7 +22,12 @@ pub struct Ledger {
     /// Events offered but not stored.
     pub dropped: u64,
     /// The same by cause, without those that are 0.
+    #[serde(serialize_with = "as_object")]
     pub dropped_by_cause: Vec<(String, u64)>,
+}
+
+fn as_object<S: Serializer>(causes: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(causes.iter().map(|(cause, n)| (cause, n)))
 }
 
 impl Ledger {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
+use spoor_format::record::GC_SIZES;
 
 use crate::model::label;
 use crate::model::processes::Processes;
@@ -19,6 +20,7 @@ pub fn text(event: &Event<'_>, processes: &Processes, out: &mut dyn Write) -> io
         match (name.as_str(), plain(event, &value)) {
             // The name says nothing that the kind did not.
             ("function" | "name", text) => write!(out, " {text}")?,
+            ("sizes", _) => write!(out, " {}", sizes(&value))?,
             (name, text) => write!(out, " {name}={text}")?,
         }
     }
@@ -33,6 +35,13 @@ fn plain(event: &Event<'_>, value: &FieldValue) -> String {
         FieldValue::Text(text) => text.replace('\n', "\\n"),
         FieldValue::Words(words) => words.iter().map(u64::to_string).collect::<Vec<_>>().join(","),
     }
+}
+
+/// The sizes of a garbage collection, in words, each with its name.
+fn sizes(value: &FieldValue) -> String {
+    let FieldValue::Words(words) = value else { return String::new() };
+    let names = GC_SIZES.iter().copied().chain(std::iter::repeat("size"));
+    words.iter().zip(names).map(|(n, name)| format!("{name}={n}")).collect::<Vec<_>>().join(" ")
 }
 
 /// One line of JSON.

@@ -1,0 +1,147 @@
+//! The commands as users run them: output as in `testdata/`, exit codes, pipes.
+//!
+//! After a wanted change of output: `SPOOR_BLESS=1 cargo test -p spoor-analyzer
+//! --test commands`, then read the diff.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use common::{file, killed_shop};
+use spoor_format::status::Phase;
+use tempfile::TempDir;
+
+fn spoor(dir: &Path, args: &[&str]) -> Output {
+    let run = Command::new(env!("CARGO_BIN_EXE_spoor")).args(args).current_dir(dir).env("NO_COLOR", "1").output();
+    run.expect("the binary runs")
+}
+
+fn shop() -> TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("shop.spoor"), killed_shop().build()).expect("written");
+    dir
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/output").join(name)
+}
+
+fn check(name: &str, got: &str) {
+    let path = golden(name);
+    if std::env::var_os("SPOOR_BLESS").is_some() {
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        fs::write(&path, got).expect("written");
+    }
+    let want = fs::read_to_string(&path).unwrap_or_default();
+    assert!(want == got, "{name} differs; SPOOR_BLESS=1 takes this:\n{got}");
+}
+
+#[test]
+fn outputs_are_as_blessed() {
+    let dir = shop();
+    let cases: [(&str, &[&str]); 15] = [
+        ("info.txt", &["info", "shop.spoor"]),
+        ("info.json", &["info", "shop.spoor", "--json"]),
+        ("dump.txt", &["dump", "shop.spoor"]),
+        ("dump.json", &["dump", "shop.spoor", "--json"]),
+        ("dump-raw.txt", &["dump", "shop.spoor", "--raw"]),
+        (
+            "dump-filtered.txt",
+            &["dump", "shop.spoor", "-p", "shop_pricing", "-k", "call", "-f", "shop_pricing:price_of"],
+        ),
+        ("calls.txt", &["calls", "shop.spoor"]),
+        ("calls.json", &["calls", "shop.spoor", "--json"]),
+        ("calls-module.txt", &["calls", "shop.spoor", "-m", "Shop.*", "--sort", "calls"]),
+        ("calls-last.txt", &["calls", "shop.spoor", "--last", "1100us", "--limit", "2"]),
+        ("flame.svg", &["flame", "shop.spoor"]),
+        ("flame.folded", &["flame", "shop.spoor", "--folded", "--time", "wall"]),
+        ("flame-process.folded", &["flame", "shop.spoor", "--folded", "--per-process"]),
+        ("sched.txt", &["sched", "shop.spoor"]),
+        ("sched.json", &["sched", "shop.spoor", "--json"]),
+    ];
+    for (name, args) in cases {
+        let output = spoor(dir.path(), args);
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        check(name, &stdout(&output));
+    }
+    spoor(dir.path(), &["sched", "shop.spoor", "-o", "sched.svg"]);
+    check("sched.svg", &fs::read_to_string(dir.path().join("sched.svg")).expect("written"));
+}
+
+#[test]
+fn help_is_as_blessed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    check("help.txt", &stdout(&spoor(dir.path(), &["--help"])));
+    for command in ["info", "dump", "calls", "flame", "sched"] {
+        let output = spoor(dir.path(), &[command, "--help"]);
+        check(&format!("help-{command}.txt"), &stdout(&output));
+    }
+}
+
+#[test]
+fn exit_codes_are_fine_damaged_and_could_not_run() {
+    let dir = shop();
+    let whole = fs::read(dir.path().join("shop.spoor")).expect("there");
+    fs::write(dir.path().join("cut.spoor"), &whole[..whole.len() - 1]).expect("written");
+    fs::write(dir.path().join("no.spoor"), b"not a recording").expect("written");
+    for command in ["info", "dump", "calls", "flame", "sched"] {
+        for (file, code) in [("shop.spoor", 0), ("cut.spoor", 1), ("no.spoor", 2), ("missing.spoor", 2)] {
+            let output = spoor(dir.path(), &[command, file]);
+            assert_eq!(output.status.code(), Some(code), "{command} {file}");
+            assert_eq!(code == 2, output.stdout.is_empty(), "{command} {file}");
+            let told = String::from_utf8_lossy(&output.stderr).contains(file);
+            assert!(told || code == 0, "{command} {file} says nothing of it");
+        }
+    }
+    assert_eq!(spoor(dir.path(), &["calls", "shop.spoor", "--sort", "colour"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_directory_stands_for_its_recordings() {
+    let dir = shop();
+    let mut other = file(Phase::Stopped, "asked to");
+    other.lanes = killed_shop().lanes[..1].to_vec();
+    other.lanes[0].sealed_events = 0;
+    fs::write(dir.path().join("other.spoor"), other.build()).expect("written");
+    fs::write(dir.path().join("notes.txt"), "not looked at").expect("written");
+    let output = spoor(dir.path(), &["calls", "."]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    assert!(text.contains("./other.spoor (stopped: asked to)") && text.contains("./shop.spoor (the VM died"), "{text}");
+    assert!(text.contains("shop_pricing:handle_call/3"), "{text}");
+    fs::write(dir.path().join("broken.spoor"), b"").expect("written");
+    assert_eq!(spoor(dir.path(), &["info", "."]).status.code(), Some(1));
+    let empty = tempfile::tempdir().expect("a directory");
+    assert_eq!(spoor(empty.path(), &["info", "."]).status.code(), Some(2));
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    let dir = shop();
+    for args in [vec!["dump", "shop.spoor", "--json"], vec!["dump", "shop.spoor", "--raw"], vec!["flame", "shop.spoor"]]
+    {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_spoor"))
+            .args(&args)
+            .current_dir(dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary runs");
+        drop(child.stdout.take());
+        assert_eq!(child.wait().expect("it ends").code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn the_raw_form_makes_the_same_file_again() {
+    let dir = shop();
+    let text = stdout(&spoor(dir.path(), &["dump", "shop.spoor", "--raw"]));
+    let image = spoor_format::text::parse(&text).expect("well formed");
+    assert_eq!(image.to_bytes(), fs::read(dir.path().join("shop.spoor")).expect("there"));
+}
