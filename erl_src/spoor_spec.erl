@@ -82,11 +82,16 @@ text(#{presets := Presets, patterns := Patterns}) ->
     Items = [atom_to_list(P) || P <- Presets, P =/= calls] ++ [pattern_text(P) || P <- Patterns],
     unicode:characters_to_binary(lists:join(", ", Items)).
 
-%% @doc A pattern as a text for people.
--spec pattern_text(pattern()) -> io_lib:chars().
-pattern_text({M, '_', '_'}) -> io_lib:format("~tw", [M]);
-pattern_text({M, F, '_'}) -> io_lib:format("~tw:~tw", [M, F]);
-pattern_text({M, F, A}) -> io_lib:format("~tw:~tw/~w", [M, F, A]).
+%% @doc A pattern as those write it who use it, in Erlang or Elixir.
+-spec pattern_text(pattern()) -> iodata().
+pattern_text({M, F, A}) ->
+    Arity = [io_lib:format("/~w", [A]) || A =/= '_'],
+    case {atom_to_list(M), F} of
+        {"Elixir." ++ Module, '_'} -> [Module | Arity];
+        {"Elixir." ++ Module, _} -> io_lib:format("~ts.~ts~ts", [Module, F, Arity]);
+        {_, '_'} -> io_lib:format("~tw~ts", [M, Arity]);
+        {_, _} -> io_lib:format("~tw:~tw~ts", [M, F, Arity])
+    end.
 
 -spec maybe_ok({ok, A} | {error, E}, fun((A) -> R)) -> R | {error, E}.
 maybe_ok({ok, Value}, Next) -> Next(Value);

@@ -80,7 +80,9 @@ presets_and_patterns_mix_in_a_list(_Config) ->
         plan([scheduling, lists], #{})
     ),
     ?assertMatch(#{presets := [gc, messages], patterns := []}, plan([messages, gc], #{})),
-    ?assertEqual(<<"scheduling, lists, maps:get">>, spoor_spec:text(plan([lists, scheduling, {maps, get}], #{}))).
+    ?assertEqual(<<"scheduling, lists, maps:get">>, spoor_spec:text(plan([lists, scheduling, {maps, get}], #{}))),
+    Elixir = ['Elixir.My.Orders', {'Elixir.My.Price', 'old?', 1}],
+    ?assertEqual(<<"My.Orders, My.Price.old?/1">>, spoor_spec:text(plan(Elixir, #{}))).
 
 what_names_nothing_is_refused(_Config) ->
     [

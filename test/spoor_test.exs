@@ -25,7 +25,7 @@ defmodule SpoorTest do
           ] do
         assert {:ok, %{functions: 1, processes: 1} = session} = Spoor.start(what, options)
         work(10)
-        assert {:ok, %{events: 12, what: "'Elixir.SpoorTest':work" <> _}} = Spoor.stop(session)
+        assert {:ok, %{events: 12, what: "SpoorTest.work" <> _}} = Spoor.stop(session)
       end
     end
 
