@@ -303,7 +303,20 @@ class Recording:
                 check = (check << 7 | check >> 57) & MASK ^ word
             if words[0] and check == words[5]:
                 pairs.append(words)
-        return sorted(pairs)
+            elif any(words):
+                self.damage.append(f"clock pair in slot {slot}")
+        return self.plausible(sorted(pairs))
+
+    def plausible(self, pairs):
+        kept = []
+        for pair in pairs:
+            seq, tick, ns, wall, *_ = pair
+            late = max(ns, wall) > 1 << 62 or bool(kept) and ns > kept[0][2] + (1 << 55)
+            if late or kept and (tick <= kept[-1][1] or ns < kept[-1][2]):
+                self.damage.append(f"clock pair {seq}")
+            else:
+                kept.append(pair)
+        return kept
 
     def ns(self, tick, pairs):
         """Monotonic nanoseconds of a tick since the first pair (section 4)."""
@@ -321,7 +334,10 @@ class Recording:
         if not whose or whose[0] == "nobody":
             return "-"
         what, word = whose
-        release, limit = (int(self.keys.get(key, 0)) for key in ("otp_release", f"{what}_limit"))
+        needed = ("otp_release", "process_limit", "port_limit")
+        told = [int(self.keys[key]) for key in needed if self.keys.get(key, "").isdigit()]
+        release, processes, ports = told if len(told) == 3 else (27, 1 << 20, 1 << 16)
+        limit = processes if what == "process" else ports
         if release <= 25:
             data = word % (1 << 28)
             number, serial = data % (1 << 15), data >> 15
@@ -430,25 +446,27 @@ class Recording:
         lanes = self.lanes()
         chunks, unreadable = self.ring("events")
         ledger = self.ledger(chunks, unreadable, lanes)
-        infos, _ = self.ring("info")
+        infos = Counter(name for chunk in self.ring("info")[0] for _, name, *_ in chunk["found"])
         kinds, calls, whose = Counter(), Counter(), Counter()
         last = None
-        for chunk in chunks + infos:
-            for kind, name, function, identity, tick in chunk["found"]:
+        for chunk in chunks:
+            for _, name, function, identity, tick in chunk["found"]:
                 kinds[name] += 1
-                if kind == "event":
-                    whose[self.identity(identity)] += 1
-                    last = max(last or 0, tick)
+                whose[self.identity(identity)] += 1
+                last = max(last or 0, tick)
                 if name == "call" and function:
                     module, name, arity = function
                     calls[f"{module}:{name}/{arity}"] += 1
         clocks = self.clocks()
+        if len(self.data) != self.header["file_bytes"]:
+            self.damage.append(f"the file has {len(self.data)} bytes")
         return {
             "status": self.status(),
             "clock_pairs": len(clocks),
             "last_event_ns": None if last is None else round(self.ns(last, clocks)),
             "lanes": {str(number): lane["kind"] for number, lane in lanes.items()},
             "kinds": dict(sorted(kinds.items())),
+            "infos": dict(sorted(infos.items())),
             "calls": dict(sorted(calls.items())),
             "whose": dict(sorted(whose.items())),
             "ledger": ledger,

@@ -70,12 +70,12 @@ fn build(text: &str) -> Vec<u8> {
 fn it_reads_a_turned_ring_and_a_chunk_being_written() {
     let file = build(&format!("{FRONT}{CHUNKS}backup\n"));
     let ask =
-        format!("{LEDGER}print(json.dumps([r[k] for k in ('kinds', 'calls', 'whose', 'last_event_ns', 'damage')]))\n");
+        format!("{LEDGER}print(json.dumps([r[k] for k in ('kinds', 'infos', 'calls', 'whose', 'last_event_ns', 'damage')]))\n");
     let said = second_reader("turned", &file, &(ask + "print(r['ledger']['dropped_by_cause'])"));
     assert_eq!(
         said,
         "7 5 2 0 6\n\
-         [{\"call\": 1, \"gc_minor_start\": 1, \"later\": 1, \"port_in\": 1, \"process_info\": 1, \"timeout\": 1}, \
+         [{\"call\": 1, \"gc_minor_start\": 1, \"later\": 1, \"port_in\": 1, \"timeout\": 1}, {\"process_info\": 1}, \
          {\"lists:map/2\": 1}, {\"#Port<0.8192>\": 1, \"-\": 2, \"<0.1.0>\": 2}, 704, []]\n\
          {'later': 1, 'no_chunk': 3, 'no_lane': 2}\n"
     );
