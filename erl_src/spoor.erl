@@ -207,8 +207,11 @@ planned({error, _} = Error, _Next) ->
 begin_recording(Plan) ->
     case application:ensure_all_started(spoor) of
         {ok, _} ->
-            {ok, Pid} = spoor_sup:start_recording(),
-            spoor_recording:begin_recording(Pid, Plan, self());
+            Owner = self(),
+            ask(fun() ->
+                {ok, Pid} = spoor_sup:start_recording(),
+                spoor_recording:begin_recording(Pid, Plan, Owner)
+            end);
         {error, Reason} ->
             {error, {not_started, Reason}}
     end.
@@ -235,11 +238,12 @@ ask_to_stop(Pid) ->
 ask_status(Pid) ->
     ask(fun() -> spoor_recording:status(Pid) end).
 
-%% A recording may end between two lines of its user's program.
--spec ask(fun(() -> {ok, T} | {error, not_recording})) -> {ok, T} | {error, not_recording}.
+%% A recording may end between two lines of its user's program, or all of Spoor.
+-spec ask(fun(() -> {ok, T} | {error, E})) -> {ok, T} | {error, E | not_recording}.
 ask(Ask) ->
     try
         Ask()
     catch
-        exit:{_GoneOrGoing, {gen_statem, call, _}} -> {error, not_recording}
+        exit:{_GoneOrGoing, {Behaviour, call, _}} when Behaviour =:= gen_statem; Behaviour =:= gen_server ->
+            {error, not_recording}
     end.

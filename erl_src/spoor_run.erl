@@ -20,8 +20,7 @@ run(Work, Plan, Start) ->
         {ok, Session} ->
             Pid ! {Tag, go},
             Outcome = outcome(Pid, Monitor, Tag),
-            {ok, Summary} = spoor:stop(Session),
-            answer(Outcome, Summary);
+            answer(Outcome, spoor:stop(Session));
         {error, _} = Error ->
             Pid ! {Tag, cancel},
             _ = outcome(Pid, Monitor, Tag),
@@ -72,6 +71,8 @@ forget_exit(Pid) ->
     after 0 -> ok
     end.
 
--spec answer(outcome(), spoor:summary()) -> {term(), spoor:summary()}.
-answer({returned, Value}, Summary) -> {Value, Summary};
-answer({raised, Class, Reason, Stack}, _Summary) -> erlang:raise(Class, Reason, Stack).
+-spec answer(outcome(), {ok, spoor:summary()} | {error, spoor:reason()}) ->
+    {term(), spoor:summary()} | {error, spoor:reason()}.
+answer({returned, Value}, {ok, Summary}) -> {Value, Summary};
+answer({returned, _Value}, {error, _} = Error) -> Error;
+answer({raised, Class, Reason, Stack}, _Stopped) -> erlang:raise(Class, Reason, Stack).

@@ -1,5 +1,6 @@
 %% @doc The registry of recordings, and below it the recordings, one process each.
 %% When the registry goes, so do the recordings: it knows what must be cleaned up.
+%% Every process below is sensitive: nothing of ours is ever traced.
 -module(spoor_sup).
 -behaviour(supervisor).
 
@@ -26,6 +27,7 @@ start_recording() ->
 %% @private
 -spec init(all | recordings) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init(all) ->
+    _ = process_flag(sensitive, true),
     Children = [
         #{id => spoor_registry, start => {spoor_registry, start_link, []}},
         #{
@@ -36,6 +38,7 @@ init(all) ->
     ],
     {ok, {#{strategy => rest_for_one}, Children}};
 init(recordings) ->
+    _ = process_flag(sensitive, true),
     Recording = #{
         id => recording,
         start => {spoor_recording, start_link, []},

@@ -28,6 +28,7 @@
     run_answers_value_and_summary/1,
     run_raises_what_the_function_raises/1,
     run_of_a_process_that_is_killed/1,
+    run_of_what_ends_spoor_itself/1,
     open_records_what_others_trace/1,
     stopping_an_open_recording_turns_its_tracer_off/1,
     the_file_is_for_its_owner_only/1,
@@ -54,7 +55,7 @@ all() ->
         patterns_that_match_nothing_leave_no_file, a_process_that_is_not_there_is_an_error,
         status_says_what_is_asked_for_and_what_came, a_snapshot_is_a_file_beside_the_recording,
         a_snapshot_of_the_past_is_refused, run_answers_value_and_summary,
-        run_raises_what_the_function_raises, run_of_a_process_that_is_killed,
+        run_raises_what_the_function_raises, run_of_a_process_that_is_killed, run_of_what_ends_spoor_itself,
         open_records_what_others_trace, stopping_an_open_recording_turns_its_tracer_off,
         the_file_is_for_its_owner_only, the_directory_is_found_in_order,
         processes_that_lived_before_have_names, names_given_later_reach_the_file,
@@ -375,6 +376,12 @@ run_of_a_process_that_is_killed(Config) ->
     process_flag(trap_exit, true),
     Options = #{dir => ?config(dir, Config)},
     ?assertExit(killed, spoor:run(fun() -> exit(self(), kill), timer:sleep(1000) end, Options)),
+    no_mail().
+
+run_of_what_ends_spoor_itself(Config) ->
+    Options = #{dir => ?config(dir, Config)},
+    ?assertEqual({error, not_recording}, spoor:run(fun() -> application:stop(spoor) end, Options)),
+    ?assertError(oops, spoor:run(fun() -> application:stop(spoor), error(oops) end, Options)),
     no_mail().
 
 open_records_what_others_trace(Config) ->
