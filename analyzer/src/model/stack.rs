@@ -21,6 +21,9 @@ use crate::read::{FunctionId, kind};
 const MAX_FRAMES: usize = 1 << 20;
 /// Stacks deeper than this are cut to half of it when there are too many frames.
 const DEEP: usize = 512;
+/// How far below the topmost call the beginning of a chain of tail calls is looked
+/// for: longer chains are loops, and those return to nobody.
+const REACH: usize = 256;
 
 /// One event, as far as stacks are concerned.
 #[derive(Debug, Clone, Copy)]
@@ -137,6 +140,7 @@ impl Hasher for Multiply {
 }
 
 type Fast<K, V> = HashMap<K, V, BuildHasherDefault<Multiply>>;
+type Pairs = HashSet<(FunctionId, FunctionId), BuildHasherDefault<Multiply>>;
 
 #[derive(Debug, Default)]
 struct Stack {
@@ -161,12 +165,14 @@ struct Stack {
 pub struct Stacks {
     stacks: Vec<Stack>,
     frames: usize,
+    /// Stacks are cut when there are more frames than this; 0 for [`MAX_FRAMES`].
+    limit: usize,
     /// Functions that were called, and so are traced.
     traced: Vec<bool>,
     /// (caller, called): seen for certain, not as a tail call.
-    calls_seen: HashSet<(FunctionId, FunctionId)>,
+    calls_seen: Pairs,
     /// (caller, called): taken for the beginning of a chain of tail calls.
-    chains_seen: HashSet<(FunctionId, FunctionId)>,
+    chains_seen: Pairs,
     /// The caller last put into `calls_seen`, by called function.
     last_caller: Vec<Option<FunctionId>>,
 }
@@ -214,24 +220,9 @@ impl Stacks {
         stack.spend(step, observer);
         let parent = stack.owner.map_or(0, |owner| stack.frames[owner].number);
         let number = observer.called(step.process, parent, function);
-        let place = stack.frames.len() as u32 + 1;
-        let below = stack.active.insert(function.0, place).unwrap_or(0);
         stack.after_return = false;
         stack.owner = Some(stack.frames.len());
-        stack.frames.push(Frame {
-            function,
-            marker: false,
-            timed: step.complete,
-            chained: false,
-            number,
-            start: step.time,
-            own: 0,
-            own_on: 0,
-            doubtful: 0,
-            doubtful_on: 0,
-            below,
-            inner_total: 0,
-        });
+        stack.push(Frame { number, timed: step.complete, ..Frame::new(function, false, step.time) });
         self.frames += 1;
         let known = function.0 as usize;
         if self.traced.len() <= known {
@@ -239,7 +230,7 @@ impl Stacks {
             self.last_caller.resize(known + 1, None);
         }
         self.traced[known] = true;
-        if self.frames > MAX_FRAMES {
+        if self.frames > self.limit.max(MAX_FRAMES) {
             self.trim(observer);
         }
     }
@@ -266,7 +257,7 @@ impl Stacks {
         };
         // At least the topmost call has ended, unless its end was told already.
         let below = if told { stack.frames.len() } else { top };
-        if let Some(found) = stack.frames[..below].iter().rposition(|frame| frame.function == target) {
+        if let Some(found) = stack.topmost(target, below, |_| true) {
             return self.resume(at, found, top, told, step, observer);
         }
         if !told && stack.frames[top].function == target && stack.frames[top].chained {
@@ -287,13 +278,13 @@ impl Stacks {
         if !told {
             self.return_unseen(at, observer);
         }
-        let stack = &mut self.stacks[at];
-        let found = stack.frames.iter().rposition(|frame| frame.function == target);
-        self.frames -= stack.frames.len();
-        stack.frames.truncate(found.map_or(0, |found| found + 1));
-        self.frames += stack.frames.len();
+        let stack = &self.stacks[at];
+        let found = stack.topmost(target, stack.frames.len(), |_| true);
+        while self.stacks[at].frames.len() > found.map_or(0, |found| found + 1) {
+            self.drop_marker(at, observer);
+        }
         if found.is_none() {
-            let since = stack.since;
+            let since = self.stacks[at].since;
             self.push_marker(at, target, since);
         }
     }
@@ -309,7 +300,7 @@ impl Stacks {
         let stack = &self.stacks[at];
         let target = stack.frames[found].function;
         let real = |frame: &&Frame| !frame.marker;
-        let above = stack.frames[found + 1..].iter().filter(real).count();
+        let above = stack.frames[found + 1..].iter().filter(real).take(2).count();
         let marker = stack.frames[found].marker;
         if above == 1 && !told {
             let called = stack.frames[top].function;
@@ -344,7 +335,7 @@ impl Stacks {
     /// still, and what ends is what lies above it.
     fn stale_marker(&self, at: usize, found: usize, top: usize, target: FunctionId) -> Option<usize> {
         let frames = &self.stacks[at].frames;
-        let mut calls = (found + 1..top).rev().filter(|i| !frames[*i].marker);
+        let mut calls = (found + 1..top).rev().take(REACH).filter(|i| !frames[*i].marker);
         calls.find(|i| self.is_called_by_others(frames[*i].function, target)).map(|i| i + 1)
     }
 
@@ -357,14 +348,21 @@ impl Stacks {
     /// The frame, at or below `top`, that `target` is known to have called.
     fn head_called_by(&self, at: usize, target: FunctionId, top: usize) -> Option<usize> {
         let frames = &self.stacks[at].frames;
-        let calls = || (0..=top).rev().filter(|i| !frames[*i].marker);
-        let for_certain = calls().find(|i| self.calls_seen.contains(&(target, frames[*i].function)));
-        for_certain.or_else(|| {
-            calls().find(|i| {
-                let function = frames[*i].function;
-                self.chains_seen.contains(&(target, function)) && !self.is_called_by_others(function, target)
-            })
-        })
+        let mut by_chain = None;
+        for i in (0..=top).rev().take(REACH).filter(|i| !frames[*i].marker) {
+            let function = frames[i].function;
+            if self.calls_seen.contains(&(target, function)) {
+                return Some(i);
+            }
+            if self.is_called_by_others(function, target) {
+                // It is not part of the chain, and so nothing below it is.
+                break;
+            }
+            if by_chain.is_none() && self.chains_seen.contains(&(target, function)) {
+                by_chain = Some(i);
+            }
+        }
+        by_chain
     }
 
     fn return_to_untraced(
@@ -377,7 +375,7 @@ impl Stacks {
     ) {
         let known = self.head_called_by(at, target, top);
         let stack = &self.stacks[at];
-        let alone = !stack.frames[..top].iter().any(|frame| !frame.marker);
+        let alone = stack.frames[..top].iter().rev().take(REACH).all(|frame| frame.marker);
         match known {
             Some(head) => self.pop_to(at, head, step, observer),
             None if alone => {
@@ -398,7 +396,7 @@ impl Stacks {
     /// that is known to be called by somebody else.
     fn doubt(&mut self, at: usize, target: FunctionId, top: usize, step: Step, observer: &mut impl Observer) {
         let frames = &self.stacks[at].frames;
-        let mut below = (0..top).rev().filter(|i| !frames[*i].marker);
+        let mut below = (0..top).rev().take(REACH).filter(|i| !frames[*i].marker);
         let sure = below.find(|i| self.is_called_by_others(frames[*i].function, target)).map_or(0, |i| i + 1);
         let head = frames[sure..=top].iter().find(|frame| !frame.marker).map(|frame| frame.function);
         if let Some(head) = head {
@@ -417,7 +415,7 @@ impl Stacks {
         let stack = &mut self.stacks[at];
         stack.spend(step, observer);
         stack.after_return = true;
-        match stack.frames.iter().rposition(|frame| !frame.marker && frame.function == function) {
+        match stack.topmost(function, stack.frames.len(), |frame| !frame.marker) {
             Some(found) => {
                 // It was there to return: it had not ended before.
                 self.pop_to(at, found + 1, step, observer);
@@ -447,7 +445,7 @@ impl Stacks {
         while let Some(frame) = self.stacks[at].frames.last().copied() {
             if frame.marker {
                 ended_at = frame.start;
-                self.drop_marker(at);
+                self.drop_marker(at, observer);
             } else {
                 self.stacks[at].unsure_below = 0;
                 self.pop(at, ended_at, Some(false), true, observer);
@@ -459,7 +457,7 @@ impl Stacks {
     fn pop_to(&mut self, at: usize, keep: usize, step: Step, observer: &mut impl Observer) {
         while self.stacks[at].frames.len() > keep {
             if self.stacks[at].frames.last().is_some_and(|frame| frame.marker) {
-                self.drop_marker(at);
+                self.drop_marker(at, observer);
             } else {
                 self.pop(at, step.time, Some(false), step.complete, observer);
             }
@@ -479,13 +477,8 @@ impl Stacks {
     ) -> FunctionId {
         let stack = &mut self.stacks[at];
         let unsure = stack.is_unsure(stack.frames.len() - 1);
-        let frame = stack.frames.pop().expect("the caller saw a frame");
+        let frame = stack.pop().expect("the caller saw a frame");
         self.frames -= 1;
-        if frame.below == 0 {
-            stack.active.remove(&frame.function.0);
-        } else {
-            stack.active.insert(frame.function.0, frame.below);
-        }
         let duration = time.saturating_sub(frame.start);
         let mut total = frame.inner_total;
         match raised {
@@ -504,24 +497,23 @@ impl Stacks {
             under.doubtful += frame.doubtful;
             under.doubtful_on += frame.doubtful_on;
         }
-        match (frame.below as usize).checked_sub(1).and_then(|below| stack.frames.get_mut(below)) {
-            Some(below) => below.inner_total += total,
-            None if total > 0 => observer.total(frame.function, total),
-            None => {}
-        }
+        stack.hand_down(&frame, total, observer);
         frame.function
     }
 
-    fn drop_marker(&mut self, at: usize) {
-        self.stacks[at].frames.pop();
-        self.frames -= 1;
+    fn drop_marker(&mut self, at: usize, observer: &mut impl Observer) {
+        let stack = &mut self.stacks[at];
+        if let Some(marker) = stack.pop() {
+            self.frames -= 1;
+            stack.hand_down(&marker, marker.inner_total, observer);
+        }
     }
 
     /// Ends everything of a process without durations.
     fn forget(&mut self, at: usize, why: Clip, observer: &mut impl Observer) {
         while let Some(frame) = self.stacks[at].frames.last() {
             if frame.marker {
-                self.drop_marker(at);
+                self.drop_marker(at, observer);
             } else {
                 let unsure = self.stacks[at].is_unsure(self.stacks[at].frames.len() - 1);
                 let function = self.pop(at, 0, None, false, observer);
@@ -538,9 +530,11 @@ impl Stacks {
     fn trim(&mut self, observer: &mut impl Observer) {
         for stack in self.stacks.iter_mut().filter(|stack| stack.frames.len() > DEEP) {
             let gone = stack.frames.len() - DEEP / 2;
-            for frame in stack.frames.drain(..gone).filter(|frame| !frame.marker) {
-                observer.clipped(Some(frame.function), Clip::Deep);
-                // What it would have given to a frame below it, or to itself.
+            for frame in stack.frames.drain(..gone) {
+                if !frame.marker {
+                    observer.clipped(Some(frame.function), Clip::Deep);
+                }
+                // What it would have given to a frame below it.
                 observer.total(frame.function, frame.inner_total);
             }
             self.frames -= gone;
@@ -549,6 +543,8 @@ impl Stacks {
             stack.moved_down(gone as u32);
             stack.find_owner();
         }
+        // Many shallow stacks cannot be cut: do not look again too soon.
+        self.limit = 2 * self.frames;
     }
 
     /// Execution has resumed in `target`, which is not on the stack.
@@ -559,20 +555,7 @@ impl Stacks {
 
     fn push_marker(&mut self, at: usize, function: FunctionId, time: u64) {
         self.frames += 1;
-        self.stacks[at].frames.push(Frame {
-            function,
-            marker: true,
-            timed: false,
-            chained: false,
-            number: 0,
-            start: time,
-            own: 0,
-            own_on: 0,
-            doubtful: 0,
-            doubtful_on: 0,
-            below: 0,
-            inner_total: 0,
-        });
+        self.stacks[at].push(Frame::new(function, true, time));
     }
 
     fn is_traced(&self, function: FunctionId) -> bool {
@@ -590,7 +573,65 @@ impl Stacks {
     }
 }
 
+impl Frame {
+    fn new(function: FunctionId, marker: bool, start: u64) -> Frame {
+        Frame {
+            function,
+            marker,
+            timed: false,
+            chained: false,
+            number: 0,
+            start,
+            own: 0,
+            own_on: 0,
+            doubtful: 0,
+            doubtful_on: 0,
+            below: 0,
+            inner_total: 0,
+        }
+    }
+}
+
 impl Stack {
+    fn push(&mut self, mut frame: Frame) {
+        let place = self.frames.len() as u32 + 1;
+        frame.below = self.active.insert(frame.function.0, place).unwrap_or(0);
+        self.frames.push(frame);
+    }
+
+    fn pop(&mut self) -> Option<Frame> {
+        let frame = self.frames.pop()?;
+        if frame.below == 0 {
+            self.active.remove(&frame.function.0);
+        } else {
+            self.active.insert(frame.function.0, frame.below);
+        }
+        Some(frame)
+    }
+
+    /// The topmost frame of the function among the first `below`.
+    fn topmost(&self, function: FunctionId, below: usize, fits: impl Fn(&Frame) -> bool) -> Option<usize> {
+        let mut place = self.active.get(&function.0).copied().unwrap_or(0) as usize;
+        while let Some(at) = place.checked_sub(1) {
+            let frame = self.frames.get(at)?;
+            if at < below && fits(frame) {
+                return Some(at);
+            }
+            place = frame.below as usize;
+        }
+        None
+    }
+
+    /// What timed calls of a function took goes to the activation below, which
+    /// may turn out to be timed itself, or is the function's total.
+    fn hand_down(&mut self, gone: &Frame, total: u64, observer: &mut impl Observer) {
+        match (gone.below as usize).checked_sub(1).and_then(|below| self.frames.get_mut(below)) {
+            Some(below) => below.inner_total += total,
+            None if total > 0 => observer.total(gone.function, total),
+            None => {}
+        }
+    }
+
     /// Gives the time since the last event to the frame on top.
     #[inline]
     fn spend(&mut self, step: Step, observer: &mut impl Observer) {
@@ -614,7 +655,7 @@ impl Stack {
     /// All frames stand `by` lower than before.
     fn moved_down(&mut self, by: u32) {
         self.active.clear();
-        for (place, frame) in self.frames.iter_mut().enumerate().filter(|(_, frame)| !frame.marker) {
+        for (place, frame) in self.frames.iter_mut().enumerate() {
             frame.below = frame.below.saturating_sub(by);
             self.active.insert(frame.function.0, place as u32 + 1);
         }
