@@ -12,11 +12,7 @@ const COMMANDS: [&[&[&str]]; 4] = [
     &[&["info"], &["dump", "--raw"], &["info", "--json"]],
     &[&["dump"], &["dump", "--json", "--from", "1us", "--kind", "*", "-p", "*"]],
     &[&["calls", "--sort", "p99"], &["calls", "--json", "--last", "1us", "-m", "*"], &["sched", "--json"]],
-    &[
-        &["flame"],
-        &["flame", "--folded", "--time", "wall", "--per-process"],
-        &["sched", "-n", "3", "-o", "/dev/null"],
-    ],
+    &[&["flame"], &["flame", "--folded", "--time", "wall", "--per-process"], &["sched", "-n", "3", "-o", "/dev/null"]],
 ];
 
 fuzz_target!(|data: &[u8]| {

@@ -21,7 +21,8 @@ fn read_all(payload: &[u8], schema: &Schema) {
         // Well-formed terms decode; whatever refers to names may ask for them.
         assert!(event.content.decode().is_ok() && event.match_result.decode().is_ok());
         if let Body::Call { function } = event.body {
-            let _ = reader.function(function).map(|def| def.map(|def| (reader.atom(def.module), reader.atom(def.name))));
+            let _ =
+                reader.function(function).map(|def| def.map(|def| (reader.atom(def.module), reader.atom(def.name))));
         }
     }
     assert!(reader.offset() <= payload.len());
@@ -47,8 +48,7 @@ fn text_leads_back(payload: &[u8], schema: &Schema) {
     text::write_chunk(&mut lines, RingKind::Info, 0, at, &chunk, schema).expect("a Vec takes all");
     let lines = String::from_utf8(lines).expect("text");
     let table = if schema.foreign(200).is_some() { format!("meta \"records\" {LATER:?}\n") } else { String::new() };
-    let text =
-        format!("spoor-text 1\nheader lanes=1 clock_slots=1 info=65536x1 events=512x1\n{table}{lines}");
+    let text = format!("spoor-text 1\nheader lanes=1 clock_slots=1 info=65536x1 events=512x1\n{table}{lines}");
     let image = text::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}")).to_bytes();
     assert_eq!(&image[at as usize..at as usize + chunk.len()], chunk, "{text}");
 }
