@@ -36,6 +36,9 @@ const INFO_SHARE: u64 = 8;
 /// Chunks beyond one for each lane, so that a ring can turn at all.
 const SPARE_CHUNKS: u64 = 4;
 
+/// Values of this length and less are never cut.
+const KEPT_META_VALUE: usize = 64;
+
 pub(crate) fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_little_endian().with_fixed_int_encoding()
 }
@@ -268,7 +271,7 @@ impl Meta {
     }
 
     /// The section: u32 length, u32 CRC-32, and the entries in bincode's fixed
-    /// little-endian form. Entries that do not fit are left out, last first.
+    /// little-endian form. Where they do not fit, the longest values are cut.
     pub fn encode(&self) -> Vec<u8> {
         let mut meta = self.clone();
         loop {
@@ -280,7 +283,23 @@ impl Meta {
                 section.extend_from_slice(&body);
                 return section;
             }
-            meta.entries.pop();
+            meta.shorten(body.len().saturating_sub(META_BYTES - 8));
+        }
+    }
+
+    /// Takes `excess` bytes or more, if it can, from the longest value. Entries
+    /// that are many rather than long are left out, last first.
+    fn shorten(&mut self, excess: usize) {
+        const MARK: &str = "…";
+        let own = |key: &str| key == "records";
+        let longest = self.entries.iter_mut().filter(|(key, _)| !own(key)).max_by_key(|(_, value)| value.len());
+        match longest {
+            Some((_, value)) if value.len() > KEPT_META_VALUE => {
+                let keep = value.len().saturating_sub(excess).saturating_sub(MARK.len()).max(KEPT_META_VALUE / 2);
+                value.truncate(value.floor_char_boundary(keep));
+                value.push_str(MARK);
+            }
+            _ => drop(self.entries.pop()),
         }
     }
 
@@ -346,11 +365,21 @@ mod tests {
     }
 
     #[test]
-    fn meta_reads_back_and_drops_what_is_too_long() {
+    fn meta_reads_back_with_the_longest_values_cut() {
         let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-        let meta = Meta { entries: vec![pair("node", "a@b"), pair("big", &"x".repeat(META_BYTES))] };
-        let read = Meta::decode(&meta.encode()).expect("what was written");
-        assert_eq!(read.entries, vec![pair("node", "a@b")]);
-        assert_eq!(read.get("node"), Some("a@b"));
+        let what = pair("what", &"é".repeat(META_BYTES));
+        let meta = Meta { entries: vec![pair("node", "a@b"), what, pair("otp_release", "27")] };
+        let section = meta.encode();
+        assert!((META_BYTES - 2..=META_BYTES).contains(&section.len()), "{}", section.len());
+        let read = Meta::decode(&section).expect("what was written");
+        assert_eq!((read.get("node"), read.get("otp_release")), (Some("a@b"), Some("27")));
+        assert!(read.get("what").is_some_and(|what| what.starts_with("éé") && what.ends_with("é…")));
+    }
+
+    #[test]
+    fn too_many_entries_of_meta_are_left_out_from_the_end() {
+        let entries = (0..1_500).map(|n| (format!("key{n}"), "value".to_owned())).collect();
+        let read = Meta::decode(&Meta { entries }.encode()).expect("what was written");
+        assert_eq!((read.get("key0"), read.get("key1499")), (Some("value"), None));
     }
 }

@@ -69,8 +69,9 @@ fn build(text: &str) -> Vec<u8> {
 #[test]
 fn it_reads_a_turned_ring_and_a_chunk_being_written() {
     let file = build(&format!("{FRONT}{CHUNKS}backup\n"));
-    let ask =
-        format!("{LEDGER}print(json.dumps([r[k] for k in ('kinds', 'infos', 'calls', 'whose', 'last_event_ns', 'damage')]))\n");
+    let ask = format!(
+        "{LEDGER}print(json.dumps([r[k] for k in ('kinds', 'infos', 'calls', 'whose', 'last_event_ns', 'damage')]))\n"
+    );
     let said = second_reader("turned", &file, &(ask + "print(r['ledger']['dropped_by_cause'])"));
     assert_eq!(
         said,
