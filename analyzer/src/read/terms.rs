@@ -31,7 +31,7 @@ fn write<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) -> Option<&'
         Term::Pid(word) => out.push_str(&pids.pid(*word)),
         Term::Port(word) => out.push_str(&pids.port(*word)),
         Term::Reference(words) => {
-            let words: Vec<String> = words.iter().rev().map(u64::to_string).collect();
+            let words: Vec<String> = words.iter().map(u64::to_string).collect();
             out.push_str(&format!("#Ref<0.{}>", words.join(".")));
         }
         Term::Nil => out.push_str("[]"),
@@ -130,6 +130,7 @@ mod tests {
             printed(&Term::Map(vec![(Term::Atom(1), Term::Float(1.0)), (Term::Elided, Term::Elided)])),
             "#{ok => 1.0,…}"
         );
+        assert_eq!(printed(&Term::Reference(vec![7, 8, 9])), "#Ref<0.7.8.9>");
         assert_eq!(printed(&Term::Hidden { what: HiddenType::Binary, size: 7 }), "(binary of 7)");
     }
 
