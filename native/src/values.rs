@@ -16,6 +16,11 @@ const MAX_ELEMENTS: usize = 64;
 /// Levels of nesting that are looked at.
 const MAX_DEPTH: usize = 8;
 
+/// Words of the largest integer that is printed: some 115 digits, what
+/// `Encoder::printed` has room for. The VM prints in the square of the size: an
+/// integer of a million bits would keep the thread for seconds.
+const MAX_PRINTED_WORDS: u64 = 6;
+
 /// How much of a term is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detail {
@@ -80,6 +85,8 @@ impl Encoder<'_> {
                 let reference = self.stream.atom(term, &VmNames(self.env))?;
                 self.to.atom(reference);
             }
+            // A port's message may have no receiver that the VM could name.
+            Kind::Pid if term == vm::INVALID_PID => self.to.none(),
             Kind::Pid => self.to.pid(vm::identity_word(term)),
             Kind::Port => self.to.port(vm::identity_word(term)),
             Kind::Nil => self.to.nil(),
@@ -96,7 +103,8 @@ impl Encoder<'_> {
         match (self.detail, vm::integer(self.env, term)) {
             (Detail::Shape, _) => self.to.hidden(HiddenType::Integer, 0),
             (Detail::Full, Some(value)) => self.to.integer(value),
-            (Detail::Full, None) => self.printed(term),
+            (Detail::Full, None) if vm::boxed_words(term) <= MAX_PRINTED_WORDS => self.printed(term),
+            (Detail::Full, None) => self.to.elided(),
         }
     }
 

@@ -21,6 +21,9 @@ pub(crate) type Env = *mut ErlNifEnv;
 /// `[]`.
 pub(crate) const NIL: Word = 0x3b;
 
+/// The pid of nobody: all data bits set.
+pub(crate) const INVALID_PID: Word = !0xf | 0x3;
+
 const LATIN1: c_int = 1;
 const UTF8: c_int = 2; // OTP 26 and later; 25 answers "no"
 
@@ -142,6 +145,13 @@ pub(crate) fn small(word: Word) -> Option<i64> {
 #[inline(always)]
 pub(crate) fn identity_word(word: Word) -> u64 {
     word >> 4
+}
+
+/// How many words a boxed term has behind its header.
+pub(crate) fn boxed_words(word: Word) -> u64 {
+    let object = (word & !3) as *const Word;
+    // SAFETY: the caller found a boxed word; its header can be read.
+    (unsafe { *object }) >> 6
 }
 
 /// The elements of a tuple.
