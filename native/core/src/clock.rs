@@ -18,11 +18,23 @@ static KIND: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 /// Decides which clock stamps events, and names it.
 pub fn select() -> &'static str {
-    let kind = if has_constant_counter() { COUNTER } else { MONOTONIC };
-    KIND.store(kind, Ordering::Relaxed);
-    match kind {
+    match decide(&KIND, has_constant_counter) {
         COUNTER => counter_name(),
         _ => "monotonic",
+    }
+}
+
+/// What was decided first stays: a recording that is open goes on with its
+/// clock, whatever a later look at the machine says (or fails to read).
+fn decide(kind: &AtomicU8, is_constant: impl FnOnce() -> bool) -> u8 {
+    let known = kind.load(Ordering::Relaxed);
+    if known != UNKNOWN {
+        return known;
+    }
+    let found = if is_constant() { COUNTER } else { MONOTONIC };
+    match kind.compare_exchange(UNKNOWN, found, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => found,
+        Err(first) => first,
     }
 }
 
@@ -146,6 +158,14 @@ pub fn rate(from: &ClockPair, to: &ClockPair) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_is_decided_once() {
+        let kind = AtomicU8::new(UNKNOWN);
+        assert_eq!(decide(&kind, || true), COUNTER);
+        assert_eq!(decide(&kind, || false), COUNTER, "an open recording counts on it");
+        assert_eq!(kind.into_inner(), COUNTER);
+    }
 
     #[test]
     fn the_tick_advances_at_its_rate() {
