@@ -143,24 +143,30 @@ fn free_space(path: &Path) -> u64 {
 fn map(file: &File, path: &Path) -> Result<Mapping, OpenError> {
     let failed = |error| OpenError::File { path: path.to_owned(), error };
     let map = MmapOptions::new().map_raw(file).map_err(failed)?;
-    prefault(&map);
+    prefault(&map).map_err(failed)?;
     Ok(Mapping { map, path: path.to_owned() })
 }
 
 /// Has every page present and writable before the first event.
-fn prefault(map: &MmapRaw) {
+fn prefault(map: &MmapRaw) -> io::Result<()> {
     // SAFETY: the range is exactly our mapping; populating changes no byte.
     let populated = unsafe { libc::madvise(map.as_mut_ptr().cast(), map.len(), libc::MADV_POPULATE_WRITE) };
     if populated == 0 {
-        return;
+        return Ok(());
     }
-    // Before Linux 5.14: touch each page; the file is new, all bytes are 0.
+    let error = io::Error::last_os_error();
+    if let Some(libc::EFAULT | libc::ENOMEM | libc::EHWPOISON) = error.raw_os_error() {
+        // There is a page that cannot be had: to touch it would be a SIGBUS.
+        return Err(error);
+    }
+    // Before Linux 5.14, or in a sandbox: touch each page; the file is new, all bytes are 0.
     for page in (0..map.len()).step_by(4096) {
         // SAFETY: `page` is below the length of the mapping.
         let place = unsafe { map.as_mut_ptr().add(page) };
         // SAFETY: a valid byte of our own mapping, nobody else has it yet.
         unsafe { place.write_volatile(0) };
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -181,6 +187,15 @@ mod tests {
         let bytes = std::fs::read(&path).expect("readable while mapped");
         assert_eq!((bytes.len(), bytes[4096], &bytes[8192..8197]), (1 << 20, 7, &b"spoor"[..]));
         assert!(matches!(Mapping::create(&path, 1 << 20), Err(OpenError::File { .. })), "never over an old file");
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_had_is_an_error_and_no_signal() {
+        let file = tempfile::tempfile().expect("a temporary file");
+        file.set_len(4096).expect("room for a page");
+        let map = MmapOptions::new().len(8192).map_raw(&file).expect("address space");
+        let error = prefault(&map).expect_err("the second page lies behind the end");
+        assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
     }
 
     #[test]
