@@ -91,6 +91,8 @@ impl Keeper {
             match commands.recv_timeout(LOOK) {
                 Ok(Command::Close(reason)) => break reason,
                 Err(RecvTimeoutError::Disconnected) => return,
+                // Not yet published, there is nothing to look at, nor to end.
+                Err(RecvTimeoutError::Timeout) if self.state.is_reserved() => continue,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if !self.host.owner_alive() {

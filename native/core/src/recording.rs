@@ -361,3 +361,72 @@ fn thread_index() -> u32 {
         name.iter().copied().skip_while(|c| !c.is_ascii_digit()).take_while(u8::is_ascii_digit).collect();
     String::from_utf8(digits).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spoor_format::chunk::ChunkHeader;
+    use std::sync::mpsc::{SyncSender, sync_channel};
+
+    /// An owner that died before anything happened.
+    struct Dead(SyncSender<()>);
+
+    impl Host for Dead {
+        fn owner_alive(&self) -> bool {
+            false
+        }
+        fn limit(&self, _: State, _: Limit) {}
+        fn closed(&self, _: State, _: &Summary) {
+            self.0.send(()).expect("somebody waits");
+        }
+    }
+
+    fn options(path: PathBuf) -> Options {
+        registry::prepare();
+        Options {
+            path,
+            ring_bytes: 1 << 20,
+            threads: 4,
+            time: None,
+            max_events: None,
+            content_bytes: 0,
+            meta: Vec::new(),
+            thread_kind: || LaneKind::Other,
+        }
+    }
+
+    #[test]
+    fn a_recording_ends_whose_owner_died_before_it_was_published() {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let (sender, closed) = sync_channel(1);
+        let state = registry::reserve().expect("a free slot");
+        let options = options(scratch.path().join("x.spoor"));
+        let recording = Recording::make(state, clock::select(), 8, options, Dead(sender)).expect("a recording");
+        std::thread::sleep(Duration::from_millis(150)); // longer than the keeper takes to look
+        registry::publish(state, recording);
+        closed.recv_timeout(Duration::from_secs(5)).expect("the keeper ends it");
+    }
+
+    #[test]
+    fn time_never_runs_backwards_from_one_chunk_to_the_next() {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let (sender, closed) = sync_channel(1);
+        let state = registry::reserve().expect("a free slot");
+        let options = options(scratch.path().join("x.spoor"));
+        let recording = Recording::make(state, clock::select(), 8, options, Dead(sender)).expect("a recording");
+        let mut lane = Lane::new(1, Arc::clone(&recording.store), Arc::clone(&recording.limits));
+        let receive = |lane: &mut Lane, tick| lane.event(tick, spoor_format::record::write::receive);
+        let events = recording.store.header().events;
+        receive(&mut lane, 1_000);
+        (0..events.chunk_bytes).for_each(|_| receive(&mut lane, 900));
+        drop(lane);
+        let file = std::fs::read(recording.store.path()).expect("the file is there");
+        let base_tick = |index| {
+            let chunk = &file[events.chunk_offset(index) as usize..];
+            ChunkHeader::decode(chunk, events.chunk_bytes).expect("a good header").expect("a used chunk").base_tick
+        };
+        assert_eq!((base_tick(0), base_tick(1)), (1_000, 1_000));
+        registry::publish(state, recording);
+        closed.recv_timeout(Duration::from_secs(5)).expect("the keeper ends it");
+    }
+}

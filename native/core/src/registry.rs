@@ -92,6 +92,12 @@ impl State {
         self.slot().word.load(Ordering::Relaxed) == self.word(Phase::Recording)
     }
 
+    /// Is the recording still being made?
+    pub(crate) fn is_reserved(self) -> bool {
+        // Acquire: whoever sees the slot open finds the recording in it.
+        self.slot().word.load(Ordering::Acquire) == self.word(Phase::Reserved)
+    }
+
     /// From recording to stopping; false when it was not recording.
     pub(crate) fn stop(self) -> bool {
         let (from, to) = (self.word(Phase::Recording), self.word(Phase::Stopping));

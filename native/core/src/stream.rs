@@ -160,13 +160,14 @@ impl Stream {
     fn turn(&mut self, tick: u64) -> Result<(), Cause> {
         self.close();
         let taken = self.store.ring(self.which).take().ok_or(Cause::NoChunk)?;
-        self.store.begin_chunk(self.which, &taken, self.lane, tick, self.before);
+        // Nor does time run backwards from one chunk of the lane to the next.
+        self.last_tick = self.last_tick.max(tick);
+        self.store.begin_chunk(self.which, &taken, self.lane, self.last_tick, self.before);
         let (start, bytes) = self.store.chunk(self.which, taken.index);
         // SAFETY: a chunk is longer than its header (`Header::check`, `Header::new`).
         let payload = unsafe { start.add(ChunkHeader::BYTES) };
         self.open = Some(Open { index: taken.index, payload });
         self.end = bytes - ChunkHeader::BYTES;
-        self.last_tick = tick;
         self.forget_names();
         Ok(())
     }
