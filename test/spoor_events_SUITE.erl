@@ -26,6 +26,7 @@
     names_beyond_latin1/1,
     unknown_tags/1,
     long_terms_are_cut_visibly/1,
+    large_integers_are_not_printed/1,
     the_same_as_a_tracer_process/1
 ]).
 -export([f/1, g/1, h/1, throws/1, target/0]).
@@ -40,7 +41,8 @@ all() ->
         calls_and_returns, arguments_only_when_asked, returns_and_exceptions_by_match_spec,
         match_spec_messages, life_of_a_process, links_and_names, messages, timeouts,
         garbage_collections, ports, scheduling, sequential_trace, meta_trace, dbg_tracer,
-        names_beyond_latin1, unknown_tags, long_terms_are_cut_visibly
+        names_beyond_latin1, unknown_tags, long_terms_are_cut_visibly,
+        large_integers_are_not_printed
     ] ++ Sessions.
 
 has_sessions() ->
@@ -397,6 +399,19 @@ long_terms_are_cut_visibly(Config) ->
     [?assert(byte_size(C) < 2000) || C <- Contents],
     [?assertNotEqual(nomatch, binary:match(C, <<"…"/utf8>>)) || C <- lists:sublist(Contents, 3)],
     ?assertEqual(<<"[1.5]">>, lists:nth(6, Contents)).
+
+%% The VM prints in the square of the size, and all that time nothing else runs.
+large_integers_are_not_printed(Config) ->
+    pattern({?MODULE, h, 1}, true),
+    Larger = [1 bsl 384, 1 bsl 3_000_000],
+    Work = fun() -> lists:foreach(fun attempt/1, [1 bsl 383 | Larger]) end,
+    {Us, {_, Events}} = timer:tc(fun() -> traced(Config, #{args => full}, [call], Work) end),
+    Printed = integer_to_binary(1 bsl 383),
+    ?assertEqual(
+        [<<"[", Printed/binary, "]">>, <<"[…]"/utf8>>, <<"[…]"/utf8>>],
+        [C || {<<"call">>, #{<<"content">> := C}} <- Events]
+    ),
+    ?assert(Us < 10_000_000).
 
 attempt(Term) ->
     try
