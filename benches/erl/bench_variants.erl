@@ -3,7 +3,7 @@
 %% A storage mode of the recorder is one more clause of `open/2'.
 -module(bench_variants).
 
--export([all/0, open/2, close/1, trace/3, settle/1, stored/1]).
+-export([all/0, open/2, close/1, trace/3, trace_all/2, settle/1, stored/1]).
 -export_type([name/0, variant/0, place/0]).
 
 -type name() :: untraced | empty | spoor | spoor_disk | process | dbg_file.
@@ -87,6 +87,12 @@ trace(#{tracer := []}, _Pid, _Flags) ->
     ok;
 trace(#{tracer := Tracer}, Pid, Flags) ->
     1 = erlang:trace(Pid, true, Tracer ++ Flags),
+    ok.
+
+%% @doc Traces all processes, those to come too.
+-spec trace_all(variant(), [atom()]) -> ok.
+trace_all(#{tracer := Tracer}, Flags) ->
+    _ = erlang:trace(processes, true, Tracer ++ Flags),
     ok.
 
 %% @doc Waits until what the tracer does behind the tracee's back is done, so

@@ -139,6 +139,7 @@ fn http(text: &mut String, run: &Measured) -> std::fmt::Result {
         return Ok(());
     }
     writeln!(text, "### The demo's HTTP service, as fast as eight clients can ask\n")?;
+    writeln!(text, "Wall time, so other programs are in it: compare the modes, and only when the spread is small.\n")?;
     writeln!(text, "| recording | requests/s | p50 µs | p99 µs | events |\n|---|---|---|---|---|")?;
     for http in &run.http {
         let cells = [&http.requests_per_s, &http.p50_us, &http.p99_us].map(|v| spread(&Spread::of(v.clone()), 0));
