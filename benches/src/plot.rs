@@ -36,7 +36,7 @@ pub(crate) fn plot(runs: &[Measured], path: &Path) -> Result<()> {
 
 fn panel(area: &DrawingArea<SVGBackend<'_>, Shift>, run: &Measured) -> Result<()> {
     let bars = heights(run);
-    let top = bars.iter().map(|(_, _, height)| *height).fold(0.0, f64::max) * 1.05;
+    let top = bars.iter().map(|(_, _, height)| *height).fold(0.0, f64::max) * 1.4; // room for the legend
     let mut chart = ChartBuilder::on(area)
         .caption(format!("Cost of an event over untraced, ns, OTP {}", run.fact("otp")), ("sans-serif", 15))
         .margin(8)
