@@ -405,7 +405,7 @@ class Recording:
         return [] if header.get("damage") else payload.records
 
     def ring(self, ring):
-        chunks, unreadable = [], 0
+        chunks, unreadable, unused = [], 0, 0
         for place in range(self.header[ring][2]):
             try:
                 chunk = self.chunk(ring, place)
@@ -417,8 +417,10 @@ class Recording:
                 self.damage.append(f"{ring} chunk {place}: {chunk['damage']}")
             if chunk:
                 chunks.append(chunk)
+            else:
+                unused += 1
         chunks.sort(key=lambda chunk: chunk["seq"])
-        return chunks, unreadable
+        return chunks, unreadable + unused
 
     def ledger(self, chunks, unreadable, lanes):
         """Section 10, summed over the lanes."""

@@ -38,6 +38,8 @@ pub(crate) struct RingIndex {
     pub(crate) lanes: BTreeMap<u32, Vec<ChunkRef>>,
     /// Places whose header is damaged or behind the end of a cut file.
     pub(crate) unreadable: u64,
+    /// Places not in use; in a ring that has turned, one being taken.
+    pub(crate) unused: u64,
     /// No event of an unreadable chunk is older than this tick.
     pub(crate) unreadable_from: u64,
     /// Did the ring ever begin to overwrite?
@@ -45,6 +47,11 @@ pub(crate) struct RingIndex {
 }
 
 impl RingIndex {
+    /// Once every place was used and can be read, what is missing was overwritten.
+    pub(crate) fn hides_nothing(&self) -> bool {
+        self.turned && self.unreadable == 0 && self.unused == 0
+    }
+
     /// The first tick of the oldest chunk there is.
     pub(crate) fn oldest_tick(&self) -> Option<u64> {
         let chunks = self.lanes.values().flatten();
@@ -72,7 +79,7 @@ pub(crate) fn read(
     for place in 0..in_file {
         match read_header(source, ring, place, lane_slots, live, &mut bytes) {
             Ok(Some(chunk)) => index.lanes.entry(chunk.header.lane).or_default().push(chunk),
-            Ok(None) => {}
+            Ok(None) => index.unused = index.unused.saturating_add(1),
             Err(what) => {
                 index.unreadable = index.unreadable.saturating_add(1);
                 findings.push(Finding::damage(

@@ -103,9 +103,14 @@ impl LaneLedger {
         let present = present.min(stored);
         let before = chunks.first().map_or(stored, |chunk| chunk.header.first_record);
         let missing = stored.saturating_sub(present);
-        // What is missing at the beginning was overwritten once the ring turned;
-        // a hole further on never is.
-        let overwritten = if ring.turned { before.min(missing) } else { 0 };
+        // Once the ring turned, what is missing at the beginning was overwritten. A
+        // hole further on may be too: a chunk that is being sealed when its turn
+        // comes outlives the ones behind it.
+        let overwritten = match ring.turned {
+            true if ring.hides_nothing() => missing,
+            true => before.min(missing),
+            false => 0,
+        };
         let damaged = missing.saturating_sub(overwritten);
         let mut ledger = Ledger { stored, present, overwritten, damaged, ..Ledger::default() };
         for (cause, n) in lane.iter().flat_map(|lane| lane.dropped.iter().enumerate()) {
