@@ -204,7 +204,7 @@ impl Calls {
 /// What stacks need of an event; `None` when it is nothing to them.
 #[inline]
 pub(crate) fn step_of(event: &Event<'_>) -> Option<Step> {
-    let of_stacks = matches!(event.kind, kind::CALL..=kind::OUT_EXITED | kind::EXIT);
+    let of_stacks = matches!(event.kind, kind::CALL..=kind::OUT_EXITED | kind::SPAWNED | kind::EXIT);
     of_stacks.then(|| Step {
         time: event.time,
         process: event.tracee.0,

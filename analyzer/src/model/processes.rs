@@ -17,6 +17,8 @@ pub struct Process {
     pub initial_call: Option<FunctionId>,
     /// Its parent's pid word.
     pub parent: Option<u64>,
+    /// When the recorder last looked at it, beside the events.
+    seen: u64,
 }
 
 /// All processes of a recording, by the tracees' numbers.
@@ -30,8 +32,9 @@ impl Processes {
     pub fn from_infos(infos: &[Info], names: &Names) -> Processes {
         let mut processes = Processes::default();
         for info in infos {
-            if let Info::Process { tracee, parent, name, label, initial_call, .. } = info {
+            if let Info::Process { time, tracee, parent, name, label, initial_call } = info {
                 let process = processes.entry(*tracee);
+                process.seen = *time;
                 replace(&mut process.parent, *parent);
                 replace(&mut process.name, *name);
                 replace(&mut process.label, label.clone());
@@ -79,9 +82,14 @@ impl Processes {
         let process = self.entry(event.tracee);
         match detail.body() {
             Some(Body::Spawned { parent, .. }) => {
-                // The pid may have been another process before.
-                *process = Process { parent: parent.pid(), ..Process::default() };
-                replace_call(&mut process.initial_call, event.function, event.names());
+                if process.seen < event.time {
+                    // What is known is of another process, with the same pid.
+                    *process = Process::default();
+                }
+                replace(&mut process.parent, parent.pid());
+                if process.initial_call.is_none() {
+                    replace_call(&mut process.initial_call, event.function, event.names());
+                }
             }
             Some(Body::Register { name }) => replace(&mut process.name, detail.atom(name)),
             _ => {}

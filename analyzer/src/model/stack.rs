@@ -106,6 +106,8 @@ struct Frame {
     marker: bool,
     /// Nothing was missing when it began.
     timed: bool,
+    /// It may have ended without a sign.
+    unsure: bool,
     /// More than one frame above it was taken for one chain of tail calls.
     chained: bool,
     /// The observer's number.
@@ -145,15 +147,16 @@ type Pairs = HashSet<(FunctionId, FunctionId), BuildHasherDefault<Multiply>>;
 #[derive(Debug, Default)]
 struct Stack {
     frames: Vec<Frame>,
-    /// Frames below `unsure_below` but not below `sure_below` may have ended.
-    sure_below: usize,
-    unsure_below: usize,
     /// Time up to here was given to somebody.
     since: u64,
     /// Whom time is given to.
     owner: Option<usize>,
     off_scheduler: bool,
     epoch: u32,
+    /// All open calls are known: the process was spawned in the recording.
+    settled: bool,
+    /// The last chain that was ended on weak evidence: (caller, called).
+    guessed: Option<(FunctionId, FunctionId)>,
     /// The last event ended a call by name: a `return_to` may tell the same return.
     after_return: bool,
     /// 1 + the place of the topmost activation, by function.
@@ -173,6 +176,8 @@ pub struct Stacks {
     calls_seen: Pairs,
     /// (caller, called): taken for the beginning of a chain of tail calls.
     chains_seen: Pairs,
+    /// Pairs that were taken for that and turned out not to be.
+    refuted: Pairs,
     /// The caller last put into `calls_seen`, by called function.
     last_caller: Vec<Option<FunctionId>>,
 }
@@ -189,6 +194,7 @@ impl Stacks {
             self.forget(at, Clip::Hole, observer);
             self.stacks[at].epoch = step.epoch;
             self.stacks[at].off_scheduler = false;
+            self.stacks[at].settled = false;
         }
         match step.kind {
             kind::CALL => self.call(at, step, observer),
@@ -197,6 +203,7 @@ impl Stacks {
             kind::EXCEPTION_FROM => self.return_from(at, step, true, observer),
             kind::IN | kind::IN_EXITING => self.schedule(at, step, false, observer),
             kind::OUT | kind::OUT_EXITING | kind::OUT_EXITED => self.schedule(at, step, true, observer),
+            kind::SPAWNED => self.stacks[at].settled = true,
             kind::EXIT => self.exit(at, step, observer),
             _ => {}
         }
@@ -275,17 +282,35 @@ impl Stacks {
 
     /// A call ended that began before anything we know of.
     fn return_from_nowhere(&mut self, at: usize, target: FunctionId, told: bool, observer: &mut impl Observer) {
-        if !told {
-            self.return_unseen(at, observer);
-        }
         let stack = &self.stacks[at];
         let found = stack.topmost(target, stack.frames.len(), |_| true);
+        if !told {
+            self.return_unseen(at, observer);
+            if found.is_some() && !self.is_traced(target) {
+                self.refute(at);
+            }
+        }
         while self.stacks[at].frames.len() > found.map_or(0, |found| found + 1) {
             self.drop_marker(at, observer);
         }
         if found.is_none() {
             let since = self.stacks[at].since;
             self.push_marker(at, target, since);
+        }
+    }
+
+    /// All calls since execution was in the marked function are known, and one of
+    /// them returns that should be open: it was ended too early, by a guess.
+    fn refute(&mut self, at: usize) {
+        if let Some(pair) = self.stacks[at].guessed.take() {
+            self.chains_seen.remove(&pair);
+            self.refuted.insert(pair);
+        }
+    }
+
+    fn guess(&mut self, caller: FunctionId, called: FunctionId) {
+        if !self.refuted.contains(&(caller, called)) {
+            self.chains_seen.insert((caller, called));
         }
     }
 
@@ -299,12 +324,16 @@ impl Stacks {
     fn resume(&mut self, at: usize, found: usize, top: usize, told: bool, step: Step, observer: &mut impl Observer) {
         let stack = &self.stacks[at];
         let target = stack.frames[found].function;
+        self.stacks[at].guessed = None;
+        let stack = &self.stacks[at];
         let real = |frame: &&Frame| !frame.marker;
         let above = stack.frames[found + 1..].iter().filter(real).take(2).count();
         let marker = stack.frames[found].marker;
         if above == 1 && !told {
             let called = stack.frames[top].function;
             self.learn(target, called);
+            // Nothing else could have ended now: it was open all the time.
+            self.stacks[at].make_sure(top, observer);
         }
         if above > 1 && !told && marker {
             if let Some(keep) = self.stale_marker(at, found, top, target) {
@@ -322,11 +351,11 @@ impl Stacks {
     /// All above the marker is taken for one chain of tail calls.
     fn chain(&mut self, at: usize, marker: usize, target: FunctionId) {
         let (below, above) = self.stacks[at].frames.split_at_mut(marker);
-        if let Some(head) = above.iter().find(|frame| !frame.marker) {
-            self.chains_seen.insert((target, head.function));
-        }
         if let Some(below) = below.iter_mut().rfind(|frame| !frame.marker) {
             below.chained = true;
+        }
+        if let Some(head) = above.iter().find(|frame| !frame.marker).map(|frame| frame.function) {
+            self.guess(target, head);
         }
     }
 
@@ -354,7 +383,7 @@ impl Stacks {
             if self.calls_seen.contains(&(target, function)) {
                 return Some(i);
             }
-            if self.is_called_by_others(function, target) {
+            if i < top && self.is_called_by_others(function, target) {
                 // It is not part of the chain, and so nothing below it is.
                 break;
             }
@@ -377,19 +406,38 @@ impl Stacks {
         let stack = &self.stacks[at];
         let alone = stack.frames[..top].iter().rev().take(REACH).all(|frame| frame.marker);
         match known {
-            Some(head) => self.pop_to(at, head, step, observer),
-            None if alone => {
-                let called = stack.frames[top].function;
-                if top > 0 {
-                    // With a marker below, nothing older can be part of the chain.
-                    self.learn(target, called);
-                } else {
-                    self.chains_seen.insert((target, called));
+            Some(head) => {
+                let called = stack.frames[head].function;
+                if head < top && !self.calls_seen.contains(&(target, called)) {
+                    self.stacks[at].guessed = Some((target, called));
                 }
-                self.pop_to(at, top, step, observer);
+                self.pop_to(at, head, step, observer);
             }
+            None if alone => self.last_call_ends(at, target, top, step, observer),
             None => self.doubt(at, target, top, step, observer),
         }
+    }
+
+    /// The only call that is known to be open ends.
+    fn last_call_ends(&mut self, at: usize, target: FunctionId, top: usize, step: Step, observer: &mut impl Observer) {
+        let stack = &self.stacks[at];
+        let called = stack.frames[top].function;
+        if stack.is_unsure(top) && stack.settled {
+            // What else could have ended now? It was open all the time.
+            self.learn(target, called);
+            self.stacks[at].make_sure(top, observer);
+        } else if stack.is_unsure(top) {
+            // Or a call did that began before we know of: no evidence for a chain.
+            for marker in &self.stacks[at].frames[top + 1..] {
+                self.chains_seen.remove(&(marker.function, called));
+            }
+        } else if top > 0 {
+            // With a marker below, nothing older can be part of the chain.
+            self.learn(target, called);
+        } else {
+            self.guess(target, called);
+        }
+        self.pop_to(at, top, step, observer);
     }
 
     /// The topmost call has ended; those below it may have, as far down as to one
@@ -401,12 +449,13 @@ impl Stacks {
         let head = frames[sure..=top].iter().find(|frame| !frame.marker).map(|frame| frame.function);
         if let Some(head) = head {
             // Should it be wrong, then its return to its caller will tell.
-            self.chains_seen.insert((target, head));
+            self.guess(target, head);
         }
         self.pop_to(at, top, step, observer);
         let stack = &mut self.stacks[at];
-        stack.unsure_below = stack.frames.len();
-        stack.sure_below = sure.min(stack.frames.len());
+        for frame in stack.frames.iter_mut().skip(sure).rev().take(REACH).filter(|frame| !frame.marker) {
+            frame.unsure = true;
+        }
         stack.find_owner();
     }
 
@@ -421,7 +470,7 @@ impl Stacks {
                 self.pop_to(at, found + 1, step, observer);
                 self.stacks[at].make_sure(found, observer);
                 self.pop(at, step.time, Some(raised), step.complete, observer);
-                self.stacks[at].settle();
+                self.stacks[at].find_owner();
             }
             None => observer.clipped(Some(function), Clip::Begin),
         }
@@ -447,7 +496,9 @@ impl Stacks {
                 ended_at = frame.start;
                 self.drop_marker(at, observer);
             } else {
-                self.stacks[at].unsure_below = 0;
+                if let Some(frame) = self.stacks[at].frames.last_mut() {
+                    (frame.unsure, frame.doubtful, frame.doubtful_on) = (false, 0, 0);
+                }
                 self.pop(at, ended_at, Some(false), true, observer);
             }
         }
@@ -462,7 +513,7 @@ impl Stacks {
                 self.pop(at, step.time, Some(false), step.complete, observer);
             }
         }
-        self.stacks[at].settle();
+        self.stacks[at].find_owner();
     }
 
     /// Takes the topmost frame, a call, off the stack: returned or raised, or
@@ -522,7 +573,7 @@ impl Stacks {
         }
         let stack = &mut self.stacks[at];
         stack.after_return = false;
-        stack.settle();
+        stack.find_owner();
     }
 
     /// Cuts deep stacks: endless loops of tail calls look like deep recursion.
@@ -538,8 +589,6 @@ impl Stacks {
                 observer.total(frame.function, frame.inner_total);
             }
             self.frames -= gone;
-            stack.sure_below = stack.sure_below.saturating_sub(gone);
-            stack.unsure_below = stack.unsure_below.saturating_sub(gone);
             stack.moved_down(gone as u32);
             stack.find_owner();
         }
@@ -579,6 +628,7 @@ impl Frame {
             function,
             marker,
             timed: false,
+            unsure: false,
             chained: false,
             number: 0,
             start,
@@ -661,9 +711,11 @@ impl Stack {
         }
     }
 
-    /// The frame is open still, and with it all below.
+    /// The frame is open still, and with it those that it was called from, down to
+    /// a marker: whether that was in time is not known.
     fn make_sure(&mut self, frame: usize, observer: &mut impl Observer) {
-        self.sure_below = self.sure_below.max(frame + 1);
+        let open = self.frames.iter_mut().take(frame + 1).rev().take_while(|frame| !frame.marker && frame.unsure);
+        open.for_each(|frame| frame.unsure = false);
         let Some(frame) = self.frames.get_mut(frame) else { return };
         let (ns, on) = (std::mem::take(&mut frame.doubtful), std::mem::take(&mut frame.doubtful_on));
         frame.own += ns;
@@ -676,15 +728,7 @@ impl Stack {
     }
 
     fn is_unsure(&self, frame: usize) -> bool {
-        frame >= self.sure_below && frame < self.unsure_below
-    }
-
-    /// After frames went.
-    #[inline]
-    fn settle(&mut self) {
-        self.sure_below = self.sure_below.min(self.frames.len());
-        self.unsure_below = self.unsure_below.min(self.frames.len());
-        self.find_owner();
+        self.frames.get(frame).is_some_and(|frame| frame.unsure)
     }
 
     /// The topmost call gets the time, unless it may have ended.
