@@ -123,10 +123,15 @@ impl Stream {
         tick: u64,
         write: &mut impl FnMut(&mut Stream, u64) -> Result<(), Full>,
     ) -> Result<(), Cause> {
-        self.turn(tick)?;
-        if write(self, 0).is_err() {
-            self.at = 0;
-            self.forget_names();
+        // What did not fit into an empty chunk would not fit into the next: older
+        // events are not given up for it.
+        if self.open.is_some() && self.committed == 0 {
+            self.take_back();
+        } else {
+            self.turn(tick)?;
+        }
+        if write(self, tick.saturating_sub(self.last_tick)).is_err() {
+            self.take_back();
             return Err(Cause::TooLarge);
         }
         self.commit(tick);
@@ -184,6 +189,12 @@ impl Stream {
         // Release: the count is in the file before the chunk can be overwritten.
         self.store.lane_word(self.lane, offset).store(self.before, Ordering::Release);
         self.store.ring(self.which).release(open.index);
+    }
+
+    /// Makes a chunk without a committed record as good as new.
+    fn take_back(&mut self) {
+        self.at = 0;
+        self.forget_names();
     }
 
     fn forget_names(&mut self) {

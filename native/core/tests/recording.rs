@@ -198,6 +198,23 @@ fn the_oldest_are_overwritten_and_the_ledger_adds_up() {
 }
 
 #[test]
+fn events_too_large_for_a_chunk_are_counted_and_cost_no_others() {
+    let scratch = scratch();
+    let (state, told) = open(options(&scratch.path));
+    (0..100).for_each(|n| call(state, 7, n));
+    let large = vec![0; 64 << 10];
+    for _ in 0..1_000 {
+        let tick = clock::now();
+        registry::enter(state, |lane| lane.event(tick, |stream, delta| write::gc_minor_start(stream, delta, &large)));
+    }
+    (100..200).for_each(|n| call(state, 7, n));
+    let summary = close(state, &told);
+    assert_eq!((summary.events, summary.overwritten), (200, 0));
+    assert_eq!(summary.dropped[Cause::TooLarge as usize], 1_000);
+    assert_eq!(read(&scratch.path).calls[&7], (0..200).collect::<Vec<u64>>());
+}
+
+#[test]
 fn max_events_is_never_exceeded_and_the_rest_is_counted() {
     let scratch = scratch();
     let (state, told) = open(Options { max_events: Some(5_000), ..options(&scratch.path) });
@@ -210,9 +227,10 @@ fn max_events_is_never_exceeded_and_the_rest_is_counted() {
     assert!(matches!(first, Ok(Told::Limit(Limit::MaxEvents))));
     assert!(!state.is_recording());
     let summary = close(state, &told);
-    assert_eq!(summary.events, 5_000);
+    // A lane may still hold a little of the limit when another finds it used up.
+    assert!((4_000..=5_000).contains(&summary.events), "{summary:?}");
     assert_eq!(summary.events + summary.dropped[Cause::AfterLimit as usize], 40_000);
-    assert_eq!(read(&scratch.path).calls.values().map(Vec::len).sum::<usize>(), 5_000);
+    assert_eq!(read(&scratch.path).calls.values().map(Vec::len).sum::<usize>() as u64, summary.events);
 }
 
 #[test]
