@@ -22,6 +22,7 @@
     a_traced_module_is_deleted_and_comes_back/1,
     the_tracer_module_is_reloaded/1,
     the_tracer_module_is_purged_and_loaded/1,
+    a_library_from_elsewhere_takes_no_old_events/1,
     tracing_is_taken_away/1,
     tracing_of_a_listed_process_is_taken_away/1,
     stopped_by_many_at_once/1,
@@ -48,7 +49,7 @@ groups() ->
         ]},
         {code, [], [
             a_traced_module_is_reloaded, a_traced_module_is_deleted_and_comes_back, the_tracer_module_is_reloaded,
-            the_tracer_module_is_purged_and_loaded
+            the_tracer_module_is_purged_and_loaded, a_library_from_elsewhere_takes_no_old_events
         ]},
         {taken_away, [], [tracing_is_taken_away, tracing_of_a_listed_process_is_taken_away]},
         {under_load, [], [
@@ -287,6 +288,49 @@ the_tracer_module_is_purged_and_loaded(Config) ->
     {module, spoor_tracer} = code:load_file(spoor_tracer),
     _ = stop(Session),
     assert_gone(Session, Path).
+
+%% As after the upgrade of a release: the second copy of the library knows nothing
+%% of the first one's recordings.
+a_library_from_elsewhere_takes_no_old_events(Config) ->
+    Dir = ?config(dir, Config),
+    Old = open(filename:join(Dir, "old.spoor")),
+    Server = spawn_link(?MODULE, server, []),
+    1 = erlang:trace_pattern({?MODULE, work, 1}, true, [local]),
+    1 = erlang:trace(Server, true, [call, {tracer, spoor_tracer, Old}]),
+    ok = do(Server, 1),
+    Elsewhere = filename:join(Dir, "elsewhere.so"),
+    {ok, _} = file:copy(filename:join([code:priv_dir(spoor), "native", "spoor_tracer.so"]), Elsewhere),
+    load_library({ok, Elsewhere}),
+    New = open(filename:join(Dir, "new.spoor")),
+    ok = do(Server, 10),
+    ?assertMatch(#{events := 0}, closed(New)),
+    load_library(undefined),
+    ?assertMatch(#{events := 2}, closed(Old)),
+    1 = erlang:trace_pattern({?MODULE, work, 1}, false, [local]),
+    Server ! stop.
+
+load_library(Env) ->
+    case Env of
+        {ok, Path} -> ok = application:set_env(spoor, nif_path, Path);
+        undefined -> ok = application:unset_env(spoor, nif_path)
+    end,
+    _ = code:purge(spoor_tracer),
+    {module, spoor_tracer} = code:load_file(spoor_tracer).
+
+%% A recording without a process of Spoor's.
+open(Path) ->
+    {ok, Id} = spoor_tracer:open(#{
+        path => unicode:characters_to_binary(Path), ring => 8 bsl 20, owner => self(), time => 0, max_events => 0,
+        content => none, max_term_bytes => 64, meta => []
+    }),
+    Id.
+
+closed(Id) ->
+    ok = spoor_tracer:close(Id, <<"test">>),
+    receive
+        {spoor_tracer, Id, {closed, Counts}} -> Counts
+    after 5000 -> error(timeout)
+    end.
 
 %%% Cases: taken away
 

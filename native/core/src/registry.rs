@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use spoor_format::lane::Cause;
 
-use crate::OpenError;
 use crate::lane::Lane;
 use crate::recording::Recording;
+use crate::{OpenError, clock};
 
 /// Recordings that can be open at once.
 pub const SLOTS: usize = 16;
@@ -105,12 +105,21 @@ impl State {
     }
 }
 
+/// Where a slot begins to count. A copy of this library in another place (a
+/// release that was upgraded) has slots of its own, and must not take events of
+/// recordings made with this one: no slot is reserved twice in a millisecond, so
+/// one that begins later is ahead for ever.
+fn first_generation() -> u64 {
+    clock::monotonic_ns() / 1_000_000 + 1
+}
+
 /// Takes a free slot for a recording that is being made.
 pub(crate) fn reserve() -> Result<State, OpenError> {
     for (index, slot) in TABLE.iter().enumerate() {
         let old = slot.word.load(Ordering::Relaxed);
         let free = old & 3 == Phase::Closed as u64 && slot.recording.load(Ordering::Acquire).is_null();
-        let state = State::new(index, (old >> 2) + 1);
+        let generation = if old == 0 { first_generation() } else { (old >> 2) + 1 };
+        let state = State::new(index, generation);
         let reserved = state.word(Phase::Reserved);
         if free && slot.word.compare_exchange(old, reserved, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             return Ok(state);
