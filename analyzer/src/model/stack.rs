@@ -225,7 +225,8 @@ impl Stacks {
         let Some(function) = step.function else { return };
         let stack = &mut self.stacks[at];
         stack.spend(step, observer);
-        let parent = stack.owner.map_or(0, |owner| stack.frames[owner].number);
+        // Also one that may have ended: more likely than none.
+        let parent = stack.frames.iter().rfind(|frame| !frame.marker).map_or(0, |frame| frame.number);
         let number = observer.called(step.process, parent, function);
         stack.after_return = false;
         stack.owner = Some(stack.frames.len());

@@ -51,6 +51,8 @@ pub struct Recording {
     pub(crate) events: RingIndex,
     pub(crate) infos: RingIndex,
     pub(crate) lane_table_damaged: bool,
+    /// Of a file that is being written: events behind this may not all be seen.
+    pub(crate) settled_tick: u64,
     lanes: Vec<Option<Lane>>,
 }
 
@@ -120,8 +122,10 @@ impl Recording {
             events,
             infos,
             lane_table_damaged,
+            settled_tick: u64::MAX,
             lanes,
         };
+        recording.settle();
         recording.fill_ledger();
         recording.find_span();
         Ok(recording)
@@ -140,6 +144,19 @@ impl Recording {
     /// The short name of a lane: `s1`, `dc2`.
     pub fn lane_name(&self, number: u32) -> String {
         self.ledger.iter().find(|entry| entry.lane == number).map_or_else(|| format!("t?{number}"), LaneLedger::short)
+    }
+
+    /// The headers of a file that is being written are not read at one moment:
+    /// threads would end at different ones. What had happened before they were
+    /// read is in all of them.
+    fn settle(&mut self) {
+        if !self.state.is_live() {
+            return;
+        }
+        self.settled_tick = self.last_tick();
+        let (ring, slots) = (&self.header.events, self.header.lane_slots);
+        // What is wrong with it was found when it was read first.
+        self.events = index::read(&self.source, "events", ring, slots, true, &mut Vec::new());
     }
 
     /// Did the ring of events begin to overwrite?
@@ -246,7 +263,7 @@ impl Recording {
         let clock_start = self.clock.first_pair_tick();
         let start = clock_start.or(first_tick).unwrap_or(0);
         let stopped = self.status.phase == Phase::Stopped && self.status.stop_tick > 0;
-        let last = self.last_tick();
+        let last = self.last_tick().min(self.settled_tick);
         let end = if stopped { self.status.stop_tick.max(last) } else { last };
         self.start_ns = self.clock.ns(first_tick.map_or(start, |first| first.min(start)));
         self.complete_from_ns = holed.map_or(self.start_ns, |tick| self.clock.ns(tick));

@@ -136,6 +136,7 @@ pub struct Outcome {
 impl<'a> Stream<'a> {
     pub(crate) fn new(recording: &'a Recording, names: Names, tracees: Tracees, window: Window) -> Stream<'a> {
         let shared = Shared { recording, names, tracees };
+        let to_tick = if window.to_ns == u64::MAX { u64::MAX } else { recording.clock.tick_at(window.to_ns) };
         let mut stream = Stream {
             shared,
             infos: Vec::new(),
@@ -145,7 +146,7 @@ impl<'a> Stream<'a> {
             clock: recording.clock.cursor(),
             gaps: Gaps::default(),
             from_tick: if window.from_ns == 0 { 0 } else { recording.clock.tick_at(window.from_ns) },
-            to_tick: if window.to_ns == u64::MAX { u64::MAX } else { recording.clock.tick_at(window.to_ns) },
+            to_tick: to_tick.min(recording.settled_tick.saturating_add(1)),
             ledger: recording.ledger.clone(),
             findings: recording.findings.clone(),
             done_bytes: 0,
