@@ -33,7 +33,8 @@
 %%   `max_term_bytes' (256) each</td></tr>
 %% <tr><td>`running'</td><td>with calls: which process runs when, too</td></tr>
 %% <tr><td>`set_on_spawn'</td><td>processes spawned by those traced are traced; default `true'</td></tr>
-%% <tr><td>`link'</td><td>`true' (default): ends with the calling process; `false': runs on</td></tr>
+%% <tr><td>`link'</td><td>`true' (default): ends with the calling process (but that of a remote call
+%% lives no longer than the call: the recording goes on); `false': runs on</td></tr>
 %% <tr><td>`label'</td><td>a text that stands in the file</td></tr>
 %% <tr><td>`force'</td><td>goes ahead where it is refused as too broad or unsafe on this release</td></tr>
 %% </table>
@@ -207,13 +208,22 @@ planned({error, _} = Error, _Next) ->
 begin_recording(Plan) ->
     case application:ensure_all_started(spoor) of
         {ok, _} ->
-            Owner = self(),
+            Owner = owner(),
             ask(fun() ->
                 {ok, Pid} = spoor_sup:start_recording(),
                 spoor_recording:begin_recording(Pid, Plan, Owner)
             end);
         {error, Reason} ->
             {error, {not_started, Reason}}
+    end.
+
+%% Whoever is behind a remote call is not the process that makes it, which ends
+%% with the call.
+-spec owner() -> pid() | none.
+owner() ->
+    case process_info(self(), initial_call) of
+        {initial_call, {erpc, _, _}} -> none;
+        _ -> self()
     end.
 
 -spec recordings() -> [pid()].

@@ -51,7 +51,7 @@ start_link() ->
     gen_statem:start_link(?MODULE, [], []).
 
 %% @doc Begins to record; ends with `Owner' if the plan says so.
--spec begin_recording(pid(), spoor_spec:plan(), Owner :: pid()) ->
+-spec begin_recording(pid(), spoor_spec:plan(), Owner :: pid() | none) ->
     {ok, spoor:session()} | {error, term()}.
 begin_recording(Pid, Plan, Owner) ->
     gen_statem:call(Pid, {begin_recording, Plan, Owner}, infinity).
@@ -121,7 +121,7 @@ terminate(_Reason, _State, _Data) ->
 
 %%% Beginning
 
--spec open(gen_statem:from(), data(), pid()) -> result().
+-spec open(gen_statem:from(), data(), pid() | none) -> result().
 open(From, #{plan := Plan} = Data, Owner) ->
     Steps = [
         fun hazards/1, fun place/1, fun functions/1, fun targets/1, fun conflicts/1, fun file/1
@@ -229,8 +229,8 @@ config(Path, #{options := Options} = Plan) ->
 zero_if_infinite(infinity) -> 0;
 zero_if_infinite(N) -> N.
 
--spec watch(pid(), data()) -> data().
-watch(Owner, #{plan := #{options := #{link := true}}} = Data) ->
+-spec watch(pid() | none, data()) -> data().
+watch(Owner, #{plan := #{options := #{link := true}}} = Data) when is_pid(Owner) ->
     Data#{owner => monitor(process, Owner)};
 watch(_Owner, Data) ->
     Data.

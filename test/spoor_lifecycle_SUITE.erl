@@ -11,6 +11,7 @@
     the_owner_dies/1,
     the_owner_of_an_unlinked_recording_dies/1,
     the_shell_goes_away/1,
+    started_by_a_remote_call/1,
     the_time_is_over/1,
     the_events_are_all/1,
     a_limit_that_passes_at_once/1,
@@ -43,6 +44,7 @@ groups() ->
     [
         {ended_by_somebody, [], [
             stop_leaves_nothing, the_owner_dies, the_owner_of_an_unlinked_recording_dies, the_shell_goes_away,
+            started_by_a_remote_call,
             the_time_is_over, the_events_are_all, a_limit_that_passes_at_once, the_recording_is_killed,
             the_registry_is_killed, the_namer_is_killed, the_application_stops, a_failed_start_gives_its_place_back,
             the_dead_are_not_waited_for
@@ -125,6 +127,15 @@ the_shell_goes_away(Config) ->
     #{path := Path} = Session = started_elsewhere(Config, #{}, fun() -> exit(self(), kill) end),
     await_end(Session),
     ?assertMatch(#{stop_reason := <<"the owner died">>}, spoor:status(Session)),
+    assert_gone(Session, Path).
+
+%% `bin/app rpc', rpc:call/4: the process that makes the call ends with it.
+started_by_a_remote_call(Config) ->
+    Options = #{dir => ?config(dir, Config)},
+    {ok, #{path := Path} = Session} = rpc:call(node(), spoor, start, [?MODULE, Options]),
+    timer:sleep(300),
+    ?assertMatch(#{phase := recording}, spoor:status(Session)),
+    ?assertMatch({ok, #{stop_reason := <<"stopped">>}}, spoor:stop(Session)),
     assert_gone(Session, Path).
 
 the_time_is_over(Config) ->
