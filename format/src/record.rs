@@ -1,7 +1,7 @@
 //! The one table of everything a chunk can say.
 //!
 //! Ids are only ever appended; a record never changes its fields. Writers call
-//! the functions of [`write`], readers match on [`Body`], tools walk [`SPECS`],
+//! the functions of [`mod@write`], readers match on [`Body`], tools walk [`SPECS`],
 //! and a test holds `docs/FORMAT.md` to the same table. A recording carries the
 //! table as text in its meta section, so that an older reader can step over
 //! (and even print) records that came after it: see [`Schema`].
