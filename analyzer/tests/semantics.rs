@@ -26,11 +26,14 @@ struct Seen {
     unknown: Vec<String>,
     order: Vec<Option<usize>>,
     totals: BTreeMap<u32, u64>,
+    /// Of each call, the number of the one that it stands on, from 1.
+    parents: Vec<u32>,
 }
 
 impl Observer for Seen {
-    fn called(&mut self, _: u32, _: u32, _: FunctionId) -> u32 {
-        0
+    fn called(&mut self, _: u32, parent: u32, _: FunctionId) -> u32 {
+        self.parents.push(parent);
+        self.parents.len() as u32
     }
     fn ended(&mut self, e: &Ended) {
         let mut line = format!("{} own {}", e.duration, e.own);
@@ -142,6 +145,23 @@ fn endless_tail_calls_are_cut_and_counted() {
     stacks.end(&mut seen);
     assert_eq!(seen.lines.len() as u64, calls);
     assert!(seen.lines.iter().filter(|(_, line)| line == "deep").count() > 1_000_000);
+}
+
+/// On which call each call stands.
+fn parents(lines: &[&str]) -> Vec<u32> {
+    let (mut functions, mut stacks, mut seen) = (Functions::default(), Stacks::default(), Seen::default());
+    lines.iter().for_each(|line| stacks.step(step(line, 0, &mut functions), &mut seen));
+    seen.parents
+}
+
+#[test]
+fn nothing_stands_on_a_loop_that_has_returned() {
+    let ended = ["0 call f", "10 call f", "20 return_to X", "900 call g"];
+    assert_eq!(parents(&ended), [0, 1, 0]);
+    let inside = ["0 call main", "5 call f", "10 call f", "20 return_to X", "900 call g"];
+    assert_eq!(parents(&inside), [0, 1, 2, 1], "whoever ran the loop may be open");
+    let other = ["0 call main", "5 call f", "10 return_to X", "20 call f"];
+    assert_eq!(parents(&other), [0, 1, 1], "a fold over traced calls");
 }
 
 #[test]

@@ -110,6 +110,8 @@ struct Frame {
     unsure: bool,
     /// More than one frame above it was taken for one chain of tail calls.
     chained: bool,
+    /// It is unsure, and an iteration of a loop whose last one is known to have ended.
+    looped: bool,
     /// The observer's number.
     number: u32,
     start: u64,
@@ -225,8 +227,8 @@ impl Stacks {
         let Some(function) = step.function else { return };
         let stack = &mut self.stacks[at];
         stack.spend(step, observer);
-        // Also one that may have ended: more likely than none.
-        let parent = stack.frames.iter().rfind(|frame| !frame.marker).map_or(0, |frame| frame.number);
+        // Also one that may have ended, more likely than none; but not a loop that did.
+        let parent = stack.frames.iter().rfind(|frame| !frame.marker && !frame.looped).map_or(0, |frame| frame.number);
         let number = observer.called(step.process, parent, function);
         stack.after_return = false;
         stack.owner = Some(stack.frames.len());
@@ -452,10 +454,17 @@ impl Stacks {
             // Should it be wrong, then its return to its caller will tell.
             self.guess(target, head);
         }
+        let last = self.stacks[at].frames[top].function;
+        let returns = self.calls_seen.contains(&(last, last));
         self.pop_to(at, top, step, observer);
         let stack = &mut self.stacks[at];
         for frame in stack.frames.iter_mut().skip(sure).rev().take(REACH).filter(|frame| !frame.marker) {
             frame.unsure = true;
+        }
+        // Folded as the iterations of a loop, they end like them: all together.
+        let iterations = stack.frames.iter_mut().skip(sure).rev();
+        for frame in iterations.take_while(|frame| !returns && !frame.marker && frame.function == last) {
+            frame.looped = true;
         }
         stack.find_owner();
     }
@@ -631,6 +640,7 @@ impl Frame {
             timed: false,
             unsure: false,
             chained: false,
+            looped: false,
             number: 0,
             start,
             own: 0,
@@ -716,7 +726,7 @@ impl Stack {
     /// a marker: whether that was in time is not known.
     fn make_sure(&mut self, frame: usize, observer: &mut impl Observer) {
         let open = self.frames.iter_mut().take(frame + 1).rev().take_while(|frame| !frame.marker && frame.unsure);
-        open.for_each(|frame| frame.unsure = false);
+        open.for_each(|frame| (frame.unsure, frame.looped) = (false, false));
         let Some(frame) = self.frames.get_mut(frame) else { return };
         let (ns, on) = (std::mem::take(&mut frame.doubtful), std::mem::take(&mut frame.doubtful_on));
         frame.own += ns;
