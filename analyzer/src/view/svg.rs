@@ -12,6 +12,8 @@ pub fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
+            // As a reference it is one in attributes too; titles have several lines.
+            '\n' => escaped.push_str("&#10;"),
             // XML has no way at all to say these.
             c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('\u{fffd}'),
             c => escaped.push(c),
@@ -64,6 +66,7 @@ mod tests {
     #[test]
     fn nothing_gets_out_of_text() {
         assert_eq!(escape("<a b='\"'>&\u{1}"), "&lt;a b=&#39;&quot;&#39;&gt;&amp;\u{fffd}");
+        assert_eq!(escape("name\n5 ms"), "name&#10;5 ms", "the script of a flamegraph splits titles there");
     }
 
     #[test]
