@@ -279,7 +279,7 @@ garbage_collections(Config) ->
     Kinds = kinds(Events),
     ?assert(lists:member(<<"gc_minor_start">>, Kinds)),
     ?assertEqual([<<"gc_major_start">>, <<"gc_major_end">>], lists:nthtail(length(Kinds) - 2, Kinds)),
-    [?assertMatch(#{<<"sizes">> := [_, _, HeapBlock | _]} when HeapBlock > 0, Fields) || {_, Fields} <- Events].
+    [?assertMatch(#{<<"sizes">> := #{<<"heap_block_size">> := HeapBlock}} when HeapBlock > 0, Fields) || {_, Fields} <- Events].
 
 ports(Config) ->
     {Session, Tracer} = open(Config),

@@ -60,10 +60,20 @@ pub fn json(event: &Event<'_>, processes: &Processes, out: &mut dyn Write) -> io
         line.insert("incomplete".into(), json!(true));
     }
     let fields = event.detail().fields(event.names(), &recording.pids);
-    let fields = fields.into_iter().map(|(name, value)| (name, field(event, &value)));
+    let fields = fields.into_iter().map(|(name, value)| {
+        let value = if name == "sizes" { json_sizes(event, &value) } else { field(event, &value) };
+        (name, value)
+    });
     line.insert("fields".into(), Value::Object(fields.collect()));
     serde_json::to_writer(&mut *out, &line)?;
     writeln!(out)
+}
+
+/// The sizes of a garbage collection, in words, by their names.
+fn json_sizes(event: &Event<'_>, value: &FieldValue) -> Value {
+    let FieldValue::Words(words) = value else { return field(event, value) };
+    let name = |at: usize| GC_SIZES.get(at).map_or_else(|| format!("size_{at}"), |name| (*name).to_owned());
+    Value::Object(words.iter().enumerate().map(|(at, n)| (name(at), json!(n))).collect())
 }
 
 fn field(event: &Event<'_>, value: &FieldValue) -> Value {
