@@ -11,6 +11,8 @@
 -define(MAX_EVENTS, 100_000_000).
 -define(RING_BYTES, (64 * 1024 * 1024)).
 -define(TERM_BYTES, 256).
+%% More than any file or any patience, and a number that every part of Spoor holds.
+-define(MOST, (1 bsl 48)).
 
 -type given() :: #{name() => term()} | [{name(), term()} | name()].
 -type name() ::
@@ -135,10 +137,10 @@ is_process(Name) -> is_atom(Name).
 %% @doc Milliseconds of a duration.
 -spec milliseconds(term()) -> {ok, pos_integer() | infinity} | {error, iodata()}.
 milliseconds(infinity) -> {ok, infinity};
-milliseconds(Ms) when is_integer(Ms), Ms > 0 -> {ok, Ms};
+milliseconds(Ms) when is_integer(Ms), Ms > 0, Ms =< ?MOST -> {ok, Ms};
 milliseconds({N, Unit}) when is_integer(N), N > 0 ->
     case unit_ms(Unit) of
-        {ok, Ms} -> {ok, N * Ms};
+        {ok, Ms} -> milliseconds(N * Ms);
         error -> milliseconds(error)
     end;
 milliseconds(_Other) ->
@@ -153,7 +155,7 @@ unit_ms(_Other) -> error.
 
 %% @doc Bytes of a size: `65536', `<<"64KiB">>', `"1 GiB"'.
 -spec bytes(term()) -> {ok, pos_integer()} | {error, iodata()}.
-bytes(N) when is_integer(N), N > 0 -> {ok, N};
+bytes(N) when is_integer(N), N > 0, N =< ?MOST -> {ok, N};
 bytes(Text) when is_binary(Text); is_list(Text) ->
     Pattern = "^\\s*(\\d{1,12})\\s*(|B|kB|KB|KiB|MB|MiB|GB|GiB)\\s*$",
     try re:run(Text, Pattern, [{capture, all_but_first, list}]) of
@@ -176,7 +178,7 @@ unit_bytes("GiB") -> 1024 * 1024 * 1024;
 unit_bytes(_Bytes) -> 1.
 
 -spec positive(term()) -> {ok, pos_integer()} | {error, iodata()}.
-positive(N) when is_integer(N), N > 0 -> {ok, N};
+positive(N) when is_integer(N), N > 0, N =< ?MOST -> {ok, N};
 positive(_Other) -> {error, <<"a positive integer">>}.
 
 -spec directory(term()) -> {ok, file:filename_all()} | {error, iodata()}.

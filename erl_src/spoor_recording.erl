@@ -241,7 +241,9 @@ start_names(#{id := Id} = Data) ->
     Data#{names => Names}.
 
 -spec trace(data()) -> result().
-trace(#{tracing := Tracing, from := From} = Data) ->
+trace(#{id := Id, tracing := Tracing, from := From} = Data) ->
+    %% Nobody's time is spent on naming the processes of a large node.
+    _ = spoor_tracer:start_time(Id),
     case spoor_tracing:start(Tracing) of
         {ok, Counts} ->
             Recording = (maps:remove(from, Data))#{counts => Counts, trace := on},
@@ -285,7 +287,9 @@ checked(lost, #{id := Id, path := Path} = Data) ->
 names_ended(normal, _State, Data) ->
     {keep_state, maps:remove(names, Data)};
 names_ended(Reason, State, #{id := Id} = Data) ->
-    _ = spoor_tracer:note(Id, names_lost, Reason),
+    %% Not the reason itself: it may hold what the process had in its hands.
+    _ = spoor_tracer:note(Id, names_lost, []),
+    ?LOG_WARNING("spoor: processes are named no more: ~0p", [Reason]),
     case State of
         naming -> trace(maps:remove(names, Data));
         _ -> {keep_state, maps:remove(names, Data)}

@@ -12,11 +12,11 @@
 -module(spoor_tracer).
 
 -export([enabled/3, trace/5]).
--export([open/1, close/2, status/1, describe/2, note/3]).
+-export([open/1, start_time/1, close/2, status/1, describe/2, note/3]).
 
 -export_type([state/0, config/0, counts/0, description/0, message/0]).
 
--nifs([enabled/3, trace/5, open/1, close/2, status/1, describe/2, note/3]).
+-nifs([enabled/3, trace/5, open/1, start_time/1, close/2, status/1, describe/2, note/3]).
 -on_load(load/0).
 
 -define(ERROR_KEY, {?MODULE, nif_error}).
@@ -73,6 +73,10 @@ trace(_Tag, _State, _Tracee, _Term, _Opts) -> ok.
 %% @doc Creates a recording file; from then on its state may be given to the VM.
 -spec open(config()) -> {ok, state()} | {error, term()} | unavailable().
 open(_Config) -> unavailable().
+
+%% @doc Counts the `time' limit from now on: tracing is about to begin.
+-spec start_time(state()) -> ok | {error, closed} | unavailable().
+start_time(_State) -> unavailable().
 
 %% @doc Ends a recording. Its owner is sent `closed' when the file is complete.
 -spec close(state(), Reason :: binary()) -> ok | {error, closed} | unavailable().

@@ -106,6 +106,13 @@ fn posix(error: &std::io::Error) -> Atom {
     }
 }
 
+/// Begins to count the time limit.
+#[rustler::nif]
+fn start_time(env: Env<'_>, state: i64) -> Term<'_> {
+    let started = registry::with(state_of(state), |recording| recording.start_time());
+    or_closed(env, started.map(|()| atoms::ok().encode(env)))
+}
+
 #[rustler::nif]
 fn close<'a>(env: Env<'a>, state: i64, reason: rustler::Binary<'a>) -> Term<'a> {
     let closed = registry::with(state_of(state), |recording| recording.close(&lossy(&reason)));

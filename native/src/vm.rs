@@ -225,7 +225,7 @@ pub(crate) fn reference(word: Word) -> Option<[u64; 3]> {
     let words = unsafe { object.add(1) };
     // SAFETY: in an ordinary reference these are two words, of three numbers.
     let [low, high] = unsafe { *words.cast::<[u64; 2]>() };
-    Some([high & 0xffff_ffff, low >> 32, low & 0xffff_ffff])
+    Some([high >> 32, high & 0xffff_ffff, low >> 32])
 }
 
 /// Header of ordinary references in this VM; 0 until one was understood.

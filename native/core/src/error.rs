@@ -29,6 +29,11 @@ pub enum OpenError {
         /// What the system says.
         error: io::Error,
     },
+    /// Blocks of this file system cannot be reserved for being written again.
+    CopyOnWrite {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The event ring is too small for the VM's threads.
     RingTooSmall {
         /// Smallest size in bytes.
@@ -44,6 +49,12 @@ impl fmt::Display for OpenError {
             Self::NoSpace { need, have } => write!(f, "{need} bytes needed, {have} free"),
             Self::Directory { path, error } => write!(f, "directory {}: {error}", path.display()),
             Self::File { path, error } => write!(f, "file {}: {error}", path.display()),
+            Self::CopyOnWrite { path } => write!(
+                f,
+                "{} is on a copy-on-write file system (btrfs, bcachefs), where a full disk would kill the VM: \
+                 say a dir on ext4, XFS or tmpfs",
+                path.display()
+            ),
             Self::RingTooSmall { least } => write!(f, "the ring needs at least {least} bytes"),
             Self::TooMany => write!(f, "{} recordings are open", crate::registry::SLOTS),
         }

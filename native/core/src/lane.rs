@@ -41,7 +41,7 @@ impl Lane {
     /// given; it may be called twice, and a record that is [`Full`] is undone.
     #[inline(always)]
     pub fn event(&mut self, tick: u64, write: impl FnMut(&mut Stream, u64) -> Result<(), Full>) {
-        if (self.credit == 0 || tick > self.limits.deadline) && !self.may_go_on(tick) {
+        if (self.credit == 0 || self.limits.is_over(tick)) && !self.may_go_on(tick) {
             return self.drop_event(Cause::AfterLimit);
         }
         match self.events.record(tick, write) {
@@ -67,7 +67,7 @@ impl Lane {
     /// Asks the limits for more; false when one is reached.
     #[cold]
     fn may_go_on(&mut self, tick: u64) -> bool {
-        let granted = if tick > self.limits.deadline { Err(Limit::Time) } else { self.limits.grant() };
+        let granted = if self.limits.is_over(tick) { Err(Limit::Time) } else { self.limits.grant() };
         match granted {
             Ok(credit) => self.credit = credit,
             Err(limit) => self.limits.reach(limit),

@@ -95,6 +95,9 @@ fn make_file(path: &Path) -> Result<File, OpenError> {
 /// tried: some file systems would fill up before they say no, and everybody
 /// else on the disk would notice.
 fn reserve(file: &File, path: &Path, bytes: u64) -> Result<(), OpenError> {
+    if copies_on_write(file) {
+        return Err(OpenError::CopyOnWrite { path: path.parent().unwrap_or(path).to_owned() });
+    }
     let have = free_space(path);
     let failed = |error: io::Error| match error.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT) => OpenError::NoSpace { need: bytes, have },
@@ -114,6 +117,18 @@ fn reserve(file: &File, path: &Path, bytes: u64) -> Result<(), OpenError> {
             errno => return Err(failed(io::Error::from_raw_os_error(errno))),
         }
     }
+}
+
+/// Does the file system take new blocks for what is written again? A block that
+/// was reserved is no promise there, and a full disk a SIGBUS.
+fn copies_on_write(file: &File) -> bool {
+    const BTRFS: u64 = 0x9123_683e;
+    const BCACHEFS: u64 = 0xca45_1a4e;
+    // SAFETY: statfs is plain data, for which all zeroes are a value.
+    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: a descriptor that we own and a statfs of our own.
+    let known = unsafe { libc::fstatfs(file.as_raw_fd(), &mut stat) } == 0;
+    known && [BTRFS, BCACHEFS].contains(&(stat.f_type as u64 & 0xffff_ffff))
 }
 
 fn fill(file: &File, bytes: u64) -> io::Result<()> {

@@ -35,7 +35,7 @@ pub struct Options {
     pub ring_bytes: u64,
     /// Threads that the VM runs callbacks on.
     pub threads: u64,
-    /// Ends the recording after this long.
+    /// Ends the recording this long after [`Recording::start_time`].
     pub time: Option<Duration>,
     /// Ends the recording after so many events.
     pub max_events: Option<u64>,
@@ -71,8 +71,10 @@ impl Limit {
 #[derive(Debug)]
 pub(crate) struct Limits {
     state: State,
-    /// Events later than this tick are not stored.
-    pub(crate) deadline: u64,
+    /// Ticks of [`Options::time`], counted from [`Recording::start_time`].
+    time_ticks: u64,
+    /// Events later than this tick are not stored. Stored once, by `start_time`.
+    deadline: AtomicU64,
     /// Events not yet granted to a lane.
     pool: AtomicU64,
     /// See [`Options::content_bytes`].
@@ -107,9 +109,20 @@ impl Limits {
         }
     }
 
+    /// Is the time of events with this tick over?
+    #[inline(always)]
+    pub(crate) fn is_over(&self, tick: u64) -> bool {
+        // Relaxed: nothing is reached through the answer.
+        tick > self.deadline.load(Ordering::Relaxed)
+    }
+
+    fn start_time(&self) {
+        self.deadline.store(clock::now().saturating_add(self.time_ticks), Ordering::Relaxed);
+    }
+
     /// Reaches the time limit even when no event comes to notice it.
     pub(crate) fn check_time(&self) {
-        if clock::now() > self.deadline {
+        if self.is_over(clock::now()) {
             self.reach(Limit::Time);
         }
     }
@@ -203,7 +216,8 @@ impl Recording {
         store.write_lane(0, LaneKind::Recorder, 0, 0);
         let limits = Arc::new(Limits {
             state,
-            deadline: deadline(options.time, &first, &second),
+            time_ticks: ticks(options.time, clock::rate(&first, &second)),
+            deadline: AtomicU64::new(u64::MAX),
             pool: AtomicU64::new(options.max_events.unwrap_or(u64::MAX)),
             content_bytes: options.content_bytes,
             lanes: lanes as u64,
@@ -244,6 +258,12 @@ impl Recording {
     pub fn info(&self, mut write: impl FnMut(&mut Stream, u64) -> Result<(), Full>) {
         let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
         recorder.info(clock::now(), &mut write);
+    }
+
+    /// From now on the time limit counts: what must be done before tracing begins
+    /// is done.
+    pub fn start_time(&self) {
+        self.limits.start_time();
     }
 
     /// Asks the keeper to end the recording.
@@ -308,14 +328,11 @@ impl Drop for Recording {
     }
 }
 
-fn deadline(
-    time: Option<Duration>,
-    first: &spoor_format::clock::ClockPair,
-    now: &spoor_format::clock::ClockPair,
-) -> u64 {
+/// A time limit in ticks.
+fn ticks(time: Option<Duration>, tick_hz: u64) -> u64 {
     let Some(time) = time else { return u64::MAX };
-    let ticks = time.as_nanos() * u128::from(clock::rate(first, now)) / 1_000_000_000;
-    now.tick.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
+    let ticks = time.as_nanos() * u128::from(tick_hz) / 1_000_000_000;
+    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
 /// What this crate knows of the machine and adds to the caller's entries.

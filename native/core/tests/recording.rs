@@ -237,6 +237,9 @@ fn max_events_is_never_exceeded_and_the_rest_is_counted() {
 fn the_time_limit_is_kept_without_events() {
     let scratch = scratch();
     let (state, told) = open(Options { time: Some(Duration::from_millis(30)), ..options(&scratch.path) });
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(state.is_recording(), "the time is counted from when tracing begins");
+    registry::with(state, |recording| recording.start_time()).expect("open");
     assert!(matches!(told.recv_timeout(Duration::from_secs(5)), Ok(Told::Limit(Limit::Time))));
     call(state, 1, 1);
     let summary = close(state, &told);
