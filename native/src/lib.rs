@@ -45,8 +45,10 @@ unsafe extern "C" fn upgrade(
     _old_private: *mut *mut c_void,
     _info: ErlNifTerm,
 ) -> c_int {
-    // Recordings live in this library, not in a version of the Erlang module:
-    // they simply go on.
+    // Recordings live in this library, not in a version of the Erlang module: they
+    // go on when the module is loaded again from the same place. A library from
+    // another place is a second one, which knows nothing of them; their owners'
+    // deaths end them.
     prepare(env)
 }
 
