@@ -22,10 +22,10 @@ pub struct Report {
     pub ring_bytes: (u64, u64),
     /// Did the ring begin to overwrite?
     pub ring_turned: bool,
-    /// First moment, nanoseconds since 1970.
-    pub start_wall_ns: u64,
-    /// Last moment, nanoseconds since 1970.
-    pub end_wall_ns: u64,
+    /// First moment, nanoseconds since 1970; null when no clock is left.
+    pub start_wall_ns: Option<u64>,
+    /// Last moment, nanoseconds since 1970; null when no clock is left.
+    pub end_wall_ns: Option<u64>,
     /// From the first to the last moment.
     pub duration_ns: u64,
     /// The part of it, at the end, whose events are all in the file but for damage.
@@ -113,8 +113,8 @@ impl Counts {
             file_bytes: recording.file_bytes,
             ring_bytes: (recording.header.events.bytes(), recording.header.info.bytes()),
             ring_turned: recording.ring_turned(),
-            start_wall_ns: recording.clock.wall_ns(start),
-            end_wall_ns: recording.clock.wall_ns(end),
+            start_wall_ns: recording.clock.known_wall_ns(start),
+            end_wall_ns: recording.clock.known_wall_ns(end),
             duration_ns: end - start,
             covered_ns: end.saturating_sub(recording.complete_from_ns),
             meta: recording.meta.entries.iter().filter(|(key, _)| key != "records").cloned().collect(),

@@ -111,6 +111,11 @@ impl Clock {
         }
     }
 
+    /// The same, where the file has a clock to tell it by.
+    pub fn known_wall_ns(&self, ns: u64) -> Option<u64> {
+        self.first_pair.map(|_| self.wall_ns(ns))
+    }
+
     fn bounded(&self, ns: u64) -> u64 {
         ns.clamp(self.earliest_ns, self.latest_ns)
     }

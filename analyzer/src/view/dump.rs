@@ -49,7 +49,7 @@ pub fn json(event: &Event<'_>, processes: &Processes, out: &mut dyn Write) -> io
     let recording = event.recording();
     let mut line = Map::new();
     line.insert("at_ns".into(), json!(event.time.saturating_sub(recording.start_ns)));
-    line.insert("time".into(), json!(wall(recording.clock.wall_ns(event.time))));
+    line.insert("time".into(), json!(recording.clock.known_wall_ns(event.time).map(wall)));
     line.insert("lane".into(), json!(recording.lane_name(event.lane)));
     line.insert("process".into(), json!(recording.pids.text(event.identity())));
     if let Some(title) = processes.title(event.tracee, event.names()) {

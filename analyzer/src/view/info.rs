@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::model::info::{LaneRow, Report};
+use crate::read::Severity;
 use crate::view::findings;
 use crate::view::table::{self, Style};
 use crate::view::units::{bytes, count, duration, wall};
@@ -106,14 +107,23 @@ fn runtime(report: &Report) -> String {
 }
 
 fn time(report: &Report) -> String {
-    let (start, end) = (wall(report.start_wall_ns), wall(report.end_wall_ns));
+    let (Some(start), Some(end)) = (report.start_wall_ns.map(wall), report.end_wall_ns.map(wall)) else {
+        return format!("unknown ({})", duration(report.duration_ns));
+    };
     format!("{start} to {end} ({})", duration(report.duration_ns))
 }
 
 fn covered(report: &Report) -> String {
+    let lost = report.findings.iter().any(|f| f.severity == Severity::Damage && !f.cost.starts_with("nothing"));
+    let damaged = match report.ledger.damaged {
+        0 if lost => ", and part of the file is lost".to_owned(),
+        0 => String::new(),
+        n => format!(", and {} events are lost to damage", count(n)),
+    };
     match report.ring_turned {
+        false if !damaged.is_empty() => format!("not all of it: nothing is overwritten{damaged}"),
         false => "all of it: the ring has not begun to overwrite".to_owned(),
-        true => format!("the last {}: what was before is overwritten", duration(report.covered_ns)),
+        true => format!("the last {}: what was before is overwritten{damaged}", duration(report.covered_ns)),
     }
 }
 
