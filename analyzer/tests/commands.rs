@@ -103,6 +103,32 @@ fn exit_codes_are_fine_damaged_and_could_not_run() {
 }
 
 #[test]
+fn what_cannot_be_asked_for_is_a_usage_error() {
+    let dir = shop();
+    for args in [["calls", "--last", "0"], ["sched", "--to", "0"], ["dump", "--kind", "cal"]] {
+        let output = spoor(dir.path(), &[&args[..], &["shop.spoor"]].concat());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+        assert!(told.contains("window is empty") || told.contains("call, return_to"), "{told}");
+    }
+}
+
+#[test]
+fn info_claims_nothing_that_a_cut_file_lacks() {
+    let dir = shop();
+    let whole = fs::read(dir.path().join("shop.spoor")).expect("there");
+    let header = killed_shop().header;
+    let cut = |at: u64| {
+        fs::write(dir.path().join("cut.spoor"), &whole[..at as usize]).expect("written");
+        stdout(&spoor(dir.path(), &["info", "cut.spoor"]))
+    };
+    let events = cut(header.events.offset + 4096);
+    assert!(events.contains("not all of it") && !events.contains("covered       all of it"), "{events}");
+    let front = cut(600);
+    assert!(front.contains("time          unknown") && !front.contains("1970"), "{front}");
+}
+
+#[test]
 fn a_directory_stands_for_its_recordings() {
     let dir = shop();
     let mut other = file(Phase::Stopped, "asked to");

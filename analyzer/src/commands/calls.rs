@@ -25,7 +25,7 @@ pub(super) fn run(args: &cli::Calls) -> Result<Health> {
     let filter = cli::filter(&args.process, Some(&args.function), &[]);
     let (mut calls, mut names, mut about) = (Calls::default(), Names::default(), Vec::new());
     let health = each(&args.input.paths, |recording| {
-        let window = window(&args.window, recording);
+        let window = window(&args.window, recording)?;
         let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _| {
             calls.event(event);
             Ok(true)

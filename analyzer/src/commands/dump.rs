@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use spoor_format::text::{WriteError, write_raw};
 
 use super::{Health, each, feed, stdout, tell, window};
@@ -15,6 +15,10 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
     let mut out = stdout();
     let filter = cli::filter(&args.process, Some(&args.function), &args.kinds);
     each(&args.input.paths, |recording| {
+        let known = recording.kind_names();
+        if let Some(unknown) = filter.kinds.iter().find(|kind| !known.iter().any(|name| glob(kind, name))) {
+            bail!("no kind of event is called {unknown}; there are {}", known.join(", "));
+        }
         if args.raw {
             raw(recording, &mut out)?;
             out.flush()?;
@@ -23,7 +27,7 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
         }
         let mut left = args.limit.unwrap_or(usize::MAX);
         let (outcome, _) =
-            feed(recording, Names::default(), window(&args.window, recording), &filter, |event, processes| {
+            feed(recording, Names::default(), window(&args.window, recording)?, &filter, |event, processes| {
                 if left == 0 {
                     return Ok(false);
                 }

@@ -17,7 +17,7 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
     let filter = cli::filter(&args.process, Some(&args.function), &[]);
     let (mut returning, mut names, mut running) = (Returning::default(), Names::default(), false);
     each(&args.input.paths, |recording| {
-        let window = window(&args.window, recording);
+        let window = window(&args.window, recording)?;
         let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _| {
             running |= matches!(event.kind, kind::IN | kind::OUT);
             returning.event(event);
@@ -29,7 +29,7 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
     })?;
     let (mut flame, mut about) = (Flame::new(returning, args.per_process), Vec::new());
     let health = each(&args.input.paths, |recording| {
-        let window = window(&args.window, recording);
+        let window = window(&args.window, recording)?;
         let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, processes| {
             flame.event(event, || processes.group(event.tracee, event.identity(), event.names()));
             Ok(true)

@@ -126,7 +126,16 @@ fn each(paths: &[PathBuf], mut work: impl FnMut(&Recording) -> Result<Health>) -
     Ok(health)
 }
 
-fn window(args: &WindowArgs, recording: &Recording) -> Window {
+/// The stretch of time asked for; an empty one is a mistake.
+fn window(args: &WindowArgs, recording: &Recording) -> Result<Window> {
+    let window = window_of(args, recording);
+    if window.from_ns.max(recording.start_ns) >= window.to_ns || args.last == Some(0) {
+        bail!("{}: the window is empty: it ends where it begins, or before", recording.path);
+    }
+    Ok(window)
+}
+
+fn window_of(args: &WindowArgs, recording: &Recording) -> Window {
     let at = |moment: Moment| match moment {
         Moment::AfterStart(ns) => recording.start_ns.saturating_add(ns),
         Moment::BeforeEnd(ns) => recording.end_ns.saturating_sub(ns),

@@ -54,7 +54,7 @@ pub(super) fn run(args: &cli::Sched) -> Result<Health> {
 
 fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, About, Health)> {
     let filter = cli::filter(&args.process, None, &[]);
-    let asked = window(&args.window, recording);
+    let asked = window(&args.window, recording)?;
     let from = asked.from_ns.max(recording.complete_from_ns);
     let to = asked.to_ns.min(recording.end_ns).max(from);
     let mut sched = Sched::new(from, to, recording.ledger.len(), args.limit);

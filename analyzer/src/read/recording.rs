@@ -2,7 +2,7 @@
 
 use spoor_format::header::{Header, Meta};
 use spoor_format::lane::{self, Lane};
-use spoor_format::record::Schema;
+use spoor_format::record::{Schema, spec};
 use spoor_format::status::{Phase, Status};
 
 use super::batch::{Batch, Context, kind_name};
@@ -177,6 +177,12 @@ impl Recording {
     /// Name of a kind of event as users write it.
     pub fn kind_name(&self, kind: u8) -> String {
         kind_name(kind, &self.schema)
+    }
+
+    /// Names of the kinds of events that processes have.
+    pub fn kind_names(&self) -> Vec<String> {
+        let named = |id: &u8| spec(*id).is_some_and(|row| row.class.timed()) || self.schema.foreign(*id).is_some();
+        (0..=u8::MAX).filter(named).map(|id| self.kind_name(id)).collect()
     }
 
     fn fill_ledger(&mut self) {
