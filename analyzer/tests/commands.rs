@@ -148,6 +148,19 @@ fn a_directory_stands_for_its_recordings() {
 }
 
 #[test]
+fn snapshots_are_told_and_not_counted_twice() {
+    let dir = shop();
+    fs::copy(dir.path().join("shop.spoor"), dir.path().join("shop-snap-1.spoor")).expect("copied");
+    let alone = stdout(&spoor(dir.path(), &["info", "shop-snap-1.spoor"]));
+    assert!(alone.contains("a snapshot of a recording"), "{alone}");
+    let both = spoor(dir.path(), &["calls", "."]);
+    let (text, told) = (stdout(&both), String::from_utf8_lossy(&both.stderr).into_owned());
+    assert!(!text.contains("shop-snap-1") && told.contains("1 snapshots left out"), "{text}{told}");
+    fs::remove_file(dir.path().join("shop.spoor")).expect("removed");
+    assert!(stdout(&spoor(dir.path(), &["calls", "."])).contains("shop-snap-1"));
+}
+
+#[test]
 fn a_closed_pipe_is_success() {
     let dir = shop();
     for args in [vec!["dump", "shop.spoor", "--json"], vec!["dump", "shop.spoor", "--raw"], vec!["flame", "shop.spoor"]]

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::cli::{Cli, Command, Moment, WindowArgs};
 use crate::model::filter::{Filter, ProcessFilter};
 use crate::model::processes::Processes;
-use crate::read::{Event, Finding, Ledger, Names, Outcome, Recording, Severity, Source, Tracees, Window};
+use crate::read::{Event, Finding, Ledger, Names, Outcome, Recording, Severity, Source, Tracees, Window, snapshot_of};
 use crate::view::findings;
 use crate::view::table::Style;
 
@@ -88,6 +88,12 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             bail!("{}: no recording (*.{EXTENSION}) in this directory", path.display());
         }
         found.sort();
+        let all = found.clone();
+        found.retain(|path| !snapshot_of(path).is_some_and(|whole| all.contains(&whole)));
+        if found.len() < all.len() {
+            let (left, place) = (all.len() - found.len(), path.display());
+            writeln!(io::stderr(), "spoor: {place}: {left} snapshots left out: their recordings are here")?;
+        }
         files.append(&mut found);
     }
     Ok(files)

@@ -1,6 +1,7 @@
 //! How a recording ended, or whether it still goes on.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use spoor_format::header::Meta;
@@ -29,6 +30,8 @@ pub enum State {
     },
     /// The VM died, or was killed, while it recorded.
     Died,
+    /// A copy of a recording, made while it went on.
+    Snapshot,
     /// Not stopped, and whether the VM still runs cannot be told from here.
     Unfinished,
 }
@@ -42,6 +45,7 @@ impl fmt::Display for State {
             State::Stopped { reason } if reason.is_empty() => write!(f, "stopped"),
             State::Stopped { reason } => write!(f, "stopped: {reason}"),
             State::Died => write!(f, "the VM died while recording"),
+            State::Snapshot => write!(f, "a snapshot of a recording"),
             State::Unfinished => {
                 write!(f, "not stopped; whether its VM still runs cannot be told from here")
             }
@@ -50,9 +54,12 @@ impl fmt::Display for State {
 }
 
 impl State {
-    pub(crate) fn of(status: &Status, meta: &Meta) -> State {
+    pub(crate) fn of(status: &Status, meta: &Meta, path: &str) -> State {
         if status.phase == Phase::Stopped {
             return State::Stopped { reason: status.reason.clone() };
+        }
+        if snapshot_of(Path::new(path)).is_some() {
+            return State::Snapshot;
         }
         match (running(meta), status.phase) {
             (Some(true), Phase::Preparing) => State::Preparing,
@@ -63,10 +70,19 @@ impl State {
         }
     }
 
-    /// Is the file still being written?
+    /// Was the file being written when it was read, or copied?
     pub fn is_live(&self) -> bool {
-        matches!(self, State::Recording { .. } | State::Stopping { .. } | State::Preparing)
+        matches!(self, State::Recording { .. } | State::Stopping { .. } | State::Preparing | State::Snapshot)
     }
+}
+
+/// The recording that a file is a snapshot of, by its name: `NAME-snap-N.spoor`.
+/// The note in it does not tell: the recording has the same.
+pub fn snapshot_of(path: &Path) -> Option<PathBuf> {
+    let (name, number) = path.file_stem()?.to_str()?.rsplit_once("-snap-")?;
+    let counted = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let extension = path.extension()?.to_str()?;
+    counted.then(|| path.with_file_name(format!("{name}.{extension}")))
 }
 
 /// Is the process that recorded still there? `None` when it ran on another host.
@@ -114,10 +130,10 @@ mod tests {
         let pair = |k: &str, v: String| (k.to_owned(), v);
         let mut meta = Meta { entries: vec![pair("os_pid", std::process::id().to_string())] };
         let status = Status { phase: Phase::Recording, stop_tick: 0, reason: String::new() };
-        assert!(State::of(&status, &meta).is_live());
+        assert!(State::of(&status, &meta, "a.spoor").is_live());
         meta.entries.push(pair("os_start", "1".into()));
-        assert_eq!(State::of(&status, &meta), State::Died);
+        assert_eq!(State::of(&status, &meta, "a.spoor"), State::Died);
         meta.entries.push(pair("host", "elsewhere".into()));
-        assert_eq!(State::of(&status, &meta), State::Unfinished);
+        assert_eq!(State::of(&status, &meta, "a.spoor"), State::Unfinished);
     }
 }

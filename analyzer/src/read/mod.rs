@@ -30,7 +30,7 @@ pub use finding::{Finding, Severity};
 pub use front::OpenError;
 pub use identity::PidFormat;
 pub use ledger::{LaneLedger, Ledger};
-pub use live::State;
+pub use live::{State, snapshot_of};
 pub use names::{AtomId, FunctionId, FunctionKey, Names, TraceeId, Tracees};
 pub use recording::{Info, Recording};
 pub use source::Source;

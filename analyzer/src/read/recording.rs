@@ -95,7 +95,7 @@ impl Recording {
         let tick_hz = meta.get("tick_hz").and_then(|text| text.parse().ok());
         let clock = Clock::read(&source, &header, tick_hz, &mut findings);
         let (lanes, lane_table_damaged) = read_lanes(&source, &header, &mut findings);
-        let state = State::of(&front.status, &meta);
+        let state = State::of(&front.status, &meta, path);
         let mut ring = |name, ring| index::read(&source, name, ring, header.lane_slots, state.is_live(), &mut findings);
         let (events, infos) = (ring("events", &header.events), ring("info", &header.info));
         let pids = PidFormat::from_meta(&meta).unwrap_or_else(|| {
