@@ -1,9 +1,9 @@
 //! `spoor flame`.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{About, Health, each, feed, stdout, tell, window};
 use crate::cli;
@@ -14,6 +14,9 @@ use crate::view::findings::ledger;
 use crate::view::units::{count, duration};
 
 pub(super) fn run(args: &cli::Flame) -> Result<Health> {
+    if args.output.is_none() && !args.folded && std::io::stdout().is_terminal() {
+        bail!("a picture is nothing for a terminal: say where to write it, -o flame.svg");
+    }
     let filter = cli::filter(&args.process, Some(&args.function), &[]);
     let (mut returning, mut names, mut running) = (Returning::default(), Names::default(), false);
     each(&args.input.paths, |recording| {

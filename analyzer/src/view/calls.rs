@@ -28,11 +28,9 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     let more = report.functions_found - shown;
     let left_out = if more > 0 { format!(" ({more} more functions: --limit 0)") } else { String::new() };
     writeln!(out, "{} functions, {} calls{left_out}", count(shown as u64), count(report.calls))?;
-    let own = if report.own_is_on_scheduler { "time on a scheduler" } else { "wall time (no in/out events recorded)" };
-    writeln!(
-        out,
-        "OWN: {own} in the function itself; TOTAL: wall time, with what it called; P50 to MAX: of single calls"
-    )?;
+    let own =
+        if report.own_is_on_scheduler { "on a scheduler" } else { "waiting included (no in/out events recorded)" };
+    writeln!(out, "OWN: time in it and in untraced functions that it called, {own}; TOTAL: with all that it called")?;
     untimed(&report.clipped, report.unknown_returns, out)
 }
 
@@ -70,5 +68,6 @@ fn untimed(clipped: &Clipped, unknown: u64, out: &mut dyn Write) -> io::Result<(
     if told.is_empty() {
         return Ok(());
     }
-    writeln!(out, "UNTIMED calls are counted but have no duration: {}", told.join(", "))
+    writeln!(out, "UNTIMED calls are counted but have no duration: {}", told.join(", "))?;
+    writeln!(out, "docs/SEMANTICS.md says why, and what each column means")
 }

@@ -177,11 +177,15 @@ fn column_title(report: &Report, lane: &LaneTimeline, start: usize, end: usize, 
 
 /// Groups that ran most have colours far apart, the rest is grey.
 fn group_colour(report: &Report, rank: usize) -> &'static str {
-    let anonymous = report.groups.get(rank).is_none_or(|row| row.group == "others" || row.group == "unnamed");
-    if anonymous { GREY } else { PALETTE.get(rank).copied().unwrap_or(GREY) }
+    match report.groups.get(rank).map(|row| row.group.as_str()) {
+        None | Some("others") => GREY,
+        Some("unnamed") => DARK,
+        Some(_) => PALETTE.get(rank).copied().unwrap_or(GREY),
+    }
 }
 
-const GREY: &str = "#9aa5ab";
+const GREY: &str = "#c3cbd0";
+const DARK: &str = "#6b757b";
 /// Told apart by most eyes, also without red or green.
 const PALETTE: [&str; 12] = [
     "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#2f4b7c",
