@@ -114,6 +114,16 @@ fn what_cannot_be_asked_for_is_a_usage_error() {
 }
 
 #[test]
+fn a_filter_that_takes_nothing_says_so() {
+    let dir = shop();
+    for args in [["calls", "shop.spoor", "--module", "Mixpp"], ["flame", "shop.spoor", "--module", "Mixpp"]] {
+        let told = String::from_utf8(spoor(dir.path(), &args).stderr).expect("text");
+        assert!(told.contains("nothing matches --module Mixpp; modules recorded: "), "{told}");
+        assert!(told.contains("shop_pricing"), "{told}");
+    }
+}
+
+#[test]
 fn info_claims_nothing_that_a_cut_file_lacks() {
     let dir = shop();
     let whole = fs::read(dir.path().join("shop.spoor")).expect("there");

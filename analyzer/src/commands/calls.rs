@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{About, Health, each, feed, stdout, style, tell, window};
+use super::{About, Health, each, feed, nothing_matches, stdout, style, tell, window};
 use crate::cli;
 use crate::model::calls::{Calls, Report};
 use crate::read::Names;
@@ -43,6 +43,9 @@ pub(super) fn run(args: &cli::Calls) -> Result<Health> {
         None => LIMIT,
     };
     let report = calls.report(&names, &filter, args.sort, limit);
+    if report.functions_found == 0 {
+        nothing_matches(&filter, &names)?;
+    }
     let mut out = stdout();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &Answer { recordings: &about, report: &report })?;

@@ -5,7 +5,7 @@ use std::io::{BufWriter, IsTerminal, Write};
 
 use anyhow::{Context, Result, bail};
 
-use super::{About, Health, each, feed, stdout, tell, window};
+use super::{About, Health, each, feed, nothing_matches, stdout, tell, window};
 use crate::cli;
 use crate::model::flame::{Flame, Returning};
 use crate::read::{Names, kind};
@@ -45,6 +45,9 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
     })?;
     let on_scheduler = args.time.as_deref().map_or(running, |time| time == "on");
     let root = flame.report(&names, &filter, on_scheduler);
+    if root.children.is_empty() {
+        nothing_matches(&filter, &names)?;
+    }
     let heading = heading(&about, on_scheduler, running, root.total_ns);
     let mut out: Box<dyn Write> = match &args.output {
         None => Box::new(stdout()),

@@ -6,6 +6,7 @@ mod flame;
 mod info;
 mod sched;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -17,8 +18,11 @@ use serde::Serialize;
 
 use crate::cli::{Cli, Command, Moment, WindowArgs};
 use crate::model::filter::{Filter, ProcessFilter};
+use crate::model::label;
 use crate::model::processes::Processes;
-use crate::read::{Event, Finding, Ledger, Names, Outcome, Recording, Severity, Source, Tracees, Window, snapshot_of};
+use crate::read::{
+    Event, Finding, FunctionId, Ledger, Names, Outcome, Recording, Severity, Source, Tracees, Window, snapshot_of,
+};
 use crate::view::findings;
 use crate::view::table::Style;
 
@@ -233,6 +237,24 @@ impl About {
         writeln!(out, "{} ({}), {window}", self.path, self.state)?;
         writeln!(out, "{}", findings::ledger(&self.ledger))
     }
+}
+
+/// Modules named when nothing fits a filter.
+const NAMED: usize = 20;
+
+/// Says that a filter took nothing, and what there is.
+fn nothing_matches(filter: &Filter, names: &Names) -> io::Result<()> {
+    let given = [("--process", &filter.processes), ("--module", &filter.modules), ("--function", &filter.functions)];
+    let given: Vec<String> =
+        given.iter().flat_map(|(option, values)| values.iter().map(move |value| format!("{option} {value}"))).collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    let ids = (0..names.function_count()).map(|id| FunctionId(id as u32));
+    let modules: BTreeSet<String> = ids.map(|id| label::module(names, id)).collect();
+    let more = if modules.len() > NAMED { ", …" } else { "" };
+    let named: Vec<String> = modules.into_iter().take(NAMED).collect();
+    writeln!(io::stderr(), "spoor: nothing matches {}; modules recorded: {}{more}", given.join(" "), named.join(", "))
 }
 
 fn stdout() -> BufWriter<io::StdoutLock<'static>> {
