@@ -32,6 +32,8 @@ TABLE = """
 10 context nobody
 16 annotate match_result value:term
 17 annotate content value:term
+18 annotate dropped since:uint lasted:uint events:uint
+19 annotate missing any:uint
 32 event call function:function
 33 event return_to function:function
 34 event return_from function:function

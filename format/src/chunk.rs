@@ -131,6 +131,29 @@ pub struct FunctionDef {
     pub arity: u64,
 }
 
+/// Events that a lane dropped between two that it stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dropped {
+    /// When the first was dropped: a tick.
+    pub from: u64,
+    /// When the last was dropped, at the latest: a tick.
+    pub until: u64,
+    /// How many.
+    pub events: u64,
+}
+
+/// Whose events were dropped since the process's event before, wherever it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Missing {
+    /// None that anybody knows of.
+    #[default]
+    None,
+    /// Its own.
+    Own,
+    /// Perhaps those of others too.
+    Any,
+}
+
 /// A timed record with its time and its circumstances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -142,6 +165,10 @@ pub struct Event<'a> {
     pub match_result: RawTerm<'a>,
     /// Arguments, message or value, or [`RawTerm::NONE`].
     pub content: RawTerm<'a>,
+    /// What was dropped on the lane before it.
+    pub dropped: Option<Dropped>,
+    /// What the process lacks before it.
+    pub missing: Missing,
     /// What happened.
     pub body: Body<'a>,
 }
@@ -203,6 +230,7 @@ impl<'a> Reader<'a> {
     /// the chunk can be read: where the next record begins is unknown.
     pub fn next_event(&mut self) -> Result<Option<Event<'a>>, DecodeError> {
         let (mut match_result, mut content) = (RawTerm::NONE, RawTerm::NONE);
+        let (mut dropped_before, mut missing) = (None, Missing::None);
         while !self.cursor.is_empty() {
             let record = Record::decode(&mut self.cursor, self.schema)?;
             match record.body {
@@ -217,11 +245,18 @@ impl<'a> Reader<'a> {
                 Body::Nobody {} => self.whose = Identity::Nobody,
                 Body::MatchResult { value } => match_result = value,
                 Body::Content { value } => content = value,
+                Body::Dropped { since, lasted, events } => dropped_before = Some((since, lasted, events)),
+                Body::Missing { any } => missing = if any == 0 { Missing::Own } else { Missing::Any },
                 Body::Foreign { class: Class::Define | Class::Context | Class::Annotate, .. } => {}
                 body => {
                     let beyond = DecodeError::Layout { why: "ticks of more than 64 bits" };
                     self.tick = self.tick.checked_add(record.delta).ok_or(beyond)?;
-                    return Ok(Some(Event { tick: self.tick, whose: self.whose, match_result, content, body }));
+                    let (tick, whose) = (self.tick, self.whose);
+                    let dropped = dropped_before.map(|(since, lasted, events)| {
+                        let from = tick.saturating_sub(since);
+                        Dropped { from, until: from.saturating_add(lasted).min(tick), events }
+                    });
+                    return Ok(Some(Event { tick, whose, match_result, content, dropped, missing, body }));
                 }
             }
         }

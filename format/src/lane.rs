@@ -10,17 +10,24 @@ pub const ENTRY_BYTES: usize = 256;
 pub const SEALED_EVENTS_OFFSET: usize = 64;
 /// As [`SEALED_EVENTS_OFFSET`], for the records in the info ring.
 pub const SEALED_INFOS_OFFSET: usize = 72;
+/// Where it stands since when the lane drops events, and until when at the latest:
+/// two ticks, 0 while it drops none. What the last event of a lane would say.
+pub const DROPPING_OFFSET: usize = 80;
 /// Where the drop counters begin, in the order of [`CAUSES`].
 pub const DROPPED_OFFSET: usize = 128;
 
 /// Why an event was offered but not stored. Only appended to; at most 16.
-pub const CAUSES: [&str; 6] = [
-    "no_chunk",    // every chunk of the ring was being written or copied
-    "too_large",   // one event larger than a chunk
-    "after_limit", // a limit had been reached, tracing was still ending
-    "no_lane",     // more threads than lanes
-    "panic",       // a defect of the recorder, contained
-    "nested",      // offered while the same thread was storing another event
+pub const CAUSES: [&str; 10] = [
+    "no_chunk",      // every chunk of the ring was being written or copied
+    "too_large",     // one event larger than a chunk
+    "after_limit",   // a limit had been reached, tracing was still ending
+    "no_lane",       // more threads than lanes
+    "panic",         // a defect of the recorder, contained
+    "nested",        // offered while the same thread was storing another event
+    "rate",          // more events than the rate allows
+    "function_rate", // more calls of the function than the rate allows
+    "max_cost",      // the recorder had taken its share of the thread's time
+    "sample",        // the process is not in the sample
 ];
 
 /// A cause, as an index into [`CAUSES`].
@@ -34,6 +41,17 @@ pub enum Cause {
     NoLane = 3,
     Panic = 4,
     Nested = 5,
+    Rate = 6,
+    FunctionRate = 7,
+    MaxCost = 8,
+    Sample = 9,
+}
+
+impl Cause {
+    /// The name.
+    pub fn name(self) -> &'static str {
+        CAUSES.get(self as usize).copied().unwrap_or("?")
+    }
 }
 
 /// What kind of thread a lane is.
@@ -81,6 +99,9 @@ pub struct Lane {
     pub sealed_events: u64,
     /// Info records stored in chunks that the lane has finished.
     pub sealed_infos: u64,
+    /// Since when the lane drops events, and until when at the latest, in ticks;
+    /// zeroes when it stored its last event, or was not offered another.
+    pub dropping: [u64; 2],
     /// Events dropped, by cause.
     pub dropped: [u64; 16],
 }
@@ -104,8 +125,9 @@ impl Lane {
         let mut bytes = [0; ENTRY_BYTES];
         bytes[..32].copy_from_slice(&Self::identity(self.kind, self.index, self.os_tid));
         let counters = [(SEALED_EVENTS_OFFSET, self.sealed_events), (SEALED_INFOS_OFFSET, self.sealed_infos)];
+        let dropping = self.dropping.iter().enumerate().map(|(i, n)| (DROPPING_OFFSET + 8 * i, *n));
         let dropped = self.dropped.iter().enumerate().map(|(i, n)| (DROPPED_OFFSET + 8 * i, *n));
-        for (at, count) in counters.into_iter().chain(dropped) {
+        for (at, count) in counters.into_iter().chain(dropping).chain(dropped) {
             bytes[at..at + 8].copy_from_slice(&count.to_le_bytes());
         }
         bytes
@@ -135,6 +157,7 @@ impl Lane {
             os_tid: word(16),
             sealed_events: word(SEALED_EVENTS_OFFSET),
             sealed_infos: word(SEALED_INFOS_OFFSET),
+            dropping: [word(DROPPING_OFFSET), word(DROPPING_OFFSET.saturating_add(8))],
             dropped,
         }))
     }
@@ -153,8 +176,8 @@ mod tests {
     fn an_entry_reads_back() {
         let mut dropped = [0; 16];
         dropped[Cause::AfterLimit as usize] = 9;
-        let lane =
-            Lane { kind: LaneKind::DirtyIo, index: 7, os_tid: 4242, sealed_events: 1 << 40, sealed_infos: 3, dropped };
+        let (kind, dropping) = (LaneKind::DirtyIo, [8, 9]);
+        let lane = Lane { kind, index: 7, os_tid: 4242, sealed_events: 1 << 40, sealed_infos: 3, dropping, dropped };
         assert_eq!(Lane::decode(&lane.encode()), Some(Ok(lane)));
         assert_eq!(lane.dropped_events(), 9);
         assert_eq!(Lane::decode(&[0; ENTRY_BYTES]), None);

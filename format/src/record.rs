@@ -347,6 +347,11 @@ records! {
     16 Annotate MatchResult match_result { value: Term }
     /// What was passed: arguments (a list), message, return value, exception value.
     17 Annotate Content content { value: Term }
+    /// Events were dropped on this lane: the first `since` ticks before this one,
+    /// the last at most `lasted` ticks later, so many of them.
+    18 Annotate Dropped dropped { since: Uint, lasted: Uint, events: Uint }
+    /// Events of this process were dropped since its event before; of any, if `any` is not 0.
+    19 Annotate Missing missing { any: Uint }
 
     /// A function was called.
     32 Event Call call { function: Function }

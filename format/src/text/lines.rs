@@ -104,7 +104,11 @@ pub(super) fn write_lanes(out: &mut impl Write, header: &Header, table: &[u8]) -
             write!(out, "lane {number} kind={} index={} os_tid={}", lane.kind.name(), lane.index, lane.os_tid)?;
             write!(out, " sealed_events={} sealed_infos={}", lane.sealed_events, lane.sealed_infos)?;
             let counted = lane.dropped.iter().rposition(|n| *n > 0).map_or(0, |last| last.saturating_add(1));
-            writeln!(out, " dropped={}", numbers(lane.dropped.iter().take(counted).copied()))?;
+            write!(out, " dropped={}", numbers(lane.dropped.iter().take(counted).copied()))?;
+            if lane.dropping != [0; 2] {
+                write!(out, " dropping={}", numbers(lane.dropping.iter().copied()))?;
+            }
+            writeln!(out)?;
         }
         let expected = lane.map(|lane| lane.encode());
         write_patches(out, at, expected.as_ref().map_or(&[], |bytes| bytes), entry)?;

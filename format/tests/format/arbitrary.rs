@@ -107,12 +107,11 @@ fn chunk() -> impl Strategy<Value = (ChunkHeader, Vec<u8>)> {
 }
 
 fn lane() -> impl Strategy<Value = Lane> {
-    (0..LaneKind::ALL.len(), any::<u32>(), number(), number(), number(), any::<[u64; 16]>()).prop_map(
-        |(kind, index, os_tid, sealed_events, sealed_infos, dropped)| {
+    (0..LaneKind::ALL.len(), any::<u32>(), number(), number(), number(), any::<[u64; 2]>(), any::<[u64; 16]>())
+        .prop_map(|(kind, index, os_tid, sealed_events, sealed_infos, dropping, dropped)| {
             let kind = LaneKind::ALL[kind].0;
-            Lane { kind, index, os_tid, sealed_events, sealed_infos, dropped }
-        },
-    )
+            Lane { kind, index, os_tid, sealed_events, sealed_infos, dropping, dropped }
+        })
 }
 
 fn clocks() -> impl Strategy<Value = Vec<ClockPair>> {

@@ -130,9 +130,10 @@ fn clock_pairs_are_as_the_document_says() {
 
 #[test]
 fn lanes_are_where_the_document_says() {
-    let mut lane =
-        Lane { kind: LaneKind::DirtyIo, index: 7, os_tid: 8, sealed_events: 9, sealed_infos: 10, dropped: [0; 16] };
-    lane.dropped[0] = 11;
+    let (kind, mut dropped) = (LaneKind::DirtyIo, [0; 16]);
+    dropped[0] = 11;
+    let (sealed_events, sealed_infos, dropping) = (9, 10, [12, 13]);
+    let lane = Lane { kind, index: 7, os_tid: 8, sealed_events, sealed_infos, dropping, dropped };
     let bytes = lane.encode();
     let check = u64::from(crc32fast::hash(&bytes[..24]));
     let values = [
@@ -142,6 +143,8 @@ fn lanes_are_where_the_document_says() {
         ("check", check),
         ("sealed_events", 9),
         ("sealed_infos", 10),
+        ("dropping_since", 12),
+        ("dropping_until", 13),
         ("dropped", 11),
     ];
     assert_offsets("lane", &bytes, &values);
