@@ -4,11 +4,14 @@
 //! into the words and calls of this one, and plain tests run it without a VM.
 //!
 //! ```text
-//! registry   which recording a tracer state names; who is inside a callback
+//! registry   which recording a tracer state names
+//! gate       who is inside a callback (modelled)
 //! recording  one recording: lanes, limits, life cycle
 //! lane       one VM thread's place to write; its part of the loss ledger
 //! stream     a lane's open chunk in one ring, with the names it has defined
-//! ring       whose chunk is whose: take, seal, pin (atomics)
+//! ring       whose chunk is whose: take, seal, pin (modelled)
+//! chunk_words  in which order a chunk's header is stored (modelled)
+//! sync       what the modelled parts are made of: atomics, barriers
 //! store      the file: mapping, layout, rings
 //! mapping    mmap, reservation, prefault (unsafe island)
 //! keeper     the recorder's own thread: clock pairs, checksums, the end
@@ -20,8 +23,10 @@
 //! The first event of a thread is the exception: it makes the lane.
 
 mod cache;
+mod chunk_words;
 pub mod clock;
 mod error;
+mod gate;
 mod keeper;
 pub mod lane;
 mod mapping;
@@ -30,6 +35,7 @@ pub mod registry;
 mod ring;
 mod store;
 pub mod stream;
+mod sync;
 
 pub use error::OpenError;
 pub use keeper::Host;

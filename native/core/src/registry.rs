@@ -5,21 +5,21 @@
 //! events are refused instead of landing in a recording that came after it.
 //!
 //! Callbacks may not lock or count references, yet a recording must not be
-//! unmapped under them. So every thread says by an epoch (plain stores, odd while
-//! inside) that it is in, and whoever ends a recording closes the slot, forces a
-//! memory barrier on all threads (`membarrier`), and waits for each thread that
-//! was inside to come out. Either the thread's epoch was odd for the barrier to
-//! see, or the thread sees the closed slot.
+//! unmapped under them. So every thread says that it is in (`gate`), and whoever
+//! ends a recording closes the slot and waits for each thread that was inside.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, compiler_fence};
-use std::time::Duration;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use spoor_format::lane::Cause;
 
+use crate::gate::Epoch;
 use crate::lane::Lane;
 use crate::recording::Recording;
+use crate::sync::barrier_on_all_threads;
 use crate::{OpenError, clock};
+
+pub use crate::sync::prepare;
 
 /// Recordings that can be open at once.
 pub const SLOTS: usize = 16;
@@ -156,8 +156,7 @@ pub(crate) fn withdraw(state: State) -> Option<Box<Recording>> {
 /// A VM thread as this module sees it. Lives as long as the process: the VM
 /// ends none of its scheduler threads.
 struct Thread {
-    /// Odd while the thread is inside. Only the thread stores it.
-    epoch: AtomicU64,
+    epoch: Epoch,
     /// The thread's lane in the recording of each slot, with the state it
     /// belongs to. Only the thread itself looks at it.
     lanes: [Cell<(State, *mut Lane)>; SLOTS],
@@ -185,7 +184,7 @@ fn this_thread() -> &'static Thread {
 #[cold]
 fn enlist() -> &'static Thread {
     let thread = Box::leak(Box::new(Thread {
-        epoch: AtomicU64::new(0),
+        epoch: Epoch::new(),
         lanes: [const { Cell::new((State(0), std::ptr::null_mut())) }; SLOTS],
         next: std::ptr::null(),
     }));
@@ -212,23 +211,14 @@ impl Inside {
     #[inline(always)]
     fn enter() -> Option<Inside> {
         let thread = this_thread();
-        let epoch = thread.epoch.load(Ordering::Relaxed);
-        if epoch % 2 == 1 {
-            return None;
-        }
-        thread.epoch.store(epoch + 1, Ordering::Relaxed);
-        // The other half of this fence is the `membarrier` of whoever withdraws.
-        compiler_fence(Ordering::SeqCst);
-        Some(Inside(thread))
+        thread.epoch.enter().then_some(Inside(thread))
     }
 }
 
 impl Drop for Inside {
     #[inline(always)]
     fn drop(&mut self) {
-        let epoch = self.0.epoch.load(Ordering::Relaxed);
-        // Release: everything done inside happens before the waiter's Acquire.
-        self.0.epoch.store(epoch + 1, Ordering::Release);
+        self.0.epoch.leave();
     }
 }
 
@@ -322,36 +312,7 @@ fn wait_until_nobody_is_inside() {
     let mut next = THREADS.load(Ordering::Acquire).cast_const();
     // SAFETY: null or a leaked thread; the list only grows at its head.
     while let Some(thread) = unsafe { next.as_ref() } {
-        let seen = thread.epoch.load(Ordering::Acquire); // pairs with Release in `Inside::drop`
-        while seen % 2 == 1 && thread.epoch.load(Ordering::Acquire) == seen {
-            std::thread::sleep(Duration::from_micros(50));
-        }
+        thread.epoch.wait_until_out();
         next = thread.next;
     }
-}
-
-const MEMBARRIER_PRIVATE_EXPEDITED: i32 = 1 << 3;
-const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: i32 = 1 << 4;
-
-/// Has the kernel promised barriers to this process?
-static MEMBARRIER: AtomicBool = AtomicBool::new(false);
-
-/// Asks the kernel for barriers on all threads. Once, before the first recording.
-pub fn prepare() {
-    MEMBARRIER.store(membarrier(MEMBARRIER_REGISTER_PRIVATE_EXPEDITED), Ordering::Relaxed);
-}
-
-fn membarrier(command: i32) -> bool {
-    // SAFETY: membarrier takes two integers more and touches no memory of ours.
-    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
-}
-
-fn barrier_on_all_threads() {
-    if MEMBARRIER.load(Ordering::Relaxed) && membarrier(MEMBARRIER_PRIVATE_EXPEDITED) {
-        return;
-    }
-    // Without the call (a sandbox may forbid it): a store leaves its processor's
-    // buffer in far less time than this, and a thread that is switched out has
-    // passed a barrier.
-    std::thread::sleep(Duration::from_millis(100));
 }

@@ -5,7 +5,7 @@
 //! an idle thread keeps its open chunk for as long as it likes. Nothing here
 //! waits; a ring with no chunk to give says so.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::{AtomicU8, AtomicU64, Ordering};
 
 /// Nobody's: may be taken or pinned.
 const FREE: u8 = 0;

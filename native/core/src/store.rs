@@ -10,6 +10,7 @@ use spoor_format::lane::{self, CAUSES, DROPPED_OFFSET, Lane as LaneEntry, LaneKi
 use spoor_format::status::{Phase, Status};
 
 use crate::OpenError;
+use crate::chunk_words::ChunkWords;
 use crate::mapping::Mapping;
 use crate::ring::{Ring, Taken};
 
@@ -75,18 +76,12 @@ impl Store {
         self.chunk_word(which, index, COMMIT_OFFSET)
     }
 
-    /// Writes the header of a chunk just taken. Until its last store a reader
-    /// sees a chunk that is not in use.
+    /// Writes the header of a chunk just taken.
     pub(crate) fn begin_chunk(&self, which: Which, taken: &Taken, lane: u32, base_tick: u64, first_record: u64) {
         let word = |offset| self.chunk_word(which, taken.index, offset);
-        word(SEQ_OFFSET).store(0, Ordering::Relaxed);
-        fence(Ordering::Release); // no store below may be seen before the 0
-        word(COMMIT_OFFSET).store(0, Ordering::Relaxed);
-        word(SEAL_OFFSET).store(0, Ordering::Relaxed);
-        for (offset, value) in ChunkHeader::fixed_words(lane, taken.seq, base_tick, first_record) {
-            word(offset).store(value, Ordering::Relaxed);
-        }
-        word(SEQ_OFFSET).store(taken.seq, Ordering::Release); // pairs with a reader's Acquire or copy
+        let words = ChunkWords { seq: word(SEQ_OFFSET), commit: word(COMMIT_OFFSET), seal: word(SEAL_OFFSET) };
+        let header = ChunkHeader::fixed_words(lane, taken.seq, base_tick, first_record);
+        words.begin(taken.seq, header.into_iter().map(|(offset, value)| (word(offset), value)));
     }
 
     /// Adds the checksum to a chunk that its writer has given back. Answers the

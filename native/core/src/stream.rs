@@ -14,6 +14,7 @@ use spoor_format::record::{Ref, write};
 use spoor_format::{Full, Put, Sink};
 
 use crate::cache::Cache;
+use crate::chunk_words;
 use crate::store::{Store, Which};
 
 /// Longest text of an atom: 255 characters of four bytes.
@@ -146,8 +147,7 @@ impl Stream {
         // move; time within a lane never runs backwards in the file.
         self.last_tick = self.last_tick.max(tick);
         let word = ChunkHeader::commit_word(self.records, self.committed as u32);
-        // Release: the record is in memory before the word that promises it.
-        self.commit_word().store(word, Ordering::Release);
+        chunk_words::commit(self.commit_word(), word);
     }
 
     #[inline(always)]

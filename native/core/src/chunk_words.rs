@@ -1,0 +1,38 @@
+//! The words of a chunk that more than one thread looks at, and their order.
+//!
+//! A chunk's number is 0 while its header changes. The commit word is stored
+//! last: a reader that sees it sees the records it promises.
+
+use crate::sync::{AtomicU64, Ordering, fence};
+
+/// Where they lie.
+pub(crate) struct ChunkWords<'a> {
+    /// The number of the take, 0 when the chunk is not in use.
+    pub(crate) seq: &'a AtomicU64,
+    /// How much may be read.
+    pub(crate) commit: &'a AtomicU64,
+    /// The checksum, 0 until the chunk is sealed.
+    pub(crate) seal: &'a AtomicU64,
+}
+
+impl ChunkWords<'_> {
+    /// Begins a chunk just taken, with what else stands in its header. Until the
+    /// last store a reader sees a chunk that is not in use.
+    pub(crate) fn begin<'w>(&self, seq: u64, header: impl IntoIterator<Item = (&'w AtomicU64, u64)>) {
+        self.seq.store(0, Ordering::Relaxed);
+        fence(Ordering::Release); // no store below may be seen before the 0
+        self.commit.store(0, Ordering::Relaxed);
+        self.seal.store(0, Ordering::Relaxed);
+        for (word, value) in header {
+            word.store(value, Ordering::Relaxed);
+        }
+        self.seq.store(seq, Ordering::Release); // pairs with a reader's Acquire or copy
+    }
+}
+
+/// Commits what was written before.
+#[inline(always)]
+pub(crate) fn commit(commit: &AtomicU64, word: u64) {
+    // Release: the record is in memory before the word that promises it.
+    commit.store(word, Ordering::Release);
+}

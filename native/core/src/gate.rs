@@ -1,0 +1,48 @@
+//! Who is inside a callback, without a lock and without a fence.
+//!
+//! Each thread has an epoch, odd while it is inside, that it alone stores.
+//! Whoever ends a recording closes it first, then forces a memory barrier on all
+//! threads (`membarrier`), then waits for each thread that was inside to come
+//! out. Either the barrier finds the epoch odd, or the thread finds the recording
+//! closed.
+
+use crate::sync::{AtomicU64, Ordering, light_barrier, pause};
+
+/// Odd while its thread is inside.
+#[derive(Debug)]
+pub(crate) struct Epoch(AtomicU64);
+
+impl Epoch {
+    pub(crate) fn new() -> Self {
+        Epoch(AtomicU64::new(0))
+    }
+
+    /// Goes in; false when the thread is inside already. Only for its own thread.
+    #[inline(always)]
+    pub(crate) fn enter(&self) -> bool {
+        let epoch = self.0.load(Ordering::Relaxed);
+        if epoch % 2 == 1 {
+            return false;
+        }
+        self.0.store(epoch + 1, Ordering::Relaxed);
+        light_barrier();
+        true
+    }
+
+    /// Comes out. Only for its own thread.
+    #[inline(always)]
+    pub(crate) fn leave(&self) {
+        let epoch = self.0.load(Ordering::Relaxed);
+        // Release: everything done inside happens before the waiter's Acquire.
+        self.0.store(epoch + 1, Ordering::Release);
+    }
+
+    /// Waits until the thread, if it is inside, has come out once. After
+    /// `barrier_on_all_threads`.
+    pub(crate) fn wait_until_out(&self) {
+        let seen = self.0.load(Ordering::Acquire); // pairs with Release in `leave`
+        while seen % 2 == 1 && self.0.load(Ordering::Acquire) == seen {
+            pause();
+        }
+    }
+}
