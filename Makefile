@@ -32,7 +32,7 @@ MIX = MIX_ENV=test MIX_BUILD_PATH=$(CURDIR)/_build/otp-$(OTP)/mix SPOOR_NIF=$(NI
 COUNTED := test/bin/counted
 CHECK := $(COUNTED) --check
 
-.PHONY: build nif cli setup demo bench test rust format-check rust-test consumers \
+.PHONY: build nif cli setup demo bench test rust format-check rust-test models consumers \
 	test-erlang built erlang-check common-test elixir-test consumers-prebuilt docs clean
 
 build: nif cli
@@ -55,7 +55,7 @@ bench:
 
 # ---- tests ----------------------------------------------------------------------
 
-test: setup format-check rust-test build docs consumers test-erlang
+test: setup format-check rust-test models build docs consumers test-erlang
 
 format-check:
 	@$(CHECK) "cargo fmt" cargo fmt --check
@@ -64,6 +64,10 @@ format-check:
 rust-test:
 	@$(CHECK) "cargo clippy" cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
 	@$(COUNTED) "cargo test" cargo test --workspace $(LOCKED)
+
+# Every order of events in the recorder's concurrent parts.
+models:
+	@$(COUNTED) "models" native/models/run
 
 # The host projects, built by cargo; test-erlang runs them with the built library.
 consumers:

@@ -24,7 +24,9 @@ impl Epoch {
         if epoch % 2 == 1 {
             return false;
         }
-        self.0.store(epoch + 1, Ordering::Relaxed);
+        // Release: a waiter that misses the even number before this one still sees
+        // what was done inside the last time.
+        self.0.store(epoch + 1, Ordering::Release);
         light_barrier();
         true
     }
