@@ -26,6 +26,15 @@
 %% <tr><td>`procs'</td><td>`all' (default), `new', `existing', or a list of pids and registered names</td></tr>
 %% <tr><td>`time'</td><td>milliseconds, `{N, second | minute | hour}' or `infinity'; default 15 s</td></tr>
 %% <tr><td>`max_events'</td><td>ends after so many, or `infinity'; default 100 million</td></tr>
+%% <tr><td>`rate'</td><td>`{N, Ms}', at most so many events in each stretch of so many
+%%   milliseconds (or `{N, {1, second}}'), on all schedulers together; default `infinity'</td></tr>
+%% <tr><td>`function_rate'</td><td>the same for the calls of each function</td></tr>
+%% <tr><td>`sample'</td><td>N: one process in N, the whole of it; decided once for each, those spawned
+%%   later too; default 1</td></tr>
+%% <tr><td>`max_cost'</td><td>the share of each scheduler's time that the recorder may take, `0.05' or
+%%   `{5, percent}'; it measures itself; default `infinity'</td></tr>
+%% <tr><td>`overload'</td><td>when more comes than `rate', `function_rate' or `max_cost' allow: `drop'
+%%   (default) what is too much, or `stop'</td></tr>
 %% <tr><td>`ring'</td><td>bytes, or a text like `<<"64MiB">>' (default): the oldest events are overwritten</td></tr>
 %% <tr><td>`dir'</td><td>where the file goes; else `SPOOR_DIR', the application's `dir',
 %%   `$RELEASE_TMP/spoor', the directory of `ERL_CRASH_DUMP', `/tmp/spoor-UID'</td></tr>
@@ -67,6 +76,8 @@
     events := non_neg_integer(),
     overwritten := non_neg_integer(),
     dropped := #{atom() => pos_integer()},
+    %% What limits left out, and when: `#{rate => #{events, first_ms, last_ms}}'.
+    thinned := #{atom() => map()},
     lost := non_neg_integer(),
     stop_reason := binary(),
     %% The analyzer command to run next, and a line that says all this.

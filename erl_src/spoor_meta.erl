@@ -35,7 +35,7 @@ node_entries() ->
 -spec plan_entries(spoor_spec:plan()) -> [entry()].
 plan_entries(Plan) ->
     #{presets := Presets, flags := Flags, port_flags := PortFlags, procs := Procs, options := Options} = Plan,
-    #{args := Args, label := Label} = Options,
+    #{args := Args, label := Label, sample := Sample} = Options,
     [
         {<<"preset">>, words(Presets)},
         {<<"what">>, cut(spoor_spec:text(Plan))},
@@ -44,13 +44,26 @@ plan_entries(Plan) ->
         {<<"limits">>, limits(Options)},
         {<<"args">>, text(Args)},
         {<<"label">>, cut(Label)}
-    ].
+    ] ++ [{<<"sample">>, integer_to_binary(Sample)} || Sample > 1].
 
 -spec limits(spoor_options:options()) -> binary().
-limits(#{time := Time, max_events := MaxEvents, ring := Ring}) ->
+limits(#{time := Time, max_events := MaxEvents, ring := Ring} = Options) ->
     list_to_binary([
-        "time ", duration(Time), ", max_events ", text(MaxEvents), ", ring ", text(Ring), " bytes"
+        "time ", duration(Time), ", max_events ", text(MaxEvents), ", ring ", text(Ring), " bytes", thinning(Options)
     ]).
+
+%% Those that are set.
+-spec thinning(spoor_options:options()) -> iodata().
+thinning(#{sample := Sample, max_cost := Cost, overload := Overload} = Options) ->
+    Rates = [
+        [", ", atom_to_list(Name), " ", text(N), " in ", duration(Ms)]
+     || Name <- [rate, function_rate], {N, Ms} <- [maps:get(Name, Options)]
+    ],
+    Others = [
+        [[", one process in ", text(Sample)] || Sample > 1],
+        [[", max_cost ", io_lib:format("~.3f", [Cost / 10_000]), " %"] || is_integer(Cost)]
+    ],
+    [Rates, Others, [", more ends it" || Overload =:= stop]].
 
 -spec duration(pos_integer() | infinity) -> iodata().
 duration(infinity) -> "infinity";

@@ -5,7 +5,7 @@
 
 -export([parse/2, bytes/1, milliseconds/1]).
 
--export_type([options/0, name/0, given/0, duration/0, bytes/0, procs/0, error/0]).
+-export_type([options/0, name/0, given/0, duration/0, rate/0, share/0, bytes/0, procs/0, error/0]).
 
 -define(TIME_MS, 15_000).
 -define(MAX_EVENTS, 100_000_000).
@@ -16,10 +16,13 @@
 
 -type given() :: #{name() => term()} | [{name(), term()} | name()].
 -type name() ::
-    procs | time | max_events | ring | dir | args | max_term_bytes | label
+    procs | time | max_events | rate | function_rate | sample | max_cost | overload | ring | dir | args | max_term_bytes | label
     | link | force | running | set_on_spawn | what | last | reason.
 -type duration() ::
     non_neg_integer() | infinity | {pos_integer(), millisecond | second | minute | hour}.
+-type rate() :: {Events :: pos_integer(), Per :: pos_integer() | duration()}.
+%% So many in each stretch of time, counted from the start.
+-type share() :: float() | {Percent :: number(), percent}.
 -type bytes() :: pos_integer() | binary() | string().
 -type procs() :: all | new | existing | [pid() | atom()].
 
@@ -27,6 +30,12 @@
     procs := procs(),
     time := pos_integer() | infinity,
     max_events := pos_integer() | infinity,
+    rate := {pos_integer(), pos_integer()} | infinity,
+    function_rate := {pos_integer(), pos_integer()} | infinity,
+    sample := pos_integer(),
+    %% Parts in a million of a scheduler's time.
+    max_cost := pos_integer() | infinity,
+    overload := drop | stop,
     ring := pos_integer(),
     dir := file:filename_all() | undefined,
     args := none | full,
@@ -58,6 +67,11 @@ defaults() ->
         procs => all,
         time => ?TIME_MS,
         max_events => ?MAX_EVENTS,
+        rate => infinity,
+        function_rate => infinity,
+        sample => 1,
+        max_cost => infinity,
+        overload => drop,
         ring => ?RING_BYTES,
         dir => undefined,
         args => none,
@@ -110,6 +124,11 @@ value(time, Value) -> milliseconds(Value);
 value(last, Value) -> milliseconds(Value);
 value(max_events, infinity) -> {ok, infinity};
 value(max_events, Value) -> positive(Value);
+value(rate, Value) -> rate(Value);
+value(function_rate, Value) -> rate(Value);
+value(sample, Value) -> sample(Value);
+value(max_cost, Value) -> share(Value);
+value(overload, Value) -> one_of(Value, [drop, stop]);
 value(max_term_bytes, Value) -> positive(Value);
 value(ring, Value) -> bytes(Value);
 value(dir, Value) -> directory(Value);
@@ -145,6 +164,28 @@ milliseconds({N, Unit}) when is_integer(N), N > 0 ->
     end;
 milliseconds(_Other) ->
     {error, <<"a number of milliseconds, {N, millisecond | second | minute | hour}, or infinity">>}.
+
+%% The recorder counts what is left of a rate in 32 bits.
+-spec rate(term()) -> {ok, {pos_integer(), pos_integer()} | infinity} | {error, iodata()}.
+rate(infinity) -> {ok, infinity};
+rate({Events, Per}) when is_integer(Events), Events > 0, Events < 1 bsl 32 ->
+    case milliseconds(Per) of
+        {ok, Ms} when is_integer(Ms) -> {ok, {Events, Ms}};
+        _ -> rate(error)
+    end;
+rate(_Other) ->
+    {error, <<"{Events, Milliseconds}, {Events, {N, second}} and the like, or infinity">>}.
+
+-spec sample(term()) -> {ok, pos_integer()} | {error, iodata()}.
+sample(N) when is_integer(N), N > 0, N =< 1_000_000 -> {ok, N};
+sample(_Other) -> {error, <<"N from 1 to 1000000, for one process in N">>}.
+
+%% As parts in a million.
+-spec share(term()) -> {ok, pos_integer() | infinity} | {error, iodata()}.
+share(infinity) -> {ok, infinity};
+share({Percent, percent}) when is_number(Percent), Percent > 0, Percent =< 100 -> share(Percent / 100);
+share(Share) when is_float(Share), Share >= 1.0e-5, Share =< 1.0 -> {ok, round(Share * 1_000_000)};
+share(_Other) -> {error, <<"a share of a scheduler's time like 0.05 or {5, percent}, or infinity">>}.
 
 -spec unit_ms(term()) -> {ok, pos_integer()} | error.
 unit_ms(millisecond) -> {ok, 1};

@@ -214,7 +214,7 @@ config(Path, #{options := Options} = Plan) ->
         time := Time, max_events := MaxEvents, ring := Ring, args := Content,
         max_term_bytes := MaxTermBytes
     } = Options,
-    #{
+    maps:merge(thinning(Plan), #{
         path => Path,
         ring => Ring,
         owner => self(),
@@ -223,6 +223,18 @@ config(Path, #{options := Options} = Plan) ->
         content => Content,
         max_term_bytes => MaxTermBytes,
         meta => spoor_meta:entries(Plan)
+    }).
+
+%% What thins the recording. A process out of the sample may be taken off tracing
+%% where each process is traced for itself: those it spawns are looked at anew.
+-spec thinning(spoor_spec:plan()) -> map().
+thinning(#{procs := Procs, options := #{overload := Overload} = Options}) ->
+    Limits = maps:with([rate, function_rate, sample], Options),
+    Cost = #{max_cost_ppm => maps:get(max_cost, Options)},
+    Finite = maps:filter(fun(_, Value) -> Value =/= infinity end, maps:merge(Limits, Cost)),
+    Finite#{
+        sample_removes => Procs =:= all orelse Procs =:= new,
+        overload_stops => Overload =:= stop
     }.
 
 -spec zero_if_infinite(pos_integer() | infinity) -> non_neg_integer().
@@ -363,7 +375,7 @@ last_counts(#{id := Id, path := Path}) ->
         {ok, Counts} -> Counts#{stop_reason := Reason};
         {error, _} ->
             #{
-                path => Path, phase => stopping, events => 0, overwritten => 0, dropped => #{},
+                path => Path, phase => stopping, events => 0, overwritten => 0, dropped => #{}, thinned => #{},
                 ring => 0, elapsed_ms => 0, lanes => 0, stop_reason => Reason
             }
     end.

@@ -7,7 +7,7 @@
 %% @doc What was asked for, what matched, and what was recorded.
 -spec facts(spoor:session(), spoor_spec:plan(), spoor_tracer:counts()) -> map().
 facts(Session, #{presets := Presets, procs := Procs, options := Options} = Plan, Counts) ->
-    Asked = maps:with([time, max_events, args, label], Options),
+    Asked = maps:with([time, max_events, rate, function_rate, sample, overload, args, label], Options),
     Told = maps:remove(stop_reason, Counts),
     maps:merge(maps:merge(Session, Asked), Told#{
         presets => Presets,
@@ -45,14 +45,30 @@ quoted(Path) ->
     end.
 
 -spec text(spoor_tracer:counts(), binary()) -> binary().
-text(#{events := Events, overwritten := Overwritten, dropped := Dropped, stop_reason := Reason}, Next) ->
+text(Counts, Next) ->
+    #{
+        events := Events, overwritten := Overwritten, dropped := Dropped, thinned := Thinned,
+        stop_reason := Reason
+    } = Counts,
     Parts = [
         "spoor: ended (", Reason, "), ", integer_to_list(Events), " events",
         counted(Overwritten, " overwritten by later ones"),
-        [counted(Count, [" dropped (", atom_to_list(Why), ")"]) || {Why, Count} <- lists:sort(maps:to_list(Dropped))],
+        [dropped(Why, Count, Thinned) || {Why, Count} <- lists:sort(maps:to_list(Dropped))],
         ". Next: ", Next
     ],
     unicode:characters_to_binary(Parts).
+
+%% What a limit left out, and when.
+-spec dropped(atom(), non_neg_integer(), map()) -> iodata().
+dropped(Why, Count, Thinned) ->
+    Name = atom_to_list(Why),
+    case Thinned of
+        #{Why := #{first_ms := First, last_ms := Last}} ->
+            When = io_lib:format(", ~.3f to ~.3f s after the start", [First / 1000, Last / 1000]),
+            counted(Count, [" dropped (", Name, When, ")"]);
+        #{} ->
+            counted(Count, [" dropped (", Name, ")"])
+    end.
 
 -spec counted(non_neg_integer(), iodata()) -> iodata().
 counted(0, _What) -> "";

@@ -30,6 +30,14 @@
     owner := pid(),
     time := non_neg_integer(),
     max_events := non_neg_integer(),
+    %% Without these nothing is thinned; times in milliseconds.
+    rate => {pos_integer(), pos_integer()},
+    function_rate => {pos_integer(), pos_integer()},
+    sample => pos_integer(),
+    %% Processes out of the sample are taken off tracing for good.
+    sample_removes => boolean(),
+    max_cost_ppm => pos_integer(),
+    overload_stops => boolean(),
     content := none | full,
     max_term_bytes := pos_integer(),
     meta := [{binary(), binary()}]
@@ -41,6 +49,8 @@
     events := non_neg_integer(),
     overwritten := non_neg_integer(),
     dropped := #{atom() => pos_integer()},
+    %% Which limits have left out events, how many, and when, from the start.
+    thinned := #{atom() => #{events := non_neg_integer(), first_ms := non_neg_integer(), last_ms := non_neg_integer()}},
     ring := non_neg_integer(),
     elapsed_ms := non_neg_integer(),
     lanes := non_neg_integer(),
@@ -56,7 +66,7 @@
 }.
 
 -type message() ::
-    {spoor_tracer, state(), {limit, time | max_events}}
+    {spoor_tracer, state(), {limit, time | max_events | rate | function_rate | max_cost}}
     | {spoor_tracer, state(), {closed, counts()}}.
 %% What the owner of a recording is sent.
 

@@ -29,6 +29,14 @@ defmodule Spoor do
     * `:time` - milliseconds, `{n, :second}`, `{n, :minute}`, `{n, :hour}` or
       `:infinity`; 15 seconds unless given
     * `:max_events` - ends after so many, or `:infinity`; 100 million unless given
+    * `:rate` - `{n, ms}`: at most so many events in each stretch of so many milliseconds
+      (or `{n, {1, :second}}`), on all schedulers together
+    * `:function_rate` - the same for the calls of each function
+    * `:sample` - `n`: one process in n, the whole of it, those spawned later too
+    * `:max_cost` - the share of each scheduler's time that the recorder may take: `0.05`
+      or `{5, :percent}`
+    * `:overload` - when more comes than these three allow: `:drop` (default) what is too
+      much, or `:stop`
     * `:ring` - bytes, or a text like `"64MiB"` (default): the oldest events are
       overwritten
     * `:dir` - where the file goes

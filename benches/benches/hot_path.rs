@@ -46,6 +46,7 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
         threads: 8,
         time: None,
         max_events: None,
+        thinning: spoor_core::governor::Thinning::default(),
         content_bytes: 0,
         meta: Vec::new(),
         thread_kind: || LaneKind::Scheduler,

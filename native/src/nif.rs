@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustler::{Atom, Encoder, Env, LocalPid, NifResult, OwnedEnv, Term};
+use spoor_core::governor::{Rate, Thinned, Thinning};
 use spoor_core::recording::{self, Options};
 use spoor_core::registry::{self, State};
 use spoor_core::{Host, Limit, OpenError, Summary};
@@ -24,6 +25,8 @@ mod atoms {
         eacces, enoent, eexist, enotdir, erofs, eperm, enospc, emfile, eio, eloop, enametoolong, efbig, eunknown,
         path, ring, owner, time, max_events, content, max_term_bytes, meta,
         phase, events, overwritten, dropped, lanes, elapsed_ms, stop_reason,
+        rate, function_rate, max_cost, sample, sample_removes, max_cost_ppm, overload_stops,
+        thinned, first_ms, last_ms,
         spoor_tracer,
     }
 }
@@ -60,9 +63,28 @@ fn options(config: Term<'_>) -> NifResult<Options> {
         threads: threads(),
         time: (time > 0).then(|| Duration::from_millis(time)),
         max_events: (max_events > 0).then_some(max_events),
+        thinning: thinning(config)?,
         content_bytes: if content { max_term_bytes.clamp(64, values::MAX_TERM_BYTES) } else { 0 },
         meta: pairs.iter().map(|(key, value)| (lossy(key), lossy(value))).collect(),
         thread_kind: vm::thread_kind,
+    })
+}
+
+/// What thins the recording; keys that are not there thin nothing.
+fn thinning(config: Term<'_>) -> NifResult<Thinning> {
+    let number = |key: Atom| config.map_get(key).map_or(Ok(0), |value| value.decode::<u32>());
+    let is = |key: Atom| config.map_get(key).map_or(Ok(false), |value| value.decode::<bool>());
+    let rate = |key: Atom| match config.map_get(key).and_then(|value| value.decode::<(u32, u64)>()) {
+        Ok((events, ms)) if events > 0 && ms > 0 => Some(Rate { events, per: Duration::from_millis(ms) }),
+        _ => None,
+    };
+    Ok(Thinning {
+        rate: rate(atoms::rate()),
+        function_rate: rate(atoms::function_rate()),
+        sample: number(atoms::sample())?,
+        sample_removes: is(atoms::sample_removes())?,
+        max_cost_ppm: number(atoms::max_cost_ppm())?,
+        overload_stops: is(atoms::overload_stops())?,
     })
 }
 
@@ -139,12 +161,29 @@ fn summary_map<'a>(env: Env<'a>, summary: &Summary) -> NifResult<Term<'a>> {
             (atoms::events(), summary.events.encode(env)),
             (atoms::overwritten(), summary.overwritten.encode(env)),
             (atoms::dropped(), Term::map_from_pairs(env, &causes)?),
+            (atoms::thinned(), thinned_map(env, &summary.thinned)?),
             (atoms::lanes(), summary.lanes.encode(env)),
             (atoms::ring(), summary.ring_bytes.encode(env)),
             (atoms::elapsed_ms(), (summary.elapsed.as_millis() as u64).encode(env)),
             (atoms::stop_reason(), summary.stop_reason.encode(env)),
         ],
     )
+}
+
+/// Cause to when and how many.
+fn thinned_map<'a>(env: Env<'a>, thinned: &[Thinned]) -> NifResult<Term<'a>> {
+    let one = |thinned: &Thinned| {
+        let ms = |time: Duration| (time.as_millis() as u64).encode(env);
+        let pairs = [
+            (atoms::events(), thinned.events.encode(env)),
+            (atoms::first_ms(), ms(thinned.first)),
+            (atoms::last_ms(), ms(thinned.last)),
+        ];
+        let pairs = pairs.map(|(key, value)| (key.encode(env), value));
+        Ok((Atom::from_str(env, thinned.cause.name())?.encode(env), Term::map_from_pairs(env, &pairs)?))
+    };
+    let pairs = thinned.iter().map(one).collect::<NifResult<Vec<_>>>()?;
+    Term::map_from_pairs(env, &pairs)
 }
 
 /// Writes what is known of processes: `{Pid, Parent, Name, Label, InitialCall}`.
@@ -220,6 +259,9 @@ impl Host for Owner {
         let name = match limit {
             Limit::Time => atoms::time(),
             Limit::MaxEvents => atoms::max_events(),
+            Limit::Rate => atoms::rate(),
+            Limit::FunctionRate => atoms::function_rate(),
+            Limit::MaxCost => atoms::max_cost(),
         };
         self.tell(state, |env| (atoms::limit(), name).encode(env));
     }

@@ -14,6 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rustler::codegen_runtime::inventory;
 use rustler::sys::{ErlNifEnv, ErlNifTerm};
 use spoor_core::clock;
+use spoor_core::governed::{Probe, Wanted};
+use spoor_core::governor::{About, Flow, function_key};
 use spoor_core::lane::Lane;
 use spoor_core::registry::{self, State};
 use spoor_core::stream::Stream;
@@ -36,14 +38,53 @@ unsafe extern "C" fn enabled(_env: *mut ErlNifEnv, argc: c_int, argv: *const Erl
         return vm::answer(atoms::REMOVE.word());
     }
     // SAFETY: the VM passes `argc` terms, each one word.
-    let &[tag, state, _] = unsafe { &*argv.cast::<[Word; 3]>() };
-    let recording = vm::small(state).is_some_and(|state| State::from_integer(state).is_recording());
+    let &[tag, state, tracee] = unsafe { &*argv.cast::<[Word; 3]>() };
+    let named = vm::small(state).map(State::from_integer);
+    let recording = named.is_some_and(State::is_recording);
+    if recording && let Some(state) = named.filter(|state| state.is_governed()) {
+        return governed_enabled(tag, state, tracee);
+    }
     let answer = match (recording, tag == atoms::TRACE_STATUS.word()) {
         (true, _) => &atoms::TRACE,
         (false, true) => &atoms::REMOVE,
         (false, false) => &atoms::DISCARD,
     };
     vm::answer(answer.word())
+}
+
+/// `enabled` in a recording that is thinned: an event that will be left out need
+/// not be made, and a process that is left out need not be asked about again.
+#[inline(never)]
+fn governed_enabled(tag: Word, state: State, tracee: Word) -> ErlNifTerm {
+    let probe = match tag {
+        tag if tag == atoms::TRACE_STATUS.word() => Probe::Process,
+        // Asked any number of times, with another's pid.
+        tag if tag == atoms::SEQ_TRACE.word() => Probe::Unclear,
+        _ => Probe::Event,
+    };
+    let mut wanted = Wanted::Yes;
+    let asked = catch_unwind(AssertUnwindSafe(|| {
+        registry::enter(state, |lane| wanted = lane.wants(probe, tracee_number(tracee)));
+    }));
+    if asked.is_err() {
+        registry::count_panic(state);
+    }
+    let answer = match wanted {
+        Wanted::Yes => &atoms::TRACE,
+        Wanted::No => &atoms::DISCARD,
+        Wanted::Never => &atoms::REMOVE,
+    };
+    vm::answer(answer.word())
+}
+
+/// A process or port by a number of its own.
+fn tracee_number(tracee: Word) -> Option<u64> {
+    let word = vm::identity_word(tracee) << 1;
+    match vm::kind(tracee) {
+        Kind::Pid => Some(word),
+        Kind::Port => Some(word | 1),
+        _ => None,
+    }
 }
 
 /// `trace(Tag, State, Tracee, Term, Opts)`: stores one event.
@@ -54,7 +95,7 @@ unsafe extern "C" fn trace(env: *mut ErlNifEnv, argc: c_int, argv: *const ErlNif
         let &[tag, state, tracee, term, options] = unsafe { &*argv.cast::<[Word; 5]>() };
         if let Some(state) = vm::small(state).map(State::from_integer) {
             let offered = Offered { env, tick, tag, tracee, term, options };
-            let stored = catch_unwind(AssertUnwindSafe(|| registry::enter(state, |lane| offered.store(lane))));
+            let stored = catch_unwind(AssertUnwindSafe(|| registry::enter(state, |lane| offered.put(lane, state))));
             if stored.is_err() {
                 registry::count_panic(state);
             }
@@ -143,6 +184,14 @@ impl Offered {
     }
 
     #[inline(always)]
+    fn put(&self, lane: &mut Lane, state: State) {
+        self.store(lane);
+        if state.is_governed() {
+            lane.worked_since(self.tick);
+        }
+    }
+
+    #[inline(always)]
     fn store(&self, lane: &mut Lane) {
         if self.is(&atoms::CALL) {
             self.store_call(lane);
@@ -160,26 +209,52 @@ impl Offered {
     #[inline(always)]
     fn store_call(&self, lane: &mut Lane) {
         let content = lane.content_bytes();
-        lane.event(self.tick, |stream, delta| {
-            self.whose(stream)?;
-            if content > 0
-                && let Some(arguments) = vm::arguments(self.term)
-            {
-                self.content(stream, arguments, content)?;
-            }
-            self.match_result(stream)?;
-            let function = self.function(stream, self.term)?;
-            write::call(stream, delta, function)
-        });
+        lane.event_about(
+            self.tick,
+            || self.about(),
+            |stream, delta| {
+                self.whose(stream)?;
+                if content > 0
+                    && let Some(arguments) = vm::arguments(self.term)
+                {
+                    self.content(stream, arguments, content)?;
+                }
+                self.match_result(stream)?;
+                let function = self.function(stream, self.term)?;
+                write::call(stream, delta, function)
+            },
+        );
     }
 
     #[inline(always)]
     fn store_function(&self, lane: &mut Lane, write: impl Fn(&mut Stream, u64, u64) -> Result<(), Full>) {
-        lane.event(self.tick, |stream, delta| {
-            self.whose(stream)?;
-            let function = self.function(stream, self.term)?;
-            write(stream, delta, function)
-        });
+        lane.event_about(
+            self.tick,
+            || self.about(),
+            |stream, delta| {
+                self.whose(stream)?;
+                let function = self.function(stream, self.term)?;
+                write(stream, delta, function)
+            },
+        );
+    }
+
+    /// What a recording that is thinned wants to know.
+    #[inline(never)]
+    fn about(&self) -> About {
+        let key = |term| vm::function(self.env, term).map_or(0, function_key);
+        let flow = match self.tag {
+            tag if tag == atoms::CALL.word() => Flow::Call(key(self.term)),
+            tag if tag == atoms::RETURN_TO.word() => Flow::Resume(key(self.term)),
+            tag if tag == atoms::RETURN_FROM.word() || tag == atoms::EXCEPTION_FROM.word() => {
+                Flow::Leave(key(self.term))
+            }
+            tag if tag == atoms::EXIT.word() => Flow::Exit,
+            _ => Flow::Other,
+        };
+        // A sequential trace has its label there, which may be anything.
+        let tracee = if self.is(&atoms::SEQ_TRACE) { None } else { tracee_number(self.tracee) };
+        About { tracee, flow }
     }
 
     /// The following record is the tracee's.
@@ -241,19 +316,23 @@ impl Offered {
         let (writer, passes) = self.writer();
         let limit = lane.content_bytes();
         let content = if limit > 0 { self.passed(passes).map(|value| (value, limit)) } else { None };
-        lane.event(self.tick, |stream, delta| {
-            // A sequential trace has its label where others have the tracee.
-            if self.is(&atoms::SEQ_TRACE) {
-                stream.whose(Identity::Nobody)?
-            } else {
-                self.whose(stream)?
-            }
-            if let Some((value, limit)) = content {
-                self.content(stream, value, limit)?;
-            }
-            self.match_result(stream)?;
-            writer(self, stream, delta)
-        });
+        lane.event_about(
+            self.tick,
+            || self.about(),
+            |stream, delta| {
+                // A sequential trace has its label where others have the tracee.
+                if self.is(&atoms::SEQ_TRACE) {
+                    stream.whose(Identity::Nobody)?
+                } else {
+                    self.whose(stream)?
+                }
+                if let Some((value, limit)) = content {
+                    self.content(stream, value, limit)?;
+                }
+                self.match_result(stream)?;
+                writer(self, stream, delta)
+            },
+        );
         self.store_facts(lane);
     }
 

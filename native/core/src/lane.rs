@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use spoor_format::Full;
-use spoor_format::lane::{Cause, DROPPED_OFFSET};
+use spoor_format::lane::{Cause, DROPPED_OFFSET, DROPPING_OFFSET};
 
+use crate::governed::{Dropping, Governed, Probe, Verdict, Wanted};
+use crate::governor::{About, Flow, remark};
 use crate::recording::{Limit, Limits};
 use crate::store::{Store, Which};
 use crate::stream::Stream;
@@ -25,15 +27,19 @@ pub struct Lane {
     limits: Arc<Limits>,
     events: Stream,
     infos: Stream,
-    /// Events that may be stored before asking `limits` for more.
+    /// Events that may be stored before asking `limits` for more; always 0 in a
+    /// recording that is thinned, so that each event is judged.
     credit: u64,
+    /// What judges them, in a recording that is thinned.
+    governed: Option<Box<Governed>>,
 }
 
 impl Lane {
     pub(crate) fn new(number: u32, store: Arc<Store>, limits: Arc<Limits>) -> Self {
         let events = Stream::new(Arc::clone(&store), Which::Events, number, EVENT_NAME_BITS);
         let infos = Stream::new(Arc::clone(&store), Which::Infos, number, INFO_NAME_BITS);
-        Lane { number, store, limits, events, infos, credit: 0 }
+        let governed = limits.governor.as_ref().map(|governor| Box::new(Governed::new(Arc::clone(governor))));
+        Lane { number, store, limits, events, infos, credit: 0, governed }
     }
 
     /// Stores an event that happened at `tick`, or counts it as dropped. `write`
@@ -41,8 +47,24 @@ impl Lane {
     /// given; it may be called twice, and a record that is [`Full`] is undone.
     #[inline(always)]
     pub fn event(&mut self, tick: u64, write: impl FnMut(&mut Stream, u64) -> Result<(), Full>) {
-        if (self.credit == 0 || self.limits.is_over(tick)) && !self.may_go_on(tick) {
-            return self.drop_event(Cause::AfterLimit);
+        self.event_about(tick, || About { tracee: None, flow: Flow::Other }, write);
+    }
+
+    /// As [`Lane::event`]; `about` is asked only in a recording that is thinned.
+    #[inline(always)]
+    pub fn event_about(
+        &mut self,
+        tick: u64,
+        about: impl FnOnce() -> About,
+        mut write: impl FnMut(&mut Stream, u64) -> Result<(), Full>,
+    ) {
+        if self.credit == 0 || self.limits.is_over(tick) {
+            if self.governed.is_some() {
+                return self.governed_event(tick, about(), &mut write);
+            }
+            if !self.may_go_on(tick) {
+                return self.drop_event(Cause::AfterLimit);
+            }
         }
         match self.events.record(tick, write) {
             Ok(()) => self.credit -= 1,
@@ -73,6 +95,91 @@ impl Lane {
             Err(limit) => self.limits.reach(limit),
         }
         granted.is_ok()
+    }
+
+    /// As [`Lane::event`], in a recording that is thinned.
+    #[inline(never)]
+    fn governed_event(&mut self, tick: u64, about: About, write: &mut dyn FnMut(&mut Stream, u64) -> Result<(), Full>) {
+        let Some(governed) = self.governed.as_mut() else { return };
+        if self.limits.is_over(tick) {
+            self.limits.reach(Limit::Time);
+            return self.drop_event(Cause::AfterLimit);
+        }
+        let told = match governed.judge(tick, about) {
+            Verdict::Store(told) => told,
+            Verdict::Drop(cause, until) => return self.leave_out(cause, tick, until),
+        };
+        if governed.credit == 0 {
+            match self.limits.grant() {
+                Ok(credit) => governed.credit = credit,
+                Err(limit) => {
+                    self.limits.reach(limit);
+                    return self.drop_event(Cause::AfterLimit);
+                }
+            }
+        }
+        let dropping = governed.dropping;
+        let stored = self.events.record(tick, |stream, delta| {
+            dropping.annotate(stream, tick)?;
+            told.annotate(stream)?;
+            write(stream, delta)
+        });
+        match stored {
+            Ok(()) => {
+                governed.stored(about, told);
+                if dropping.events > 0 {
+                    self.tell_dropping(Dropping::default());
+                }
+            }
+            Err(cause) => self.leave_out(cause, tick, Some(tick)),
+        }
+    }
+
+    /// Drops an event of a recording that is thinned.
+    fn leave_out(&mut self, cause: Cause, tick: u64, until: Option<u64>) {
+        self.drop_event(cause);
+        let Some(governed) = self.governed.as_mut() else { return };
+        let first = governed.governor.note(cause, tick);
+        let limit = governed.governor.ends_with(cause);
+        if let Some(until) = until {
+            governed.drop_until(tick, until);
+            let dropping = governed.dropping;
+            self.tell_dropping(dropping);
+        }
+        if first {
+            self.info(tick, |s, delta| remark(s, delta, cause, "events are dropped from here on"));
+        }
+        if let Some(limit) = limit {
+            self.limits.reach(limit);
+        }
+    }
+
+    /// Puts into the file what the next event would say, should there be none.
+    fn tell_dropping(&self, dropping: Dropping) {
+        for (place, tick) in [dropping.since, dropping.until].into_iter().enumerate() {
+            let word = self.store.lane_word(self.number, DROPPING_OFFSET + 8 * place);
+            word.store(tick, Ordering::Relaxed);
+        }
+    }
+
+    /// Is an event wanted of which the VM has not said more than whose it is?
+    /// Asked only in recordings that are thinned.
+    pub fn wants(&mut self, probe: Probe, tracee: Option<u64>) -> Wanted {
+        let Some(governed) = self.governed.as_mut() else { return Wanted::Yes };
+        let (wanted, dropped) = governed.wants(probe, tracee);
+        if let Some((cause, tick, until)) = dropped {
+            self.leave_out(cause, tick, until);
+        }
+        wanted
+    }
+
+    /// The recorder has been at work for an event since the tick. Said only in
+    /// recordings that are thinned.
+    #[inline]
+    pub fn worked_since(&mut self, tick: u64) {
+        if let Some(governed) = self.governed.as_mut() {
+            governed.worked_since(tick);
+        }
     }
 
     /// Counts an event that was offered and not stored.

@@ -8,6 +8,9 @@
 //! gate       who is inside a callback (modelled)
 //! recording  one recording: lanes, limits, life cycle
 //! lane       one VM thread's place to write; its part of the loss ledger
+//! governor   what thins a recording: rates, samples, shares of time
+//! governed   a lane's part of it: what it judges, and owes the file
+//! missing    which calls were left out of which process
 //! stream     a lane's open chunk in one ring, with the names it has defined
 //! ring       whose chunk is whose: take, seal, pin (modelled)
 //! chunk_words  in which order a chunk's header is stored (modelled)
@@ -27,9 +30,12 @@ mod chunk_words;
 pub mod clock;
 mod error;
 mod gate;
+pub mod governed;
+pub mod governor;
 mod keeper;
 pub mod lane;
 mod mapping;
+mod missing;
 pub mod recording;
 pub mod registry;
 mod ring;

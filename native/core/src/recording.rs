@@ -12,6 +12,7 @@ use spoor_format::lane::{CAUSES, Cause, DROPPED_OFFSET, LaneKind};
 use spoor_format::record::Schema;
 use spoor_format::status::Phase;
 
+use crate::governor::{Governor, Thinned, Thinning, remark};
 use crate::keeper::{self, Command, Host};
 use crate::lane::Lane;
 use crate::registry::{self, State};
@@ -39,6 +40,8 @@ pub struct Options {
     pub time: Option<Duration>,
     /// Ends the recording after so many events.
     pub max_events: Option<u64>,
+    /// Takes less than all that is offered.
+    pub thinning: Thinning,
     /// Bytes of each argument list, message or value that are kept; 0 for none.
     pub content_bytes: usize,
     /// What an analyst needs years later, beside what this crate knows itself.
@@ -55,14 +58,25 @@ pub enum Limit {
     Time = 1,
     /// [`Options::max_events`].
     MaxEvents = 2,
+    /// [`Thinning::rate`], where that ends the recording.
+    Rate = 3,
+    /// [`Thinning::function_rate`], the same.
+    FunctionRate = 4,
+    /// [`Thinning::max_cost_ppm`], the same.
+    MaxCost = 5,
 }
 
 impl Limit {
+    const ALL: [Limit; 5] = [Limit::Time, Limit::MaxEvents, Limit::Rate, Limit::FunctionRate, Limit::MaxCost];
+
     /// The name of the option that set it.
     pub fn name(self) -> &'static str {
         match self {
             Limit::Time => "time",
             Limit::MaxEvents => "max_events",
+            Limit::Rate => "rate",
+            Limit::FunctionRate => "function_rate",
+            Limit::MaxCost => "max_cost",
         }
     }
 }
@@ -81,6 +95,10 @@ pub(crate) struct Limits {
     pub(crate) content_bytes: usize,
     /// Lanes that may hold a grant at a time.
     lanes: u64,
+    /// Largest grant: what lanes that fell idle keep is at most a hundredth of the limit.
+    most: u64,
+    /// What thins the recording, if anything does.
+    pub(crate) governor: Option<Arc<Governor>>,
     /// The limit that was reached, or 0.
     reached: AtomicU32,
 }
@@ -91,7 +109,7 @@ impl Limits {
     pub(crate) fn grant(&self) -> Result<u64, Limit> {
         let mut left = self.pool.load(Ordering::Relaxed);
         loop {
-            let some = (left / (2 * self.lanes)).clamp(1, GRANT).min(left);
+            let some = (left / (2 * self.lanes)).clamp(1, self.most).min(left);
             if some == 0 {
                 return Err(Limit::MaxEvents);
             }
@@ -118,6 +136,9 @@ impl Limits {
 
     fn start_time(&self) {
         self.deadline.store(clock::now().saturating_add(self.time_ticks), Ordering::Relaxed);
+        if let Some(governor) = &self.governor {
+            governor.start_time();
+        }
     }
 
     /// Reaches the time limit even when no event comes to notice it.
@@ -129,11 +150,8 @@ impl Limits {
 
     /// The limit that was reached.
     pub(crate) fn reached(&self) -> Option<Limit> {
-        match self.reached.load(Ordering::Acquire) {
-            1 => Some(Limit::Time),
-            2 => Some(Limit::MaxEvents),
-            _ => None,
-        }
+        let reached = self.reached.load(Ordering::Acquire);
+        Limit::ALL.into_iter().find(|limit| *limit as u32 == reached)
     }
 }
 
@@ -150,6 +168,8 @@ pub struct Summary {
     pub overwritten: u64,
     /// Events offered and not stored, by cause, in the order of [`CAUSES`].
     pub dropped: [u64; CAUSES.len()],
+    /// Why, when and how much less was taken than offered.
+    pub thinned: Vec<Thinned>,
     /// Threads that recorded.
     pub lanes: u64,
     /// Size of the event ring.
@@ -184,7 +204,7 @@ pub fn open(options: Options, host: impl Host + 'static) -> Result<State, OpenEr
         return Err(OpenError::RingTooSmall { least });
     }
     let clock_kind = clock::select();
-    let state = registry::reserve()?;
+    let state = registry::reserve(!options.thinning.is_none())?;
     match Recording::make(state, clock_kind, lanes as usize, options, host) {
         Ok(recording) => {
             registry::publish(state, recording);
@@ -214,9 +234,13 @@ impl Recording {
         store.write_clock(&first);
         store.write_clock(&second);
         store.write_lane(0, LaneKind::Recorder, 0, 0);
+        let tick_hz = clock::rate(&first, &second);
+        let thins = !options.thinning.is_none();
         let limits = Arc::new(Limits {
             state,
-            time_ticks: ticks(options.time, clock::rate(&first, &second)),
+            governor: thins.then(|| Arc::new(Governor::new(options.thinning, tick_hz))),
+            most: options.max_events.map_or(GRANT, |n| (n / (100 * lanes as u64)).clamp(1, GRANT)),
+            time_ticks: ticks(options.time, tick_hz),
             deadline: AtomicU64::new(u64::MAX),
             pool: AtomicU64::new(options.max_events.unwrap_or(u64::MAX)),
             content_bytes: options.content_bytes,
@@ -279,12 +303,14 @@ impl Recording {
 
     fn sum_up(&self, store: &Store, stop_reason: String) -> Summary {
         let (events, present) = store.count_events();
+        let dropped = store.count_dropped();
         Summary {
             path: store.path().to_owned(),
             recording: self.state.is_recording(),
             events,
             overwritten: events - present,
-            dropped: store.count_dropped(),
+            thinned: self.limits.governor.as_ref().map_or_else(Vec::new, |governor| governor.thinned(&dropped)),
+            dropped,
             lanes: self.taken.load(Ordering::Acquire).min(self.lanes.len()) as u64,
             ring_bytes: store.header().events.bytes(),
             elapsed: self.started.elapsed(),
@@ -297,10 +323,20 @@ impl Recording {
         self.store.lane_word(0, DROPPED_OFFSET + 8 * cause as usize).fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Puts into the file what was left out, why and when.
+    fn tell_thinned(&self) {
+        let Some(governor) = &self.limits.governor else { return };
+        for thinned in governor.thinned(&self.store.count_dropped()) {
+            let text = thinned.text();
+            self.info(|stream, delta| remark(stream, delta, thinned.cause, &text));
+        }
+    }
+
     /// Closes all lanes and completes the file. The caller alone holds the
     /// recording: no thread is inside.
     pub(crate) fn end(mut self: Box<Self>, reason: &str) -> Summary {
         let stop_tick = clock::now();
+        self.tell_thinned();
         for lane in &self.lanes {
             let lane = lane.swap(std::ptr::null_mut(), Ordering::Acquire);
             if !lane.is_null() {
@@ -406,6 +442,7 @@ mod tests {
             threads: 4,
             time: None,
             max_events: None,
+            thinning: Thinning::default(),
             content_bytes: 0,
             meta: Vec::new(),
             thread_kind: || LaneKind::Other,
@@ -416,7 +453,7 @@ mod tests {
     fn a_recording_ends_whose_owner_died_before_it_was_published() {
         let scratch = tempfile::tempdir().expect("a temporary directory");
         let (sender, closed) = sync_channel(1);
-        let state = registry::reserve().expect("a free slot");
+        let state = registry::reserve(false).expect("a free slot");
         let options = options(scratch.path().join("x.spoor"));
         let recording = Recording::make(state, clock::select(), 8, options, Dead(sender)).expect("a recording");
         std::thread::sleep(Duration::from_millis(150)); // longer than the keeper takes to look
@@ -428,7 +465,7 @@ mod tests {
     fn time_never_runs_backwards_from_one_chunk_to_the_next() {
         let scratch = tempfile::tempdir().expect("a temporary directory");
         let (sender, closed) = sync_channel(1);
-        let state = registry::reserve().expect("a free slot");
+        let state = registry::reserve(false).expect("a free slot");
         let options = options(scratch.path().join("x.spoor"));
         let recording = Recording::make(state, clock::select(), 8, options, Dead(sender)).expect("a recording");
         let mut lane = Lane::new(1, Arc::clone(&recording.store), Arc::clone(&recording.limits));

@@ -41,7 +41,7 @@ enum Phase {
 
 /// A place for a recording.
 struct Slot {
-    /// Generation and phase: `generation << 2 | phase`.
+    /// Generation, whether it is governed, and phase: `generation << 3 | governed << 2 | phase`.
     word: AtomicU64,
     /// Null, or a recording that lives until the slot is closed and quiet.
     recording: AtomicPtr<Recording>,
@@ -66,8 +66,14 @@ impl State {
         self.0 as i64
     }
 
-    fn new(slot: usize, generation: u64) -> State {
-        State(generation << SLOT_BITS | slot as u64)
+    fn new(slot: usize, generation: u64, governed: bool) -> State {
+        State(generation << (SLOT_BITS + 1) | u64::from(governed) << SLOT_BITS | slot as u64)
+    }
+
+    /// Is the recording thinned, so that each event is judged? No load.
+    #[inline(always)]
+    pub fn is_governed(self) -> bool {
+        self.0 >> SLOT_BITS & 1 == 1
     }
 
     #[inline(always)]
@@ -114,12 +120,12 @@ fn first_generation() -> u64 {
 }
 
 /// Takes a free slot for a recording that is being made.
-pub(crate) fn reserve() -> Result<State, OpenError> {
+pub(crate) fn reserve(governed: bool) -> Result<State, OpenError> {
     for (index, slot) in TABLE.iter().enumerate() {
         let old = slot.word.load(Ordering::Relaxed);
         let free = old & 3 == Phase::Closed as u64 && slot.recording.load(Ordering::Acquire).is_null();
-        let generation = if old == 0 { first_generation() } else { (old >> 2) + 1 };
-        let state = State::new(index, generation);
+        let generation = if old == 0 { first_generation() } else { (old >> 3) + 1 };
+        let state = State::new(index, generation, governed);
         let reserved = state.word(Phase::Reserved);
         if free && slot.word.compare_exchange(old, reserved, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             return Ok(state);

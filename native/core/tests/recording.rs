@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use spoor_core::governor::Thinning;
 use spoor_core::recording::{self, Options};
 use spoor_core::registry::{self, State};
 use spoor_core::stream::{MAX_ATOM_BYTES, Names};
@@ -29,7 +30,7 @@ impl Names for Spelled {
 
 enum Told {
     Limit(Limit),
-    Closed(Summary),
+    Closed(Box<Summary>),
 }
 
 struct TestHost(Sender<Told>);
@@ -42,7 +43,7 @@ impl Host for TestHost {
         let _ = self.0.send(Told::Limit(limit));
     }
     fn closed(&self, _: State, summary: &Summary) {
-        let _ = self.0.send(Told::Closed(summary.clone()));
+        let _ = self.0.send(Told::Closed(Box::new(summary.clone())));
     }
 }
 
@@ -64,6 +65,7 @@ fn options(path: &Path) -> Options {
         threads: 4,
         time: None,
         max_events: None,
+        thinning: Thinning::default(),
         content_bytes: 0,
         meta: vec![("node".into(), "test@here".into())],
         thread_kind: || LaneKind::Scheduler,
@@ -79,7 +81,7 @@ fn close(state: State, told: &Receiver<Told>) -> Summary {
     assert!(registry::with(state, |recording| recording.close("test")).is_some());
     loop {
         if let Told::Closed(summary) = told.recv_timeout(Duration::from_secs(10)).expect("the keeper answers") {
-            return summary;
+            return *summary;
         }
     }
 }

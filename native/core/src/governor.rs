@@ -1,0 +1,505 @@
+//! How much of what the VM offers a recording takes: the limits that thin it,
+//! shared by its lanes. What a lane needs for itself is in [`crate::governed`].
+//!
+//! Rates are counted in windows of fixed length from the start of tracing, one
+//! atomic word for each: the number of the window and how much of it is used. All
+//! threads count in the same word, so a rate holds for the VM as a whole, exactly.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use spoor_format::Full;
+use spoor_format::lane::Cause;
+use spoor_format::record::write;
+use spoor_format::term::{RawTerm, TermWriter};
+
+use crate::clock;
+use crate::missing::MissingCalls;
+use crate::recording::Limit;
+use crate::stream::{MAX_ATOM_BYTES, Names, Stream};
+
+/// Functions that have a rate of their own; what comes later shares one.
+const FUNCTIONS: usize = 1 << 14;
+/// Places looked at for a function.
+const PROBES: usize = 32;
+/// Time in which a share of a thread's time is counted.
+const COST_WINDOW: Duration = Duration::from_millis(10);
+/// Spreads a word over the high bits (Fibonacci hashing).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// So many in each stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Events, at most 2^32 - 1; at least 1.
+    pub events: u32,
+    /// The stretch.
+    pub per: Duration,
+}
+
+/// What thins a recording; by default nothing does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Thinning {
+    /// Events of all kinds.
+    pub rate: Option<Rate>,
+    /// Calls of each function.
+    pub function_rate: Option<Rate>,
+    /// Records one process in so many; 0 and 1 for all.
+    pub sample: u32,
+    /// Processes that are left out may be taken off tracing for good.
+    pub sample_removes: bool,
+    /// Parts in a million of a thread's time that the recorder may take; 0 for all.
+    pub max_cost_ppm: u32,
+    /// More than `rate`, `function_rate` or `max_cost` allow ends the recording.
+    pub overload_stops: bool,
+}
+
+impl Thinning {
+    /// Does it thin anything?
+    pub fn is_none(&self) -> bool {
+        self.rate.is_none() && self.function_rate.is_none() && self.sample < 2 && self.max_cost_ppm == 0
+    }
+}
+
+/// Whose event it is and what it does to a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// The process or port: any number that is its own; `None` for nobody.
+    pub tracee: Option<u64>,
+    /// What it does.
+    pub flow: Flow,
+}
+
+/// What an event does to the stack of its process. Functions are numbers of
+/// [`function_key`], 0 where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// The function is called.
+    Call(u64),
+    /// The process goes on in the function.
+    Resume(u64),
+    /// The function is left.
+    Leave(u64),
+    /// The process ends.
+    Exit,
+    /// Nothing.
+    Other,
+}
+
+/// A number for a function: its own, as long as the VM has less than 2^27 atoms.
+#[inline]
+pub fn function_key((module, name, arity): (u64, u64, u64)) -> u64 {
+    // The words of atoms have six bits of tag.
+    1 << 63 | (module >> 6) << 36 | ((name >> 6) & 0xfff_ffff) << 8 | (arity & 0xff)
+}
+
+/// Spreads a number over 64 bits.
+#[inline]
+pub(crate) fn spread(word: u64) -> u64 {
+    let word = (word ^ word >> 32).wrapping_mul(SPREAD);
+    word ^ word >> 29
+}
+
+/// Windows of a fixed length, and what each may hold.
+#[derive(Debug)]
+pub(crate) struct Windows {
+    most: u32,
+    ticks: u64,
+}
+
+impl Windows {
+    fn new(rate: Rate, tick_hz: u64) -> Windows {
+        Windows { most: rate.events.max(1), ticks: ticks(rate.per, tick_hz) }
+    }
+
+    /// Number of the window of a moment, `since` ticks after the start.
+    #[inline]
+    fn number(&self, since: u64) -> u32 {
+        (since / self.ticks) as u32
+    }
+
+    /// Ticks from the moment to the end of its window.
+    #[inline]
+    fn left(&self, since: u64) -> u64 {
+        self.ticks - since % self.ticks
+    }
+
+    /// Takes one of what the window may still hold. An event that comes late for
+    /// its window counts in the one that has begun.
+    fn take(&self, word: &AtomicU64, window: u32) -> bool {
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            let (of, used) = Self::split(seen, window);
+            if used >= self.most {
+                return false;
+            }
+            let next = u64::from(of) << 32 | u64::from(used + 1);
+            // Relaxed: the word guards nothing but itself.
+            match word.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Is there nothing left to take?
+    fn is_used_up(&self, word: &AtomicU64, window: u32) -> bool {
+        Self::split(word.load(Ordering::Relaxed), window).1 >= self.most
+    }
+
+    /// The window that counts, and what of it is used.
+    fn split(word: u64, window: u32) -> (u32, u32) {
+        let of = (word >> 32) as u32;
+        let newer = window.wrapping_sub(of) as i32 > 0;
+        if newer { (window, 0) } else { (of, word as u32) }
+    }
+}
+
+/// A time as ticks, at least one.
+fn ticks(time: Duration, tick_hz: u64) -> u64 {
+    let ticks = time.as_nanos() * u128::from(tick_hz) / 1_000_000_000;
+    u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
+}
+
+#[derive(Debug)]
+struct FunctionWord {
+    key: AtomicU64,
+    used: AtomicU64,
+}
+
+/// A word for each function, in a table that never grows.
+#[derive(Debug)]
+struct Functions {
+    table: Box<[FunctionWord]>,
+    /// For the functions that found no place: together they get what one may.
+    others: AtomicU64,
+}
+
+impl Functions {
+    fn new() -> Functions {
+        let unused = || FunctionWord { key: AtomicU64::new(0), used: AtomicU64::new(0) };
+        Functions { table: (0..FUNCTIONS).map(|_| unused()).collect(), others: AtomicU64::new(0) }
+    }
+
+    fn word(&self, key: u64) -> &AtomicU64 {
+        let first = spread(key) as usize;
+        for place in (0..PROBES).map(|step| &self.table[first.wrapping_add(step) % FUNCTIONS]) {
+            let mut found = place.key.load(Ordering::Relaxed);
+            if found == 0 {
+                // Relaxed: a key is never changed again, and says all there is to know.
+                found = match place.key.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => key,
+                    Err(other) => other,
+                };
+            }
+            if found == key {
+                return &place.used;
+            }
+        }
+        &self.others
+    }
+}
+
+/// How long a cause has been dropping events.
+#[derive(Debug, Default)]
+struct Span {
+    /// Tick of the first, 0 for none.
+    first: AtomicU64,
+    /// Tick of the last, to within a millisecond.
+    last: AtomicU64,
+}
+
+/// The limits of a recording that thin it.
+#[derive(Debug)]
+pub(crate) struct Governor {
+    thinning: Thinning,
+    tick_hz: u64,
+    /// Windows are counted from this tick.
+    start: AtomicU64,
+    rate: Option<(Windows, AtomicU64)>,
+    function_rate: Option<(Windows, Functions)>,
+    /// Which calls were left out of whom.
+    pub(crate) missing: Option<MissingCalls>,
+    /// Which processes are in the sample differs from recording to recording.
+    seed: u64,
+    pub(crate) cost: Option<Cost>,
+    spans: [Span; CAUSES.len()],
+}
+
+/// What a thread may spend.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost {
+    pub(crate) window_ticks: u64,
+    pub(crate) most_ticks: u64,
+    /// What reading the clock takes: an estimate of what is not measured.
+    pub(crate) clock_ticks: u64,
+}
+
+/// The causes for which a recording is thinned.
+pub(crate) const CAUSES: [Cause; 4] = [Cause::Rate, Cause::FunctionRate, Cause::MaxCost, Cause::Sample];
+
+/// When and how much a recording was thinned for one cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thinned {
+    /// Why.
+    pub cause: Cause,
+    /// Events offered and not stored.
+    pub events: u64,
+    /// From the start of tracing to the first of them.
+    pub first: Duration,
+    /// And to the last, to within a millisecond.
+    pub last: Duration,
+}
+
+impl Governor {
+    pub(crate) fn new(thinning: Thinning, tick_hz: u64) -> Governor {
+        let windows = |rate| Windows::new(rate, tick_hz);
+        let now = clock::now();
+        Governor {
+            tick_hz,
+            start: AtomicU64::new(now),
+            rate: thinning.rate.map(|rate| (windows(rate), AtomicU64::new(0))),
+            function_rate: thinning.function_rate.map(|rate| (windows(rate), Functions::new())),
+            missing: thinning.function_rate.map(|_| MissingCalls::new()),
+            seed: spread(now),
+            cost: (thinning.max_cost_ppm > 0).then(|| Cost::new(thinning.max_cost_ppm, tick_hz)),
+            spans: Default::default(),
+            thinning,
+        }
+    }
+
+    /// Tracing begins: windows are counted from now on.
+    pub(crate) fn start_time(&self) {
+        self.start.store(clock::now(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn since_start(&self, tick: u64) -> u64 {
+        tick.saturating_sub(self.start.load(Ordering::Relaxed))
+    }
+
+    /// Is the process left out? Always the same answer for the same process.
+    #[inline]
+    pub(crate) fn leaves_out(&self, tracee: Option<u64>) -> bool {
+        let Some(tracee) = tracee.filter(|_| self.thinning.sample > 1) else { return false };
+        // The multiplication alone spreads pids, which are counted up, most evenly.
+        let place = (tracee ^ self.seed).wrapping_mul(SPREAD);
+        (u128::from(place) * u128::from(self.thinning.sample)) >> 64 != 0
+    }
+
+    /// May processes that are left out be taken off tracing?
+    pub(crate) fn removes(&self) -> bool {
+        self.thinning.sample_removes
+    }
+
+    /// Takes one of what may still be recorded now.
+    #[inline]
+    pub(crate) fn take(&self, tick: u64) -> bool {
+        let Some((windows, word)) = &self.rate else { return true };
+        windows.take(word, windows.number(self.since_start(tick)))
+    }
+
+    /// Ticks for which nothing more may be recorded.
+    #[inline]
+    pub(crate) fn used_up(&self, tick: u64) -> Option<u64> {
+        let (windows, word) = self.rate.as_ref()?;
+        let since = self.since_start(tick);
+        windows.is_used_up(word, windows.number(since)).then(|| windows.left(since))
+    }
+
+    /// May the rate be used up? Needs no clock.
+    #[inline]
+    pub(crate) fn may_be_used_up(&self) -> bool {
+        self.rate.as_ref().is_some_and(|(windows, word)| word.load(Ordering::Relaxed) as u32 >= windows.most)
+    }
+
+    /// Takes one of the calls of a function that may still be recorded now.
+    #[inline]
+    pub(crate) fn take_call(&self, function: u64, tick: u64) -> bool {
+        let Some((windows, functions)) = &self.function_rate else { return true };
+        windows.take(functions.word(function), windows.number(self.since_start(tick)))
+    }
+
+    /// The limit that more than allowed reaches, if that ends the recording.
+    pub(crate) fn ends_with(&self, cause: Cause) -> Option<Limit> {
+        let limit = match cause {
+            Cause::Rate => Limit::Rate,
+            Cause::FunctionRate => Limit::FunctionRate,
+            Cause::MaxCost => Limit::MaxCost,
+            _ => return None,
+        };
+        self.thinning.overload_stops.then_some(limit)
+    }
+
+    /// Notes when a cause drops events; true for the first of them.
+    #[inline]
+    pub(crate) fn note(&self, cause: Cause, tick: u64) -> bool {
+        let Some(span) = CAUSES.iter().position(|known| *known == cause).and_then(|at| self.spans.get(at)) else {
+            return false;
+        };
+        // Stored at most once a millisecond, so that threads do not fight for it.
+        if tick.saturating_sub(span.last.load(Ordering::Relaxed)) <= self.tick_hz / 1000 {
+            return false;
+        }
+        span.last.store(tick, Ordering::Relaxed);
+        let first = span.first.load(Ordering::Relaxed) == 0;
+        first && span.first.compare_exchange(0, tick, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Causes that have dropped events, with the first and last tick.
+    pub(crate) fn dropping(&self) -> impl Iterator<Item = (Cause, u64, u64)> {
+        let spans = CAUSES.into_iter().zip(&self.spans);
+        spans
+            .map(|(cause, span)| (cause, span.first.load(Ordering::Relaxed), span.last.load(Ordering::Relaxed)))
+            .filter(|(_, first, _)| *first > 0)
+    }
+
+    /// What was thinned, and when; `dropped` counts events by cause.
+    pub(crate) fn thinned(&self, dropped: &[u64]) -> Vec<Thinned> {
+        let count = |cause: Cause| dropped.get(cause as usize).copied().unwrap_or(0);
+        self.dropping()
+            .map(|(cause, first, last)| Thinned {
+                cause,
+                events: count(cause),
+                first: self.time(first),
+                last: self.time(last),
+            })
+            .collect()
+    }
+
+    /// From the start of tracing to the tick.
+    fn time(&self, tick: u64) -> Duration {
+        let ns = u128::from(self.since_start(tick)) * 1_000_000_000 / u128::from(self.tick_hz.max(1));
+        Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
+    }
+}
+
+/// Writes a remark that a cause has dropped events.
+pub(crate) fn remark(stream: &mut Stream, delta: u64, cause: Cause, text: &str) -> Result<(), Full> {
+    let mut space = [0; 128];
+    let mut detail = TermWriter::new(&mut space);
+    detail.binary(8 * text.len() as u64, text.as_bytes());
+    let used = detail.len();
+    // No atom of the VM has such a word: their tags are not 0.
+    let what = stream.atom((cause as u64) << 6, &CauseName(cause))?;
+    write::note(stream, delta, what, RawTerm::trusted(&space[..used]))
+}
+
+struct CauseName(Cause);
+
+impl Names for CauseName {
+    fn atom_text<'a>(&self, _: u64, _: &'a mut [u8; MAX_ATOM_BYTES]) -> &'a str {
+        self.0.name()
+    }
+}
+
+impl Thinned {
+    /// The remark at the end of a recording.
+    pub(crate) fn text(&self) -> String {
+        let (first, last) = (self.first.as_secs_f64(), self.last.as_secs_f64());
+        format!("{} events dropped, the first after {first:.3} s, the last after {last:.3} s", self.events)
+    }
+}
+
+impl Cost {
+    fn new(ppm: u32, tick_hz: u64) -> Cost {
+        let window_ticks = ticks(COST_WINDOW, tick_hz);
+        let most_ticks = u128::from(window_ticks) * u128::from(ppm) / 1_000_000;
+        let read = || {
+            let first = clock::now();
+            clock::now().saturating_sub(first)
+        };
+        let clock_ticks = (0..32).map(|_| read()).min().unwrap_or(0).max(1);
+        Cost { window_ticks, most_ticks: most_ticks as u64, clock_ticks }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HZ: u64 = 1_000_000;
+
+    fn governor(thinning: Thinning) -> Governor {
+        clock::select();
+        let governor = Governor::new(thinning, HZ);
+        governor.start.store(1000, Ordering::Relaxed);
+        governor
+    }
+
+    fn rate(events: u32, ms: u64) -> Option<Rate> {
+        Some(Rate { events, per: Duration::from_millis(ms) })
+    }
+
+    #[test]
+    fn each_window_holds_exactly_the_rate() {
+        let governor = governor(Thinning { rate: rate(7, 10), ..Thinning::default() });
+        let mut taken = std::collections::BTreeMap::<u64, u64>::new();
+        for tick in (1000..101_000).step_by(13) {
+            let used_up = governor.used_up(tick).is_some();
+            let took = governor.take(tick);
+            assert_eq!(took, !used_up);
+            *taken.entry((tick - 1000) / 10_000).or_default() += u64::from(took);
+        }
+        assert_eq!(taken.into_values().collect::<Vec<_>>(), [7; 10]);
+    }
+
+    #[test]
+    fn threads_together_take_exactly_the_rate() {
+        let governor =
+            governor(Thinning { rate: rate(10_000, 1000), function_rate: rate(99, 1000), ..Thinning::default() });
+        let (total, calls) = (AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..30_000_u64 {
+                        total.fetch_add(u64::from(governor.take(1000 + n)), Ordering::Relaxed);
+                        let function = function_key((64 * (n % 50), 64, 1));
+                        calls.fetch_add(u64::from(governor.take_call(function, 1000 + n)), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!((total.into_inner(), calls.into_inner()), (10_000, 50 * 99));
+    }
+
+    #[test]
+    fn functions_beyond_the_table_share_a_rate() {
+        let governor = governor(Thinning { function_rate: rate(1, 1000), ..Thinning::default() });
+        let taken = (0..200_000_u64).filter(|n| governor.take_call(function_key((64 * n, 64, 1)), 1000)).count();
+        assert!((FUNCTIONS / 2..=FUNCTIONS + 1).contains(&taken), "{taken}");
+        assert!((0..200_000_u64).all(|n| !governor.take_call(function_key((64 * n, 64, 1)), 1000)));
+    }
+
+    #[test]
+    fn an_event_that_comes_late_for_its_window_counts_in_the_next() {
+        let governor = governor(Thinning { rate: rate(2, 10), ..Thinning::default() });
+        assert!(governor.take(11_500));
+        assert!(governor.take(10_999), "it is late");
+        assert!(!governor.take(11_600));
+    }
+
+    #[test]
+    fn one_process_in_n_is_in_the_sample() {
+        for sample in [2, 10, 100] {
+            let governor = governor(Thinning { sample, ..Thinning::default() });
+            for first in [0x88_u64, 1 << 40, 977] {
+                let processes = 10_000 * u64::from(sample);
+                let taken = (first..first + processes).filter(|pid| !governor.leaves_out(Some(*pid))).count();
+                assert!((9_900..=10_100).contains(&taken), "1 in {sample}: {taken} of {processes}");
+            }
+            assert!(!governor.leaves_out(None));
+        }
+    }
+
+    #[test]
+    fn functions_have_numbers_of_their_own() {
+        let atom = |index: u64| index << 6 | 0xb;
+        let keys: std::collections::HashSet<u64> = (0..20_u64)
+            .flat_map(|m| {
+                (0..20).flat_map(move |n| [0, 1, 255].map(|arity| (atom(m << 20 | m), atom(n << 20 | n), arity)))
+            })
+            .map(function_key)
+            .collect();
+        assert_eq!(keys.len(), 20 * 20 * 3);
+    }
+}
