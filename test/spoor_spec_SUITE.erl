@@ -16,7 +16,7 @@
     unknown_options_are_named/1,
     wrong_values_are_explained/1,
     defaults_are_bounded/1,
-    times_have_units/1,
+    times_have_units/1, what_thins_is_in_units_of_its_own/1,
     sizes_have_units/1,
     open_takes_no_option_of_tracing/1,
     run_takes_no_processes/1,
@@ -42,7 +42,7 @@ all() ->
         unknown_options_are_named,
         wrong_values_are_explained,
         defaults_are_bounded,
-        times_have_units,
+        what_thins_is_in_units_of_its_own, times_have_units,
         sizes_have_units,
         open_takes_no_option_of_tracing,
         run_takes_no_processes,
@@ -150,6 +150,9 @@ wrong_values_are_explained(_Config) ->
         {time, soon}, {time, {0, second}}, {time, {1, year}}, {max_events, 0}, {max_events, x}, {ring, 0},
         {time, 1 bsl 70}, {max_events, 1 bsl 70}, {ring, 1 bsl 70}, {max_term_bytes, 1 bsl 70}, {time, {1 bsl 60, hour}},
         {ring, <<"much">>}, {ring, "64 XiB"}, {ring, [$6, self()]}, {dir, ""}, {dir, <<>>}, {dir, 17}, {dir, [17, x]},
+        {rate, 100}, {rate, {0, 100}}, {rate, {1 bsl 32, 1}}, {rate, {10, 0}}, {rate, {10, infinity}},
+        {function_rate, {10, {1, year}}}, {sample, 0}, {sample, 0.1}, {max_cost, 0}, {max_cost, 1.5},
+        {max_cost, {0, percent}}, {max_cost, {101, percent}}, {overload, wait},
         {args, shape}, {max_term_bytes, 0}, {link, maybe_so}, {force, 1}, {running, x}, {set_on_spawn, x}
     ],
     [
@@ -167,10 +170,26 @@ defaults_are_bounded(_Config) ->
     ?assertMatch(
         #{
             time := 15000, ring := 67108864, max_events := 100000000, args := none, link := true,
-            force := false, procs := all
+            force := false, procs := all,
+            rate := infinity, function_rate := infinity, sample := 1, max_cost := infinity, overload := drop
         },
         Options
     ).
+
+what_thins_is_in_units_of_its_own(_Config) ->
+    Given = [
+        {rate, {10, 250}}, {function_rate, {3, {2, second}}}, {sample, 7}, {max_cost, {2.5, percent}}, {overload, stop}
+    ],
+    #{options := Options} = plan(lists, Given),
+    ?assertMatch(
+        #{rate := {10, 250}, function_rate := {3, 2000}, sample := 7, max_cost := 25_000, overload := stop}, Options
+    ),
+    #{options := #{max_cost := 50_000}} = plan(lists, #{max_cost => 0.05}),
+    {ok, #{options := #{rate := {1, 1}}}} = spoor_spec:open(#{rate => {1, 1}}),
+    Meta = maps:from_list(spoor_meta:entries(plan(lists, Given))),
+    #{<<"limits">> := Limits, <<"sample">> := <<"7">>} = Meta,
+    {match, _} = re:run(Limits, "rate 10 in 250 ms, function_rate 3 in 2000 ms, one process in 7, max_cost 2.500 %, more ends it"),
+    false = maps:is_key(<<"sample">>, maps:from_list(spoor_meta:entries(plan(lists, #{})))).
 
 times_have_units(_Config) ->
     Times = [
@@ -253,14 +272,16 @@ a_missing_function_suggests_another(_Config) ->
 the_closing_line_says_it_all(_Config) ->
     Counts = #{
         path => <<"/tmp/it's.spoor">>, phase => stopping, events => 12, overwritten => 3, ring => 65536,
-        dropped => #{no_lane => 2}, elapsed_ms => 5, lanes => 1, stop_reason => <<"time">>
+        thinned => #{rate => #{events => 7, first_ms => 1203, last_ms => 9873}},
+        dropped => #{no_lane => 2, rate => 7}, elapsed_ms => 5, lanes => 1, stop_reason => <<"time">>
     },
     Session = #{id => 1, pid => self(), path => <<"/tmp/it's.spoor">>, functions => 1, processes => 1},
     Summary = spoor_summary:summary(Session, plan(lists, #{}), Counts),
-    #{lost := 5, next := Next, text := Text, phase := stopped, stop_reason := <<"time">>} = Summary,
+    #{lost := 12, next := Next, text := Text, phase := stopped, stop_reason := <<"time">>} = Summary,
     ?assertEqual(<<"spoor calls '/tmp/it'\\''s.spoor'">>, Next),
     ?assertEqual(
-        <<"spoor: ended (time), 12 events, 3 overwritten by later ones, 2 dropped (no_lane). Next: ", Next/binary>>,
+        <<"spoor: ended (time), 12 events, 3 overwritten by later ones, 2 dropped (no_lane), "
+            "7 dropped (rate, 1.203 to 9.873 s after the start). Next: ", Next/binary>>,
         Text
     ),
     #{next := <<"spoor sched ", _/binary>>} = spoor_summary:summary(Session, plan(scheduling, #{}), Counts),
