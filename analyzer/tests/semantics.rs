@@ -68,7 +68,7 @@ impl Observer for Seen {
 /// Runs an example: what it says comes of its events, and what does.
 fn run(example: &str) -> (Vec<String>, Vec<String>) {
     let (mut functions, mut stacks, mut seen) = (Functions::default(), Stacks::default(), Seen::default());
-    let (mut epoch, mut want, mut totals) = (0, Vec::new(), Vec::new());
+    let (mut epoch, mut missing, mut want, mut totals) = (0, false, Vec::new(), Vec::new());
     for line in example.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(result) = line.strip_prefix("= ") {
             want.push(result.to_owned());
@@ -76,8 +76,10 @@ fn run(example: &str) -> (Vec<String>, Vec<String>) {
             totals.push(line.to_owned());
         } else if line == "hole" {
             epoch += 1;
+        } else if line == "missing" {
+            missing = true;
         } else {
-            let step = step(line, epoch, &mut functions);
+            let step = Step { missing: std::mem::take(&mut missing), ..step(line, epoch, &mut functions) };
             stacks.step(step, &mut seen);
         }
     }
@@ -120,6 +122,7 @@ fn step(line: &str, epoch: u32, functions: &mut Functions) -> Step {
         normal_exit: kind == kind::EXIT && words[2] == "normal",
         epoch,
         complete: true,
+        missing: false,
     }
 }
 

@@ -235,7 +235,9 @@ impl About {
             crate::view::units::seconds(self.to_ns).trim_end_matches('0').trim_end_matches('.')
         );
         writeln!(out, "{} ({}), {window}", self.path, self.state)?;
-        writeln!(out, "{}", findings::ledger(&self.ledger))
+        writeln!(out, "{}", findings::ledger(&self.ledger))?;
+        let limits = self.findings.iter().filter(|finding| finding.is_of_limits());
+        limits.into_iter().try_for_each(|limit| writeln!(out, "NOT ALL: {}; lost: {}", limit.what, limit.cost))
     }
 }
 

@@ -213,6 +213,7 @@ pub(crate) fn step_of(event: &Event<'_>) -> Option<Step> {
         normal_exit: event.kind == kind::EXIT && is_normal(event),
         epoch: event.epoch,
         complete: event.complete,
+        missing: event.missing,
     })
 }
 

@@ -42,6 +42,8 @@ pub struct Step {
     pub epoch: u32,
     /// False where events may be missing.
     pub complete: bool,
+    /// Events of the process were left out before it.
+    pub missing: bool,
 }
 
 /// Why a call has no duration.
@@ -192,7 +194,7 @@ impl Stacks {
         if self.stacks.len() <= at {
             self.stacks.resize_with(at + 1, || Stack { epoch: step.epoch, ..Stack::default() });
         }
-        if self.stacks[at].epoch != step.epoch {
+        if self.stacks[at].epoch != step.epoch || step.missing {
             self.forget(at, Clip::Hole, observer);
             self.stacks[at].epoch = step.epoch;
             self.stacks[at].off_scheduler = false;

@@ -4,7 +4,7 @@
 //! file runs through), so that no event is handed out from bytes that turn out
 //! to be damaged further on.
 
-use spoor_format::chunk::{ChunkHeader, Identity, Reader};
+use spoor_format::chunk::{ChunkHeader, Identity, Missing, Reader};
 use spoor_format::record::{Body, Class, Field, FieldType, Record, Schema, Spec, spec, types};
 use spoor_format::term::{RawTerm, Term};
 use spoor_format::{Cursor, DecodeError};
@@ -27,6 +27,8 @@ pub(crate) struct Packed {
     /// Where its records begin in the payload.
     at: u32,
     pub(crate) kind: u8,
+    /// Whose events were dropped before it, see [`Missing`].
+    pub(crate) missing: Missing,
 }
 
 impl Packed {
@@ -39,6 +41,8 @@ impl Packed {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) events: Vec<Packed>,
+    /// Stretches, in ticks, in which the lane dropped events.
+    pub(crate) dropped: Vec<(u64, u64)>,
     payload: Vec<u8>,
     atoms: Vec<AtomId>,
     functions: Vec<FunctionId>,
@@ -74,6 +78,7 @@ impl Batch {
 
     pub(crate) fn clear(&mut self) {
         self.events.clear();
+        self.dropped.clear();
         self.payload.clear();
         self.atoms.clear();
         self.functions.clear();
@@ -135,7 +140,9 @@ impl Batch {
                 None | Some(0) => NO_FUNCTION,
                 Some(reference) => self.function_number(reference)?,
             };
-            self.events.push(Packed { tick: event.tick, tracee, function, at, kind: event.body.id() });
+            self.dropped.extend(event.dropped.map(|dropped| (dropped.from, dropped.until)));
+            let (tick, kind, missing) = (event.tick, event.body.id(), event.missing);
+            self.events.push(Packed { tick, tracee, function, at, kind, missing });
         }
     }
 
@@ -280,7 +287,9 @@ impl<'a> Detail<'a> {
                 break;
             }
             let name = self.record_name(record.body.id());
-            annotations.extend(decoded.into_iter().map(|(_, value)| (name.clone(), value)));
+            let alone = decoded.len() == 1;
+            let named = |field: String| if alone { name.clone() } else { format!("{name}_{field}") };
+            annotations.extend(decoded.into_iter().map(|(field, value)| (named(field), value)));
         }
         fields.extend(annotations);
         fields

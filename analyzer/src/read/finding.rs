@@ -25,7 +25,15 @@ pub struct Finding {
     pub cost: String,
 }
 
+/// The place of findings about what limits left out of the recording.
+pub(crate) const LIMITS: &str = "limits";
+
 impl Finding {
+    /// Is it about what a limit left out? Then nothing is wrong with the file.
+    pub fn is_of_limits(&self) -> bool {
+        self.place == LIMITS
+    }
+
     pub(crate) fn damage(place: impl Into<String>, what: impl ToString, cost: impl Into<String>) -> Finding {
         Finding { severity: Severity::Damage, place: place.into(), what: what.to_string(), cost: cost.into() }
     }

@@ -6,6 +6,7 @@
 use serde::{Serialize, Serializer};
 use spoor_format::lane::{CAUSES, Cause, Lane, LaneKind};
 
+use super::finding::{Finding, LIMITS};
 use super::index::{ChunkRef, RingIndex};
 
 /// What became of the events of a lane, or of all lanes.
@@ -155,4 +156,34 @@ pub(crate) fn dropped_anywhere(lane: &Lane) -> u64 {
 /// Events dropped between two chunks of the lane.
 pub(crate) fn dropped_between(lane: &Lane) -> u64 {
     lane.dropped.get(Cause::NoChunk as usize).copied().unwrap_or(0)
+}
+
+/// The stretch, in ticks, in which the lane dropped events after the last it stored.
+pub(crate) fn dropping_at_end(lane: &Lane) -> Option<(u64, u64)> {
+    let [since, until] = lane.dropping;
+    (since > 0).then(|| (since, until.max(since.saturating_add(1))))
+}
+
+/// What each limit of a recording cost that left out events: how to say it, and
+/// what is lost by it. `dropped` are all that were dropped, by cause.
+pub(crate) fn thinned(dropped: &[(String, u64)], sample: Option<u64>) -> Vec<Finding> {
+    let count = |cause: Cause| dropped.iter().find(|(name, _)| name == cause.name()).map_or(0, |(_, n)| *n);
+    let stretches = "counts are too low, and calls within reach of the stretches without events have no duration";
+    let costs = [
+        (Cause::Rate, stretches),
+        (Cause::MaxCost, stretches),
+        (
+            Cause::FunctionRate,
+            "counts of the functions called more often are too low, and calls around theirs may have no duration",
+        ),
+    ];
+    let limits = costs.into_iter().map(|(cause, cost)| (cause, count(cause), cost)).filter(|(_, n, _)| *n > 0);
+    let mut findings: Vec<Finding> = limits
+        .map(|(cause, n, cost)| Finding::warning(LIMITS, format!("{n} events left out by {}", cause.name()), cost))
+        .collect();
+    if let Some(sample) = sample.filter(|sample| *sample > 1) {
+        let what = format!("a sample: one process in {sample} is recorded");
+        findings.push(Finding::warning(LIMITS, what, "all that the other processes did"));
+    }
+    findings
 }

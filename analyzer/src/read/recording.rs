@@ -11,7 +11,7 @@ use super::finding::Finding;
 use super::front::{self, OpenError};
 use super::identity::PidFormat;
 use super::index::{self, RingIndex};
-use super::ledger::{LaneLedger, dropped_anywhere};
+use super::ledger::{LaneLedger, Ledger, dropped_anywhere, thinned};
 use super::live::State;
 use super::names::{AtomId, FunctionId, Names, TraceeId, Tracees};
 use super::source::Source;
@@ -215,6 +215,8 @@ impl Recording {
             }
         }
         self.ledger.sort_by_key(|entry| (entry.order(), entry.index, entry.lane));
+        let sample = self.meta.get("sample").and_then(|sample| sample.parse().ok());
+        self.findings.extend(thinned(&Ledger::sum(&self.ledger).dropped_by_cause, sample));
     }
 
     /// The counter of finished chunks has no checksum, but it cannot be ahead of

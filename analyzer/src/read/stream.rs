@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use spoor_format::chunk::Identity;
+use spoor_format::chunk::{Identity, Missing};
 use spoor_format::record::Body;
 use spoor_format::status::Phase;
 
@@ -12,7 +12,7 @@ use super::clock::ClockCursor;
 use super::finding::Finding;
 use super::gaps::Gaps;
 use super::index::ChunkRef;
-use super::ledger::{LaneLedger, dropped_between};
+use super::ledger::{LaneLedger, dropped_between, dropping_at_end};
 use super::names::{AtomId, FunctionId, Names, TraceeId, Tracees};
 use super::recording::{Info, Recording};
 
@@ -47,6 +47,8 @@ pub struct Event<'a> {
     pub epoch: u32,
     /// False in stretches in which events may be missing.
     pub complete: bool,
+    /// Events of its process were left out since its event before.
+    pub missing: bool,
     packed: Packed,
     batch: &'a Batch,
     stream: &'a Shared<'a>,
@@ -164,6 +166,8 @@ impl<'a> Stream<'a> {
                 recording.events.lanes.get(&number).map(|chunks| chunks.iter().copied().collect()).unwrap_or_default();
             let lane = recording.lane(number);
             let open_end = recording.has_open_end(number);
+            // What the lane dropped behind its last event.
+            planned.extend(lane.and_then(dropping_at_end));
             if chunks.is_empty() {
                 planned.extend(recording.gap_of_missing_lane(number));
                 continue;
@@ -243,6 +247,9 @@ impl<'a> Stream<'a> {
             if let Some(cursor) = self.lanes.get_mut(self.turn) {
                 cursor.next = cursor.next.saturating_add(1);
             }
+            if packed.missing == Missing::Any {
+                self.gaps.open(packed.tick);
+            }
             let (epoch, complete) = self.gaps.at(packed.tick);
             let time = self.clock.ns(&self.shared.recording.clock, packed.tick);
             let batch = &self.lanes.get(self.turn)?.batch;
@@ -254,6 +261,7 @@ impl<'a> Stream<'a> {
                 function: packed.function(),
                 epoch,
                 complete,
+                missing: packed.missing != Missing::None,
                 packed,
                 batch,
                 stream: &self.shared,
@@ -317,6 +325,9 @@ impl<'a> Stream<'a> {
             }
             if hole || (cursor.holes_anywhere && now.is_some()) {
                 self.gaps.open(chunk.header.base_tick);
+            }
+            for (from, until) in &cursor.batch.dropped {
+                self.gaps.plan(*from, (*until).max(from.saturating_add(1)));
             }
             lost_before = chunk.is_cut();
             cursor.next = cursor.batch.events.partition_point(|event| event.tick < self.from_tick);

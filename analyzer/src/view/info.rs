@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::model::info::{LaneRow, Report};
-use crate::read::Severity;
+use crate::read::{Finding, Severity};
 use crate::view::findings;
 use crate::view::table::{self, Style};
 use crate::view::units::{bytes, count, duration, wall};
@@ -19,7 +19,8 @@ const TOLD: [(&str, &str); 7] = [
     ("spoor_version", "recorded by"),
 ];
 /// Meta keys that other lines are made of, or that say nothing to people.
-const ELSEWHERE: [&str; 16] = [
+const ELSEWHERE: [&str; 17] = [
+    "sample",
     "node",
     "host",
     "os_pid",
@@ -51,6 +52,9 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     line("covered", covered(report))?;
     for (key, name) in TOLD {
         line(name, meta(report, key).to_owned())?;
+    }
+    for limit in report.findings.iter().filter(|finding| finding.is_of_limits()) {
+        line("not all", format!("{}; lost: {}", limit.what, limit.cost))?;
     }
     line("events", findings::ledger(&report.ledger))?;
     let kinds: Vec<String> = report.events_by_kind.iter().map(|(kind, n)| format!("{kind} {}", count(*n))).collect();
@@ -122,6 +126,9 @@ fn covered(report: &Report) -> String {
     };
     match report.ring_turned {
         false if !damaged.is_empty() => format!("not all of it: nothing is overwritten{damaged}"),
+        false if report.findings.iter().any(Finding::is_of_limits) => {
+            "all of the time, but not all events; nothing is overwritten".to_owned()
+        }
         false => "all of it: the ring has not begun to overwrite".to_owned(),
         true => format!("the last {}: what was before is overwritten{damaged}", duration(report.covered_ns)),
     }
