@@ -32,7 +32,7 @@ MIX = MIX_ENV=test MIX_BUILD_PATH=$(CURDIR)/_build/otp-$(OTP)/mix SPOOR_NIF=$(NI
 COUNTED := test/bin/counted
 CHECK := $(COUNTED) --check
 
-.PHONY: build nif cli setup demo bench test rust format-check rust-test models consumers \
+.PHONY: build nif cli setup demo bench test rust format-check rust-test models race consumers \
 	test-erlang built erlang-check common-test elixir-test consumers-prebuilt docs clean
 
 build: nif cli
@@ -68,6 +68,11 @@ rust-test:
 # Every order of events in the recorder's concurrent parts.
 models:
 	@$(COUNTED) "models" native/models/run
+
+# The same parts at work, watched by ThreadSanitizer. Not in `test`: it asks the
+# stable compiler for what only nightly ones promise.
+race:
+	@$(COUNTED) "race" native/models/race
 
 # The host projects, built by cargo; test-erlang runs them with the built library.
 consumers:
