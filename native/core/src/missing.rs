@@ -1,10 +1,11 @@
 //! Whose calls were left out, and whether that can be seen on the stack.
 //!
 //! A call that is left out still returns: the VM has been told to trace it
-//! before its function is known. A call left out together with its return, and
-//! with nothing of the stack in between, is as if the function were not traced.
-//! Anything else is told with the process's next event: its calls that are open
-//! are then no longer known.
+//! before its function is known. So the calls left out are kept here for as long
+//! as they are open, and their returns are left out too; what is then in the file
+//! is as if their functions were not traced. Where something that is in the file
+//! comes in between, that cannot be said any more: the process's next event tells
+//! that its open calls are not known.
 //!
 //! The events of one process come one after the other, on whatever thread; so its
 //! entry has one writer at a time, and the VM's lock on the process orders them.
@@ -13,22 +14,118 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::governor::{Flow, spread};
 
-/// Processes with a call left out that has not been told.
+/// Processes with a call left out that is open.
 const PENDING: usize = 1 << 13;
 /// Places looked at for a process.
 const WAYS: usize = 16;
 /// Processes whose function is remembered, more or less.
 const RECENT: usize = 1 << 13;
+/// Open calls left out that are kept, recursive ones counted once.
+const DEPTH: usize = 8;
 
-/// A process that has had calls left out since its last event in the file.
+/// A process with open calls that were left out.
 #[derive(Debug)]
 struct Pending {
     /// Tracee + 1; 0 for free.
     whose: AtomicU64,
     /// Where it was before, as [`MissingCalls::place_of`] says; 0 unknown.
     before: AtomicU64,
-    /// A bit for each of the functions left out.
-    functions: AtomicU64,
+    /// The calls, the latest last: half of the function's hash, and how often it
+    /// was called in a row.
+    calls: [AtomicU64; DEPTH],
+    /// How many of `calls` there are; more than there is room for: nobody knows.
+    used: AtomicU64,
+    /// The last event said by name which call was left.
+    left: AtomicBool,
+}
+
+/// The upper half of a function's hash.
+fn short(function: u64) -> u64 {
+    spread(function) >> 32
+}
+
+impl Pending {
+    fn new() -> Pending {
+        Pending {
+            whose: AtomicU64::new(0),
+            before: AtomicU64::new(0),
+            calls: [const { AtomicU64::new(0) }; DEPTH],
+            used: AtomicU64::new(0),
+            left: AtomicBool::new(false),
+        }
+    }
+
+    fn clear(&self) {
+        self.used.store(0, Ordering::Relaxed);
+        self.left.store(false, Ordering::Relaxed);
+    }
+
+    fn release(&self) {
+        self.clear();
+        self.whose.store(0, Ordering::Release);
+    }
+
+    fn push(&self, function: u64) {
+        let used = self.used.load(Ordering::Relaxed) as usize;
+        self.left.store(false, Ordering::Relaxed);
+        if let Some(last) = used.checked_sub(1).and_then(|last| self.calls.get(last)) {
+            let call = last.load(Ordering::Relaxed);
+            if call >> 32 == short(function) {
+                return last.store(call + 1, Ordering::Relaxed);
+            }
+        }
+        match self.calls.get(used) {
+            Some(place) => {
+                place.store(short(function) << 32 | 1, Ordering::Relaxed);
+                self.used.store(used as u64 + 1, Ordering::Relaxed);
+            }
+            None => self.used.store(DEPTH as u64 + 1, Ordering::Relaxed),
+        }
+    }
+
+    /// Are there more calls than are kept?
+    fn is_lost(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > DEPTH as u64
+    }
+
+    fn is_empty(&self) -> bool {
+        self.used.load(Ordering::Relaxed) == 0
+    }
+
+    /// Execution resumes in the function: if that is one of these calls (not the
+    /// latest, which has ended, unless that was said), those above it have ended.
+    fn resume(&self, function: u64) -> bool {
+        let told = self.left.swap(false, Ordering::Relaxed);
+        let used = self.used.load(Ordering::Relaxed) as usize;
+        for at in (0..used.min(DEPTH)).rev() {
+            let call = self.calls[at].load(Ordering::Relaxed);
+            let latest = at + 1 == used && !told;
+            if call >> 32 == short(function) && !(latest && call as u32 == 1) {
+                let ended = u64::from(latest);
+                self.calls[at].store(call - ended, Ordering::Relaxed);
+                self.used.store(at as u64 + 1, Ordering::Relaxed);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The function is left: if that is one of these calls, it has ended with
+    /// those above it.
+    fn leave(&self, function: u64) -> bool {
+        let used = self.used.load(Ordering::Relaxed) as usize;
+        for at in (0..used.min(DEPTH)).rev() {
+            let call = self.calls[at].load(Ordering::Relaxed);
+            if call >> 32 == short(function) {
+                let rest = if call as u32 > 1 { at + 1 } else { at };
+                self.calls[at].store(call - 1, Ordering::Relaxed);
+                self.used.store(rest as u64, Ordering::Relaxed);
+                self.left.store(true, Ordering::Relaxed);
+                return true;
+            }
+        }
+        false
+    }
 }
 
 /// The calls that were left out.
@@ -54,15 +151,10 @@ pub(crate) enum Told {
     LeftOut,
 }
 
-fn bit(function: u64) -> u64 {
-    1 << (spread(function) >> 58)
-}
-
 impl MissingCalls {
     pub(crate) fn new() -> MissingCalls {
-        let free = || Pending { whose: AtomicU64::new(0), before: AtomicU64::new(0), functions: AtomicU64::new(0) };
         MissingCalls {
-            pending: (0..PENDING).map(|_| free()).collect(),
+            pending: (0..PENDING).map(|_| Pending::new()).collect(),
             recent: (0..RECENT).map(|_| AtomicU64::new(0)).collect(),
             overflow: AtomicBool::new(false),
         }
@@ -89,8 +181,7 @@ impl MissingCalls {
     /// A call is left out.
     pub(crate) fn leave_out(&self, tracee: u64, function: u64) {
         if let Some(place) = self.find(tracee) {
-            place.functions.fetch_or(bit(function), Ordering::Relaxed);
-            return;
+            return place.push(function);
         }
         let whose = tracee.wrapping_add(1);
         let claim = |place: &&Pending| {
@@ -102,7 +193,7 @@ impl MissingCalls {
                 let recent = self.recent(tracee).load(Ordering::Relaxed);
                 let known = recent >> 32 == spread(tracee) & 0xffff_ffff;
                 place.before.store(if known { recent } else { 0 }, Ordering::Relaxed);
-                place.functions.store(bit(function), Ordering::Relaxed);
+                place.push(function);
             }
             None => self.overflow.store(true, Ordering::Relaxed),
         }
@@ -114,16 +205,26 @@ impl MissingCalls {
             return Told::Any;
         }
         let Some(place) = self.find(tracee) else { return Told::Nothing };
-        let is_left_out = |function| place.functions.load(Ordering::Relaxed) & bit(function) != 0;
         match flow {
             Flow::Other => Told::Nothing,
-            Flow::Resume(function) | Flow::Leave(function) if is_left_out(function) => Told::LeftOut,
-            Flow::Resume(function) if place.before.load(Ordering::Relaxed) == Self::place_of(tracee, function) => {
-                // As before the calls: nothing of them is left to be told.
-                place.whose.store(0, Ordering::Release);
-                Told::LeftOut
+            Flow::Resume(_) | Flow::Leave(_) if place.is_lost() => Told::Own,
+            Flow::Resume(function) if place.resume(function) => Told::LeftOut,
+            Flow::Leave(function) if place.leave(function) => Told::LeftOut,
+            Flow::Resume(function) => match place.before.load(Ordering::Relaxed) {
+                0 => Told::Own,
+                before => {
+                    // None of the calls is open any more.
+                    place.release();
+                    // Back where it was before them, or that has ended with them.
+                    if before == Self::place_of(tracee, function) { Told::LeftOut } else { Told::Nothing }
+                }
+            },
+            // Of a process whose returns are told by name only.
+            Flow::Call(_) if place.is_empty() => {
+                place.release();
+                Told::Nothing
             }
-            Flow::Call(_) | Flow::Resume(_) | Flow::Leave(_) | Flow::Exit => Told::Own,
+            Flow::Call(_) | Flow::Leave(_) | Flow::Exit => Told::Own,
         }
     }
 
@@ -132,7 +233,7 @@ impl MissingCalls {
         if told == Told::Own
             && let Some(place) = self.find(tracee)
         {
-            place.whose.store(0, Ordering::Release);
+            place.release();
         }
         match flow {
             Flow::Call(function) | Flow::Resume(function) => {
@@ -148,7 +249,7 @@ impl MissingCalls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Flow::{Call, Exit, Other, Resume};
+    use Flow::{Call, Exit, Leave, Other, Resume};
 
     const F: u64 = 1 << 63 | 1;
     const G: u64 = 1 << 63 | 2;
@@ -182,17 +283,18 @@ mod tests {
         calls.leave_out(7, G);
         calls.leave_out(7, G);
         assert_eq!(event(&calls, 7, Resume(G)), Told::LeftOut);
+        calls.leave_out(7, G);
         assert_eq!(event(&calls, 8, Call(H)), Told::Nothing, "it is another's");
         assert_eq!(event(&calls, 7, Call(H)), Told::Own);
         assert_eq!(event(&calls, 7, Resume(G)), Told::Nothing);
     }
 
     #[test]
-    fn a_return_to_elsewhere_says_so() {
+    fn a_tail_call_that_is_left_out_ends_with_its_caller() {
         let calls = MissingCalls::new();
         event(&calls, 7, Call(F));
         calls.leave_out(7, G);
-        assert_eq!(event(&calls, 7, Resume(H)), Told::Own, "it was a tail call: F has ended");
+        assert_eq!(event(&calls, 7, Resume(H)), Told::Nothing);
         calls.leave_out(9, G);
         assert_eq!(event(&calls, 9, Resume(F)), Told::Own, "where it was is not known");
         calls.leave_out(9, F);
@@ -200,12 +302,28 @@ mod tests {
     }
 
     #[test]
-    fn a_function_that_was_left_out_itself_is_not_where_the_process_was() {
+    fn returns_by_name_are_left_out_with_their_calls() {
         let calls = MissingCalls::new();
         event(&calls, 7, Call(F));
-        calls.leave_out(7, F);
+        calls.leave_out(7, G);
+        calls.leave_out(7, H);
+        for flow in [Leave(H), Resume(G), Leave(G), Resume(F)] {
+            assert_eq!(event(&calls, 7, flow), Told::LeftOut, "{flow:?}");
+        }
+        calls.leave_out(7, G);
+        assert_eq!(event(&calls, 7, Leave(G)), Told::LeftOut);
+        assert_eq!(event(&calls, 7, Call(H)), Told::Nothing, "the other kind of return is not traced");
+    }
+
+    #[test]
+    fn calls_too_deep_to_be_kept_are_told() {
+        let calls = MissingCalls::new();
+        event(&calls, 7, Call(F));
+        (0..1000).for_each(|_| calls.leave_out(7, G));
+        (0..999).for_each(|_| assert_eq!(event(&calls, 7, Resume(G)), Told::LeftOut));
         assert_eq!(event(&calls, 7, Resume(F)), Told::LeftOut);
-        assert_eq!(event(&calls, 7, Resume(H)), Told::Own, "nobody knows which F it came back to");
+        (0..=DEPTH as u64).for_each(|n| calls.leave_out(7, 1 << 63 | n << 8));
+        assert_eq!(event(&calls, 7, Resume(F)), Told::Own);
     }
 
     #[test]
@@ -214,4 +332,92 @@ mod tests {
         (0..4 * PENDING as u64).for_each(|tracee| calls.leave_out(tracee, G));
         assert_eq!(event(&calls, 1 << 40, Call(F)), Told::Any);
     }
+
+    /// A small generator of numbers (xorshift).
+    struct Dice(u64);
+
+    impl Dice {
+        fn roll(&mut self, sides: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % sides
+        }
+    }
+
+    /// What a process does in its function: calls, some of them as its last act.
+    /// Answers whether it returned to its caller itself.
+    fn execute(dice: &mut Dice, function: u64, depth: u64, events: &mut Vec<Flow>) {
+        for _ in 0..dice.roll(4) {
+            if depth == 0 {
+                return;
+            }
+            let called = 1 << 63 | dice.roll(6);
+            events.push(Call(called));
+            execute(dice, called, depth - 1, events);
+            if dice.roll(5) == 0 {
+                // It was the last act: the return goes to whoever called this one.
+                return;
+            }
+            events.push(Resume(function));
+        }
+    }
+
+    /// Calls with begin and end, as a reader sees them that knows no more than
+    /// that a return ends what lies above the function it names.
+    fn timed(events: &[(usize, Flow, Told)]) -> std::collections::BTreeSet<(u64, usize, usize)> {
+        let (mut stack, mut timed) = (Vec::<(u64, usize)>::new(), std::collections::BTreeSet::new());
+        for &(at, flow, told) in events {
+            if told == Told::Own {
+                stack.clear();
+            }
+            match flow {
+                Call(function) => stack.push((function, at)),
+                Resume(function) => {
+                    let below = stack.len().saturating_sub(1);
+                    let keep = stack[..below].iter().rposition(|(known, _)| *known == function);
+                    for (ended, from) in stack.drain(keep.map_or(0, |keep| keep + 1)..) {
+                        timed.insert((ended, from, at));
+                    }
+                }
+                _ => {}
+            }
+        }
+        timed
+    }
+
+    #[test]
+    fn no_call_is_timed_other_than_if_all_had_been_recorded() {
+        let (mut kept, mut all) = (0, 0);
+        for seed in 1..3000 {
+            let mut dice = Dice(SEED.wrapping_mul(seed));
+            let (mut events, calls) = (Vec::new(), MissingCalls::new());
+            for _ in 0..5 {
+                events.push(Call(1 << 63 | 7));
+                execute(&mut dice, 1 << 63 | 7, 5, &mut events);
+                events.push(Resume(1 << 63 | 8));
+            }
+            let limited = dice.roll(64);
+            let full: Vec<_> = events.iter().enumerate().map(|(at, flow)| (at, *flow, Told::Nothing)).collect();
+            let mut thin = Vec::new();
+            for (at, flow) in events.into_iter().enumerate() {
+                match flow {
+                    Call(function) if limited >> (function & 7) & 1 == 1 && dice.roll(3) > 0 => {
+                        calls.leave_out(7, function);
+                    }
+                    flow => match event(&calls, 7, flow) {
+                        Told::LeftOut => {}
+                        told => thin.push((at, flow, told)),
+                    },
+                }
+            }
+            let (full, thin) = (timed(&full), timed(&thin));
+            assert!(thin.is_subset(&full), "seed {seed}: {:?}", thin.difference(&full).collect::<Vec<_>>());
+            kept += thin.len();
+            all += full.len();
+        }
+        assert!(kept * 3 > all, "{kept} of {all}: and a good part of them is");
+    }
+
+    const SEED: u64 = 0x2545_f491_4f6c_dd1d;
 }
