@@ -38,7 +38,7 @@ plan_entries(Plan) ->
     #{args := Args, label := Label, sample := Sample} = Options,
     [
         {<<"preset">>, words(Presets)},
-        {<<"what">>, cut(spoor_spec:text(Plan))},
+        {<<"what">>, cut(spoor_spec:patterns_text(Plan))},
         {<<"flags">>, words(lists:usort(Flags ++ PortFlags))},
         {<<"procs">>, cut(text(Procs))},
         {<<"limits">>, limits(Options)},

@@ -5,7 +5,7 @@
 -module(spoor_spec).
 
 -export([plan/2, open/1, run/2]).
--export([text/1, pattern_text/1]).
+-export([text/1, patterns_text/1, pattern_text/1]).
 
 -export_type([what/0, preset/0, pattern/0, plan/0, flag/0, procs/0, error/0]).
 
@@ -81,6 +81,11 @@ run(Default, Given) ->
 text(#{presets := Presets, patterns := Patterns}) ->
     Items = [atom_to_list(P) || P <- Presets, P =/= calls] ++ [pattern_text(P) || P <- Patterns],
     unicode:characters_to_binary(lists:join(", ", Items)).
+
+%% @doc The patterns of a plan alone: its presets are told apart from them.
+-spec patterns_text(plan()) -> binary().
+patterns_text(#{patterns := Patterns}) ->
+    unicode:characters_to_binary(lists:join(", ", [pattern_text(P) || P <- Patterns])).
 
 %% @doc A pattern as those write it who use it, in Erlang or Elixir.
 -spec pattern_text(pattern()) -> iodata().

@@ -149,6 +149,9 @@ pub struct Calls {
     /// p99.9, max, or name.
     #[arg(short, long, value_name = "COLUMN", default_value = "own", value_parser = parse_sort)]
     pub sort: Sort,
+    /// All columns and whole names, however wide.
+    #[arg(long)]
+    pub wide: bool,
     /// At most this many functions; 0 for all. With --json all unless given.
     #[arg(short = 'n', long, value_name = "N")]
     pub limit: Option<usize>,

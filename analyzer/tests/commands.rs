@@ -105,7 +105,8 @@ fn exit_codes_are_fine_damaged_and_could_not_run() {
 #[test]
 fn what_cannot_be_asked_for_is_a_usage_error() {
     let dir = shop();
-    for args in [["calls", "--last", "0"], ["sched", "--to", "0"], ["dump", "--kind", "cal"]] {
+    let all = [["calls", "--last", "0"], ["sched", "--to", "0"], ["dump", "--kind", "cal"], ["calls", "--from", "9"]];
+    for args in all {
         let output = spoor(dir.path(), &[&args[..], &["shop.spoor"]].concat());
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
@@ -116,11 +117,40 @@ fn what_cannot_be_asked_for_is_a_usage_error() {
 #[test]
 fn a_filter_that_takes_nothing_says_so() {
     let dir = shop();
-    for args in [["calls", "shop.spoor", "--module", "Mixpp"], ["flame", "shop.spoor", "--module", "Mixpp"]] {
+    for command in ["calls", "flame", "dump"] {
+        let args = [command, "shop.spoor", "--module", "Mixpp"];
         let told = String::from_utf8(spoor(dir.path(), &args).stderr).expect("text");
         assert!(told.contains("nothing matches --module Mixpp; modules recorded: "), "{told}");
         assert!(told.contains("shop_pricing"), "{told}");
     }
+    let told = String::from_utf8(spoor(dir.path(), &["sched", "shop.spoor", "--process", "nobody"]).stderr);
+    assert!(told.expect("text").contains("nothing matches --process nobody"));
+}
+
+#[test]
+fn a_recording_with_nothing_in_the_window_does_not_keep_the_others_from_being_read() {
+    let dir = shop();
+    let mut other = file(Phase::Stopped, "asked to");
+    other.lanes = killed_shop().lanes[..1].to_vec();
+    other.lanes[0].sealed_events = 0;
+    fs::write(dir.path().join("other.spoor"), other.build()).expect("written");
+    let output = spoor(dir.path(), &["calls", ".", "--from", "2100us", "--to", "3ms"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("shop.spoor: the window is empty: it begins after the end") && told.contains("left out"));
+    assert!(stdout(&output).contains("other.spoor"));
+    assert_eq!(spoor(dir.path(), &["calls", ".", "--from", "9"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_file_without_clocks_has_no_dates() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut shop = killed_shop();
+    shop.clocks.clear();
+    fs::write(dir.path().join("shop.spoor"), shop.build()).expect("written");
+    spoor(dir.path(), &["sched", "shop.spoor", "-o", "sched.svg"]);
+    let picture = fs::read_to_string(dir.path().join("sched.svg")).expect("written");
+    assert!(!picture.contains("1970"), "{picture}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(super) fn run(args: &cli::Calls) -> Result<Health> {
     } else {
         about.iter().try_for_each(|recording| recording.heading(&mut out))?;
         writeln!(out)?;
-        view::calls::text(&report, style(), &mut out)?;
+        view::calls::text(&report, style(args.wide), &mut out)?;
     }
     out.flush()?;
     Ok(health)

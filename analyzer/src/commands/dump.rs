@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::{Result, bail};
 use spoor_format::text::{WriteError, write_raw};
 
-use super::{Health, each, feed, stdout, tell, window};
+use super::{Health, each, feed, nothing_matches, stdout, tell, window};
 use crate::cli;
 use crate::model::filter::{Filter, glob};
 use crate::read::{Event, Ledger, Names, Recording};
@@ -25,7 +25,7 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
             tell(recording, &recording.findings)?;
             return Ok(Health::Fine.and(&recording.findings));
         }
-        let mut left = args.limit.unwrap_or(usize::MAX);
+        let (mut left, mut taken) = (args.limit.unwrap_or(usize::MAX), false);
         let (outcome, _) =
             feed(recording, Names::default(), window(&args.window, recording)?, &filter, |event, processes| {
                 if left == 0 {
@@ -33,6 +33,7 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
                 }
                 if takes(&filter, event) {
                     left -= 1;
+                    taken = true;
                     let view = if args.json { view::dump::json } else { view::dump::text };
                     view(event, processes, &mut out)?;
                 }
@@ -40,6 +41,9 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
             })?;
         out.flush()?;
         tell(recording, &outcome.findings)?;
+        if !taken && args.limit != Some(0) {
+            nothing_matches(&filter, &outcome.names)?;
+        }
         writeln!(
             std::io::stderr(),
             "spoor: {}: {}",

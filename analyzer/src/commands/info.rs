@@ -28,7 +28,7 @@ pub(super) fn run(args: &cli::Info) -> Result<Health> {
             if !std::mem::take(&mut first) {
                 writeln!(out)?;
             }
-            view::info::text(&report, style(), &mut out)?;
+            view::info::text(&report, style(false), &mut out)?;
         }
         out.flush()?;
         tell(recording, &report.findings)?;

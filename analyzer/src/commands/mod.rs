@@ -25,6 +25,7 @@ use crate::read::{
 };
 use crate::view::findings;
 use crate::view::table::Style;
+use crate::view::units::moment;
 
 /// The recordings' file names end in this.
 const EXTENSION: &str = "spoor";
@@ -109,8 +110,22 @@ fn open(path: &Path) -> Result<Recording> {
     Recording::open(source, &name).with_context(|| name)
 }
 
-/// Opens one recording after the other. One that cannot be opened does not keep
-/// the others from being read; only when there is no other it is an error.
+/// The stretch of time asked for holds nothing of a recording: a mistake when it
+/// is the only one, and a reason to leave it out when there are others.
+#[derive(Debug)]
+struct NothingInWindow(String);
+
+impl std::fmt::Display for NothingInWindow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NothingInWindow {}
+
+/// Opens one recording after the other. One that cannot be opened, or has nothing
+/// in the window, does not keep the others from being read; only when there is no
+/// other it is an error.
 fn each(paths: &[PathBuf], mut work: impl FnMut(&Recording) -> Result<Health>) -> Result<Health> {
     let mut health = Health::Fine;
     let (files, mut read) = (files(paths)?, 0);
@@ -125,10 +140,16 @@ fn each(paths: &[PathBuf], mut work: impl FnMut(&Recording) -> Result<Health>) -
                 continue;
             }
         };
-        read += 1;
-        if work(&recording)? == Health::Damaged {
-            health = Health::Damaged;
+        match work(&recording) {
+            Ok(Health::Damaged) => health = Health::Damaged,
+            Ok(Health::Fine) => {}
+            Err(error) if !alone && error.is::<NothingInWindow>() => {
+                writeln!(io::stderr(), "spoor: {error}; left out")?;
+                continue;
+            }
+            Err(error) => return Err(error),
         }
+        read += 1;
     }
     if read == 0 {
         bail!("none of the {} files could be read", files.len());
@@ -136,11 +157,17 @@ fn each(paths: &[PathBuf], mut work: impl FnMut(&Recording) -> Result<Health>) -
     Ok(health)
 }
 
-/// The stretch of time asked for; an empty one is a mistake.
+/// The stretch of time asked for; one that is empty, or has nothing of the
+/// recording, is a mistake.
 fn window(args: &WindowArgs, recording: &Recording) -> Result<Window> {
     let window = window_of(args, recording);
+    let nothing = |why: String| Err(NothingInWindow(format!("{}: {why}", recording.path)).into());
     if window.from_ns.max(recording.start_ns) >= window.to_ns || args.last == Some(0) {
-        bail!("{}: the window is empty: it ends where it begins, or before", recording.path);
+        return nothing("the window is empty: it ends where it begins, or before".to_owned());
+    }
+    if window.from_ns > recording.end_ns {
+        let end = moment(recording.end_ns - recording.start_ns);
+        return nothing(format!("the window is empty: it begins after the end of the recording, at {end}"));
     }
     Ok(window)
 }
@@ -229,11 +256,7 @@ impl About {
 
     /// Path, state, window, ledger: one line above every table.
     fn heading(&self, out: &mut dyn Write) -> io::Result<()> {
-        let window = format!(
-            "{} to {} s",
-            crate::view::units::seconds(self.from_ns).trim_end_matches('0').trim_end_matches('.'),
-            crate::view::units::seconds(self.to_ns).trim_end_matches('0').trim_end_matches('.')
-        );
+        let window = format!("{} to {}", moment(self.from_ns).trim_end_matches(" s"), moment(self.to_ns));
         writeln!(out, "{} ({}), {window}", self.path, self.state)?;
         writeln!(out, "{}", findings::ledger(&self.ledger))?;
         let limits = self.findings.iter().filter(|finding| finding.is_of_limits());
@@ -246,11 +269,16 @@ const NAMED: usize = 20;
 
 /// Says that a filter took nothing, and what there is.
 fn nothing_matches(filter: &Filter, names: &Names) -> io::Result<()> {
-    let given = [("--process", &filter.processes), ("--module", &filter.modules), ("--function", &filter.functions)];
+    let given = [
+        ("--process", &filter.processes),
+        ("--module", &filter.modules),
+        ("--function", &filter.functions),
+        ("--kind", &filter.kinds),
+    ];
     let given: Vec<String> =
         given.iter().flat_map(|(option, values)| values.iter().map(move |value| format!("{option} {value}"))).collect();
     if given.is_empty() {
-        return Ok(());
+        return writeln!(io::stderr(), "spoor: nothing in the window");
     }
     let ids = (0..names.function_count()).map(|id| FunctionId(id as u32));
     let modules: BTreeSet<String> = ids.map(|id| label::module(names, id)).collect();
@@ -264,9 +292,13 @@ fn stdout() -> BufWriter<io::StdoutLock<'static>> {
 }
 
 /// Colours on terminals only, and not where `NO_COLOR` is set.
-fn style() -> Style {
+fn style(wide: bool) -> Style {
     let choice = anstream::AutoStream::choice(&io::stdout());
-    Style { colour: io::stdout().is_terminal() && choice != anstream::ColorChoice::Never }
+    let terminal = io::stdout().is_terminal();
+    let size = console::Term::stdout().size_checked().filter(|_| terminal);
+    let width = size.map_or(0, |(_, columns)| usize::from(columns));
+    let width = if wide { usize::MAX } else { width.max(Style::default().width) };
+    Style { colour: terminal && choice != anstream::ColorChoice::Never, width }
 }
 
 fn tell(recording: &Recording, findings: &[Finding]) -> io::Result<()> {

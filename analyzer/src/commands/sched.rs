@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{About, Health, each, feed, stdout, style, tell, window};
+use super::{About, Health, each, feed, nothing_matches, stdout, style, tell, window};
 use crate::cli;
 use crate::model::sched::{Report, Sched};
 use crate::read::{Names, Recording, Window};
@@ -33,7 +33,7 @@ pub(super) fn run(args: &cli::Sched) -> Result<Health> {
                 writeln!(out)?;
             }
             about.heading(&mut out)?;
-            view::sched::text(&report, style(), &mut out)?;
+            view::sched::text(&report, style(false), &mut out)?;
         }
         if let Some(path) = &args.output {
             let path = numbered(path, number);
@@ -63,7 +63,11 @@ fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, About, Healt
         sched.event(event);
         Ok(true)
     })?;
+    let nothing = sched.is_empty();
     let report = sched.report(recording, &processes, &outcome.tracees, &outcome.names);
+    if nothing {
+        nothing_matches(&filter, &outcome.names)?;
+    }
     let health = Health::Fine.and(&outcome.findings);
     Ok((report, About::new(recording, window, &outcome), health))
 }

@@ -106,8 +106,8 @@ pub struct Report {
     pub from_ns: u64,
     /// Its end.
     pub to_ns: u64,
-    /// Its begin in nanoseconds since 1970.
-    pub from_wall_ns: u64,
+    /// Its begin in nanoseconds since 1970; null when no clock is left.
+    pub from_wall_ns: Option<u64>,
     /// Lane by lane.
     pub lanes: Vec<LaneRow>,
     /// How often a process went on on another lane than before.
@@ -236,6 +236,11 @@ impl Sched {
         self.estimate.follow(event);
     }
 
+    /// Was there no event?
+    pub fn is_empty(&self) -> bool {
+        self.epoch.is_none()
+    }
+
     /// The report.
     pub fn report(mut self, recording: &Recording, processes: &Processes, tracees: &Tracees, names: &Names) -> Report {
         let (from, mut to) = (self.from, self.to);
@@ -268,7 +273,7 @@ impl Sched {
             estimate_bound_ns: (!self.running).then_some(CLOSE_NS),
             from_ns: from.saturating_sub(recording.start_ns),
             to_ns: to.saturating_sub(recording.start_ns),
-            from_wall_ns: recording.clock.wall_ns(from),
+            from_wall_ns: recording.clock.known_wall_ns(from),
             lanes: lanes.iter().map(|lane| lane_of(lane).row(lane, window)).collect(),
             migrations: activity.lanes.values().map(|lane| lane.arrivals).sum(),
             longest: longest.collect(),

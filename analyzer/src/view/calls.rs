@@ -6,6 +6,9 @@ use crate::model::calls::{Clipped, Report, Row};
 use crate::view::table::{self, Style};
 use crate::view::units::{count, duration, percent};
 
+/// What a narrow table goes without: `--wide` and `--json` have it.
+const OPTIONAL: [&str; 4] = ["MEAN", "P90", "SHARE", "P99.9"];
+
 /// As text.
 pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let columns = [
@@ -22,7 +25,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
         ("MAX", true),
         ("UNTIMED", true),
     ];
-    table::write(&columns, report.functions.iter().map(row).collect(), style, out)?;
+    table::fitted(&columns, report.functions.iter().map(row).collect(), &OPTIONAL, style, out)?;
     let shown = report.functions.len();
     writeln!(out)?;
     let more = report.functions_found - shown;

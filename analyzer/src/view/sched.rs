@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::model::sched::{LaneRow, LaneTimeline, Report, SliceRow};
 use crate::view::svg::{coordinate, escape, fit};
 use crate::view::table::{self, Style};
-use crate::view::units::{count, duration, percent, seconds, wall};
+use crate::view::units::{count, duration, moment, percent, seconds, wall};
 
 /// As text.
 pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
@@ -25,7 +25,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
         ("ARRIVALS", true),
         ("EVENTS", true),
     ];
-    table::write(&columns, report.lanes.iter().map(lane).collect(), style, out)?;
+    table::fitted(&columns, report.lanes.iter().map(lane).collect(), &["EVENTS"], style, out)?;
     writeln!(out)?;
     writeln!(out, "{} migrations between lanes", count(report.migrations))?;
     if report.longest.is_empty() {
@@ -34,7 +34,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     writeln!(out)?;
     writeln!(out, "Longest slices")?;
     let columns = [("TIME", true), ("AT", true), ("LANE", false), ("PROCESS", false), ("FUNCTION", false)];
-    table::write(&columns, report.longest.iter().map(slice).collect(), style, out)
+    table::fitted(&columns, report.longest.iter().map(slice).collect(), &[], style, out)
 }
 
 /// What the numbers come from.
@@ -73,13 +73,7 @@ fn slice(row: &SliceRow) -> Vec<String> {
         (Some(one), None) | (None, Some(one)) => one.clone(),
         (None, None) => "-".to_owned(),
     };
-    vec![
-        duration(row.duration_ns),
-        format!("{} s", seconds(row.at_ns)),
-        row.lane.clone(),
-        row.process.clone(),
-        function,
-    ]
+    vec![duration(row.duration_ns), moment(row.at_ns), row.lane.clone(), row.process.clone(), function]
 }
 
 const LEFT: f64 = 60.0;
@@ -172,7 +166,7 @@ fn column_title(report: &Report, lane: &LaneTimeline, start: usize, end: usize, 
     let window = report.to_ns.saturating_sub(report.from_ns) as f64;
     let at = |column: usize| report.from_ns + (window * column as f64 / lane.columns.len().max(1) as f64) as u64;
     let share = lane.columns[start..end].iter().flatten().map(|(_, share)| share).sum::<f64>() / (end - start) as f64;
-    format!("{group}\n{} for {}, {} busy", seconds(at(start)), duration(at(end) - at(start)), percent(share))
+    format!("{group}\n{} for {}, {} busy", moment(at(start)), duration(at(end) - at(start)), percent(share))
 }
 
 /// Groups that ran most have colours far apart, the rest is grey.
@@ -209,7 +203,8 @@ fn draw_axis(report: &Report, y: f64, out: &mut dyn Write) -> io::Result<()> {
         at += step;
     }
     let wall_y = coordinate(y + 34.0);
-    let (first, last) = (wall(report.from_wall_ns), wall(report.from_wall_ns + window));
+    let Some(from_wall) = report.from_wall_ns else { return Ok(()) };
+    let (first, last) = (wall(from_wall), wall(from_wall + window));
     writeln!(
         out,
         r##"<text x="{LEFT}" y="{wall_y}" fill="#555">{first}</text><text x="{}" y="{wall_y}" text-anchor="end" fill="#555">{last}</text>"##,

@@ -4,10 +4,19 @@
 use std::io::{self, Write};
 
 /// How text may look.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Style {
     /// Bold and colours are wanted: the output is a terminal.
     pub colour: bool,
+    /// Characters that a line may have.
+    pub width: usize,
+}
+
+/// Lines as wide as most terminals and tickets take, without colours.
+impl Default for Style {
+    fn default() -> Self {
+        Style { colour: false, width: 100 }
+    }
 }
 
 /// A column: its head, and whether it holds numbers.
@@ -15,6 +24,66 @@ pub type Column = (&'static str, bool);
 
 /// Between two columns.
 const GAP: &str = "  ";
+
+/// A name is not shortened to less than this.
+const SHORTEST_NAME: usize = 24;
+
+/// Prints rows under their columns' heads, in lines that fit: columns that hold
+/// nothing are left out, then those of `optional`, in that order, until the rest
+/// fits, and then the first column is shortened.
+pub fn fitted(
+    columns: &[Column],
+    mut rows: Vec<Vec<String>>,
+    optional: &[&str],
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut columns = columns.to_vec();
+    let leave_out = |at: usize, columns: &mut Vec<Column>, rows: &mut Vec<Vec<String>>| {
+        columns.remove(at);
+        rows.iter_mut().filter(|row| at < row.len()).for_each(|row| drop(row.remove(at)));
+    };
+    for at in (1..columns.len()).rev() {
+        if !rows.is_empty() && rows.iter().all(|row| row.get(at).is_none_or(String::is_empty)) {
+            leave_out(at, &mut columns, &mut rows);
+        }
+    }
+    for head in optional {
+        if line_width(&columns, &rows) <= style.width {
+            break;
+        }
+        if let Some(at) = columns.iter().position(|(name, _)| name == head) {
+            leave_out(at, &mut columns, &mut rows);
+        }
+    }
+    let over = line_width(&columns, &rows).saturating_sub(style.width);
+    if let Some(name) = columns.iter().position(|(_, number)| !number).filter(|_| over > 0) {
+        let widest = rows.iter().filter_map(|row| row.get(name)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let room = widest.saturating_sub(over).max(SHORTEST_NAME);
+        rows.iter_mut().filter_map(|row| row.get_mut(name)).for_each(|cell| *cell = shortened(cell, room));
+    }
+    write(&columns, rows, style, out)
+}
+
+/// Text cut in its middle: both ends of a function's name tell it from others.
+fn shortened(text: &str, room: usize) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    if characters.len() <= room {
+        return text.to_owned();
+    }
+    let (head, tail) = (room.saturating_sub(1) / 3, room.saturating_sub(1) - room.saturating_sub(1) / 3);
+    let end = characters.len() - tail;
+    characters[..head].iter().chain(&['…']).chain(&characters[end..]).collect()
+}
+
+fn line_width(columns: &[Column], rows: &[Vec<String>]) -> usize {
+    let widest = |at: usize, head: &str| {
+        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
+        cells.chain([head.chars().count()]).max().unwrap_or(0)
+    };
+    let cells: usize = columns.iter().enumerate().map(|(at, (head, _))| widest(at, head)).sum();
+    cells + GAP.len() * columns.len().saturating_sub(1)
+}
 
 /// Prints rows under their columns' heads.
 pub fn write(columns: &[Column], rows: Vec<Vec<String>>, style: Style, out: &mut dyn Write) -> io::Result<()> {
@@ -46,6 +115,22 @@ pub fn write(columns: &[Column], rows: Vec<Vec<String>>, style: Style, out: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_loses_columns_and_then_the_middle_of_names() {
+        let table = |width| {
+            let mut out = Vec::new();
+            let name = "module:a_function_with_a_long_name/3".to_owned();
+            let rows = vec![vec![name, "100000".to_owned(), "5".to_owned(), String::new()]];
+            let columns = [("FUNCTION", false), ("MEAN", true), ("MAX", true), ("UNTIMED", true)];
+            fitted(&columns, rows, &["MEAN"], Style { colour: false, width }, &mut out).expect("a Vec takes all");
+            String::from_utf8(out).expect("text").lines().last().map(str::to_owned)
+        };
+        assert_eq!(table(60).as_deref(), Some("module:a_function_with_a_long_name/3  100000    5"));
+        assert_eq!(table(41).as_deref(), Some("module:a_function_with_a_long_name/3    5"));
+        assert_eq!(table(36).as_deref(), Some("module:a_f…n_with_a_long_name/3    5"));
+        assert_eq!(table(10).as_deref(), Some("module:…th_a_long_name/3    5"));
+    }
 
     #[test]
     fn numbers_stand_right_and_text_left() {

@@ -55,6 +55,13 @@ pub fn seconds(ns: u64) -> String {
     format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
 }
 
+/// A place on a recording's time axis as people read it, to the microsecond:
+/// `1.25 s`, `0.00101 s`.
+pub fn moment(ns: u64) -> String {
+    let text = format!("{}.{:06}", ns / 1_000_000_000, ns / 1_000 % 1_000_000);
+    format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// UTC date and time of nanoseconds since 1970, with microseconds.
 pub fn wall(ns: u64) -> String {
     let (seconds, micros) = (ns / 1_000_000_000, ns / 1_000 % 1_000_000);
@@ -99,5 +106,6 @@ mod tests {
         assert_eq!(wall(951_782_400_000_001_000), "2000-02-29T00:00:00.000001Z");
         assert_eq!(wall(1_793_931_262_000_000_000), "2026-11-06T02:14:22.000000Z");
         assert_eq!(seconds(1_000_000_001), "1.000000001");
+        assert_eq!([0, 1_250_000_000, 1_010_999].map(moment), ["0 s", "1.25 s", "0.00101 s"]);
     }
 }
