@@ -27,6 +27,7 @@
     unknown_tags/1,
     long_terms_are_cut_visibly/1,
     large_integers_are_not_printed/1,
+    binaries_are_measured_not_copied/1,
     the_same_as_a_tracer_process/1
 ]).
 -export([f/1, g/1, h/1, throws/1, target/0]).
@@ -42,7 +43,8 @@ all() ->
         match_spec_messages, life_of_a_process, links_and_names, messages, timeouts,
         garbage_collections, ports, scheduling, sequential_trace, meta_trace, dbg_tracer,
         names_beyond_latin1, unknown_tags, long_terms_are_cut_visibly,
-        large_integers_are_not_printed
+        large_integers_are_not_printed,
+        binaries_are_measured_not_copied
     ] ++ Sessions.
 
 has_sessions() ->
@@ -400,6 +402,41 @@ long_terms_are_cut_visibly(Config) ->
     [?assertNotEqual(nomatch, binary:match(C, <<"…"/utf8>>)) || C <- lists:sublist(Contents, 3)],
     ?assertEqual(<<"[1.5]">>, lists:nth(6, Contents)).
 
+%% A binary that begins within a byte is copied by whoever asks the VM for its
+%% bytes: in a callback nobody may.
+binaries_are_measured_not_copied(Config) ->
+    MiB = 1024 * 1024,
+    Whole = <<0:(8 * 64 * MiB)>>,
+    <<_:4, Within:(63 * MiB)/binary, _/bits>> = Whole,
+    <<_:8, Part:100/binary, _/bits>> = Whole,
+    <<_:3, Bits:801/bits, _/bits>> = Whole,
+    Values = [<<"short">>, Whole, Part, Within, Bits, <<1:1>>, <<>>],
+    Sizes = [5, 64 * MiB, 100, 63 * MiB, 101, 1, 0],
+    ok = file:write_file("/proc/self/clear_refs", "5"),
+    Before = most_memory(),
+    [
+        begin
+            {_, Exit} = traced(Config, #{ring => <<"2MiB">>}, [procs], fun() -> exit({size, Value}) end),
+            {<<"exit">>, #{<<"reason">> := Reason}} = lists:last(Exit),
+            ?assertEqual(iolist_to_binary(["{size,", measured(Size), "}"]), Reason)
+        end
+     || {Value, Size} <- lists:zip(Values, Sizes)
+    ],
+    %% Not even when arguments are asked for.
+    pattern({?MODULE, h, 1}, true),
+    {_, Call} = traced(Config, #{args => full, ring => <<"2MiB">>}, [call], fun() -> attempt(Within) end),
+    ?assertMatch([{<<"call">>, #{<<"content">> := <<"[(binary of ", _/binary>>}}], Call),
+    ?assert(most_memory() - Before < 32 * MiB).
+
+measured(0) -> "(binary)";
+measured(Size) -> io_lib:format("(binary of ~b)", [Size]).
+
+%% The most bytes that this VM ever held, since it was last asked to forget.
+most_memory() ->
+    {ok, Text} = file:read_file("/proc/self/status"),
+    {match, [KiB]} = re:run(Text, "VmHWM:\\s+(\\d+)", [{capture, all_but_first, binary}]),
+    1024 * binary_to_integer(KiB).
+
 %% The VM prints in the square of the size, and all that time nothing else runs.
 large_integers_are_not_printed(Config) ->
     pattern({?MODULE, h, 1}, true),
@@ -422,6 +459,7 @@ attempt(Term) ->
 
 %% Two sessions see the same process: one writes a file, one tells a process.
 the_same_as_a_tracer_process(Config) ->
+    {module, spoor_workload} = code:ensure_loaded(spoor_workload),
     {Session, {tracer, Module, State}} = open(Config),
     {Collector, CollectorMonitor} = spawn_monitor(fun collect/0),
     Sessions = [trace:session_create(A, T, []) || {A, T} <- [{spoor_file, {Module, State}}, {spoor_process, Collector}]],

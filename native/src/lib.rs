@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! vm       the VM's words and functions (unsafe island)
+//! bits     binaries and bitstrings, without copying them
 //! atoms    atoms known by name, as words
 //! values   terms into the recording's own encoding, bounded
 //! tracer   enabled/3 and trace/5: the hot path
@@ -14,6 +15,7 @@
 compile_error!("Spoor records on 64-bit little-endian Linux only");
 
 mod atoms;
+mod bits;
 mod nif;
 mod tracer;
 mod values;

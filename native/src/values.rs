@@ -5,6 +5,7 @@ use spoor_core::stream::Stream;
 use spoor_format::Full;
 use spoor_format::term::{HiddenType, RawTerm, TermWriter};
 
+use crate::bits;
 use crate::vm::{self, BoxedKind, Env, Kind, VmNames, Word};
 
 /// Most bytes a term may take in a recording, whatever is asked for.
@@ -124,17 +125,24 @@ impl Encoder<'_> {
             (BoxedKind::Integer, _) => self.integer(term),
             (BoxedKind::Float, Detail::Full) => self.to.float(vm::float(self.env, term).unwrap_or(f64::NAN)),
             (BoxedKind::Float, Detail::Shape) => self.to.hidden(HiddenType::Float, 0),
-            (BoxedKind::Bitstring, detail) => match vm::binary(self.env, term) {
-                Some(bytes) if detail == Detail::Full => self.to.binary(8 * bytes.len() as u64, bytes),
-                Some(bytes) => self.to.hidden(HiddenType::Binary, bytes.len() as u64),
-                None => self.to.hidden(HiddenType::Binary, 0),
-            },
+            (BoxedKind::Bitstring, _) => self.bitstring(term),
             (BoxedKind::Map, _) => self.map(term, depth)?,
             (BoxedKind::Fun, Detail::Full) => self.printed(term),
             (BoxedKind::Fun, Detail::Shape) => self.to.hidden(HiddenType::Fun, 0),
             (BoxedKind::Other, _) => self.to.hidden(HiddenType::Other, 0),
         }
         Ok(())
+    }
+
+    fn bitstring(&mut self, term: Word) {
+        let span = bits::span(term);
+        // The bytes of one that begins or ends within a byte are not kept: the VM
+        // would copy all of it for them. Of an unknown layout that is the price.
+        let can_look = self.detail == Detail::Full && span.is_none_or(|span| span.whole_bytes);
+        match can_look.then(|| bits::bytes(self.env, term)).flatten() {
+            Some(bytes) => self.to.binary(8 * bytes.len() as u64, bytes),
+            None => self.to.hidden(HiddenType::Binary, span.map_or(0, |span| span.bits.div_ceil(8))),
+        }
     }
 
     fn element(&mut self, term: Word, depth: usize) -> Result<(), Full> {

@@ -13,6 +13,8 @@ use rustler::sys::{ErlNifEnv, ErlNifTerm};
 use spoor_core::stream::{MAX_ATOM_BYTES, Names};
 use spoor_format::lane::LaneKind;
 
+use crate::bits;
+
 /// A term as the VM holds it.
 pub(crate) type Word = u64;
 /// The environment of a call.
@@ -39,7 +41,6 @@ unsafe extern "C" {
     fn enif_get_map_value(env: Env, map: Word, key: Word, value: *mut Word) -> c_int;
     fn enif_get_long(env: Env, term: Word, value: *mut i64) -> c_int;
     fn enif_get_double(env: Env, term: Word, value: *mut f64) -> c_int;
-    fn enif_inspect_binary(env: Env, term: Word, binary: *mut Binary) -> c_int;
     fn enif_map_iterator_create(env: Env, map: Word, iterator: *mut MapIterator, entry: c_int) -> c_int;
     fn enif_map_iterator_destroy(env: Env, iterator: *mut MapIterator);
     fn enif_map_iterator_next(env: Env, iterator: *mut MapIterator) -> c_int;
@@ -52,15 +53,6 @@ unsafe extern "C" {
     fn enif_make_list_cell(env: Env, head: Word, tail: Word) -> Word;
     fn enif_make_int(env: Env, value: c_int) -> Word;
     fn enif_make_ref(env: Env) -> Word;
-}
-
-/// `ErlNifBinary`.
-#[repr(C)]
-struct Binary {
-    size: usize,
-    data: *const u8,
-    reference: *mut c_void,
-    spare: [*mut c_void; 2],
 }
 
 /// `ErlNifMapIterator`, with room to spare.
@@ -147,11 +139,23 @@ pub(crate) fn identity_word(word: Word) -> u64 {
     word >> 4
 }
 
+/// The header of a boxed term.
+pub(crate) fn boxed_header(word: Word) -> u64 {
+    let [header] = boxed_words_of(word);
+    header
+}
+
 /// How many words a boxed term has behind its header.
 pub(crate) fn boxed_words(word: Word) -> u64 {
-    let object = (word & !3) as *const Word;
-    // SAFETY: the caller found a boxed word; its header can be read.
-    (unsafe { *object }) >> 6
+    boxed_header(word) >> 6
+}
+
+/// Header and first words of a boxed term, which must have as many.
+pub(crate) fn boxed_words_of<const N: usize>(word: Word) -> [u64; N] {
+    let object = (word & !3) as *const [u64; N];
+    // SAFETY: the caller found a boxed word of a term that is so long; terms are
+    // never changed, and live as long as the callback that was given them.
+    unsafe { *object }
 }
 
 /// The elements of a tuple.
@@ -241,18 +245,6 @@ pub(crate) fn float(env: Env, word: Word) -> Option<f64> {
     let mut value = 0.0;
     // SAFETY: a live term, and a number of our own.
     (unsafe { enif_get_double(env, word, &mut value) } != 0).then_some(value)
-}
-
-/// The bytes of a binary. `None` for bitstrings with a part of a byte.
-pub(crate) fn binary<'a>(env: Env, word: Word) -> Option<&'a [u8]> {
-    let mut binary =
-        Binary { size: 0, data: std::ptr::null(), reference: std::ptr::null_mut(), spare: [std::ptr::null_mut(); 2] };
-    // SAFETY: a live term; the struct is laid out as the VM's own.
-    if unsafe { enif_inspect_binary(env, word, &mut binary) } == 0 || binary.data.is_null() {
-        return None;
-    }
-    // SAFETY: the VM says so, for as long as the term lives.
-    Some(unsafe { std::slice::from_raw_parts(binary.data, binary.size) })
 }
 
 /// Pairs of a map.
@@ -475,6 +467,7 @@ pub(crate) fn words_are_as_expected(env: Env) -> bool {
     let is_cell = unsafe { enif_get_list_cell(env, list, &mut head, &mut tail) } != 0;
     learn_references(env);
     learn_flat_maps(env);
+    bits::learn(env);
     is_tuple
         && is_cell
         && small(number) == Some(-77)
