@@ -136,7 +136,9 @@ impl Keeper {
     fn end(mut self, reason: &str) {
         let Some(recording) = registry::withdraw(self.state) else { return };
         self.write_clock();
-        let summary = recording.end(reason);
+        // A limit that was reached a moment before somebody else said stop.
+        let limit = self.limits.reached().map(Limit::name);
+        let summary = recording.end(limit.unwrap_or(reason));
         self.seal();
         // The last owner of the mapping goes before anybody is told.
         drop(self.store);

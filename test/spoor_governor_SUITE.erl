@@ -1,0 +1,334 @@
+%% @doc Limits hold exactly, and a recording that they have thinned says so
+%% everywhere and never pretends to be whole.
+-module(spoor_governor_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, init_per_testcase/2, end_per_testcase/2]).
+-export([
+    the_rate_holds_exactly/1, the_rate_holds_in_each_stretch/1, the_rate_holds_for_all_kinds_of_events/1,
+    max_events_hold_exactly/1, the_time_holds_exactly/1,
+    the_rate_of_a_function_holds_exactly/1, callers_of_a_limited_function_keep_their_times/1,
+    what_was_limited_has_no_wrong_times/1,
+    a_sample_takes_whole_processes/1, a_sample_of_spawned_processes/1, who_is_not_in_the_sample_is_left_alone/1,
+    the_cost_is_limited/1, an_overload_can_stop/1, everybody_says_what_is_left_out/1,
+    nothing_waits_in_an_overload/1
+]).
+-export([idler/0, work/1, outer/1, leaf/1, tree/2, parent/2, child/1, looper/1]).
+
+all() ->
+    [
+        the_rate_holds_exactly, the_rate_holds_in_each_stretch, the_rate_holds_for_all_kinds_of_events,
+        max_events_hold_exactly, the_time_holds_exactly,
+        the_rate_of_a_function_holds_exactly, callers_of_a_limited_function_keep_their_times,
+        what_was_limited_has_no_wrong_times,
+        a_sample_takes_whole_processes, a_sample_of_spawned_processes, who_is_not_in_the_sample_is_left_alone,
+        the_cost_is_limited, an_overload_can_stop, everybody_says_what_is_left_out,
+        nothing_waits_in_an_overload
+    ].
+
+init_per_testcase(Case, Config) ->
+    [{dir, filename:join(?config(priv_dir, Config), Case)} | Config].
+
+end_per_testcase(_Case, _Config) ->
+    _ = spoor:stop(),
+    _ = erlang:trace_pattern({?MODULE, '_', '_'}, false, [local]),
+    ok.
+
+%%% Work to record
+
+work(0) -> ok;
+work(N) -> ?MODULE:work(N - 1).
+
+outer(Times) -> [?MODULE:leaf(N) || N <- lists:seq(1, Times)].
+
+leaf(N) -> {N}.
+
+%% As deep as it is wide: each call calls two more, one of them as its last act.
+tree(0, _) -> ok;
+tree(Depth, N) ->
+    _ = [?MODULE:leaf(N) || N rem 2 =:= 0],
+    _ = ?MODULE:tree(Depth - 1, 2 * N),
+    ?MODULE:tree(Depth - 1, 2 * N + 1).
+
+parent(Children, Calls) ->
+    receive
+        go -> [receive {'DOWN', M, process, _, normal} -> ok end
+               || {_, M} <- [spawn_monitor(?MODULE, child, [Calls]) || _ <- lists:seq(1, Children)]]
+    end.
+
+child(Calls) -> ?MODULE:work(Calls).
+
+looper(N) ->
+    receive stop -> N
+    after 0 -> _ = ?MODULE:leaf(N), ?MODULE:looper(N + 1)
+    end.
+
+idler() ->
+    receive go -> _ = ?MODULE:leaf(1), ?MODULE:idler() end.
+
+%%% Cases: rate
+
+%% Traced without returns, each call is one event that the VM asks about.
+the_rate_holds_exactly(Config) ->
+    Session = opened(#{rate => {1000, {1, hour}}}, [call, arity], Config),
+    ok = on_all_schedulers(fun() -> work(9_999) end, 4),
+    #{events := 1000, dropped := #{rate := 39_000}} = stop_own(Session).
+
+the_rate_holds_in_each_stretch(Config) ->
+    Session = opened(#{rate => {50, 20}}, [call, arity], Config),
+    ok = on_all_schedulers(fun() -> work(49_999) end, 4),
+    #{events := Events, dropped := Dropped, elapsed_ms := Ms, path := Path} = stop_own(Session),
+    ?assertEqual(200_000, Events + maps:get(rate, Dropped, 0)),
+    ?assert(Events >= 50),
+    ?assert(Events =< 50 * (Ms div 20 + 1)),
+    %% In any stretch of that length there are parts of two that are counted.
+    Times = [Time || #{<<"kind">> := <<"call">>, <<"at_ns">> := Time} <- spoor_reading:json_lines("dump", [Path])],
+    ?assertEqual(Events, length(Times)),
+    Later = lists:nthtail(min(100, Events), Times),
+    ?assertEqual([], [From || {From, To} <- lists:zip(lists:sublist(Times, length(Later)), Later), To - From < 19_900_000]).
+
+the_rate_holds_for_all_kinds_of_events(Config) ->
+    Procs = spawned(fun() -> lists:foreach(fun spoor_workload:run/1, kinds()) end),
+    {ok, Session} = start([full, spoor_workload], #{rate => {300, {1, hour}}, procs => [Procs], force => true}, Config),
+    go(Procs),
+    {ok, #{events := 300, dropped := #{rate := Dropped}}} = spoor:stop(Session),
+    ?assert(Dropped > 10_000).
+
+%% Before OTP 25.3 processes on dirty schedulers cannot be traced safely.
+kinds() -> [recursion, tail_calls, funs, exceptions, processes, servers].
+
+%%% Cases: those that end a recording
+
+max_events_hold_exactly(Config) ->
+    lists:foreach(
+        fun(Max) ->
+            Session = opened(#{max_events => Max}, [call, arity], Config),
+            ok = on_all_schedulers(fun() -> work(999) end, 4),
+            #{events := Max, stop_reason := <<"max_events">>} = stop_own(Session)
+        end,
+        [1, 17, 1000]
+    ).
+
+the_time_holds_exactly(Config) ->
+    Worker = spawn(?MODULE, looper, [0]),
+    {ok, #{path := Path} = Session} = start({?MODULE, leaf}, #{procs => [Worker], time => 10}, Config),
+    await_end(Session),
+    Worker ! stop,
+    {ok, #{stop_reason := <<"time">>}} = spoor:stop(Session),
+    Times = [Time || #{<<"at_ns">> := Time} <- spoor_reading:json_lines("dump", [Path])],
+    ?assert(length(Times) > 10),
+    %% From the first event, which is not before tracing began.
+    ?assert(lists:max(Times) - lists:min(Times) =< 10_000_000).
+
+%%% Cases: rate of a function
+
+the_rate_of_a_function_holds_exactly(Config) ->
+    {ok, #{path := Path} = Session} = start(?MODULE, #{function_rate => {250, {1, hour}}}, Config),
+    ok = on_all_schedulers(fun() -> work(2_000), outer(100), outer(2_000) end, 4),
+    {ok, #{dropped := #{function_rate := Dropped}, events := Events}} = spoor:stop(Session),
+    Counts = maps:from_list(spoor_reading:counts(Path)),
+    #{{?MODULE, work, 1} := 250, {?MODULE, leaf, 1} := 250, {?MODULE, outer, 1} := 8} = Counts,
+    ?assert(Dropped > 15_000),
+    %% Returns are left out with their calls.
+    ?assert(Events < 1_500).
+
+callers_of_a_limited_function_keep_their_times(Config) ->
+    Caller = spawned(fun() -> [_ = outer(20) || _ <- lists:seq(1, 150)] end),
+    Options = #{function_rate => {200, {1, hour}}, procs => [Caller]},
+    {ok, #{path := Path} = Session} = start([{?MODULE, outer}, {?MODULE, leaf}], Options, Config),
+    go(Caller),
+    {ok, #{dropped := #{function_rate := _}}} = spoor:stop(Session),
+    #{<<"calls">> := 200, <<"timed">> := 200} = row(Path, <<"leaf">>),
+    #{<<"calls">> := 150, <<"timed">> := Timed} = row(Path, <<"outer">>),
+    %% The first has nothing before it that it could be told from.
+    ?assert(Timed >= 149, Timed).
+
+%% Times of a limited recording are times of a whole one: calls lie inside of
+%% their callers, and none takes longer than the whole work did.
+what_was_limited_has_no_wrong_times(Config) ->
+    Caller = spawned(fun() -> [tree(8, N) || N <- lists:seq(1, 40)] end),
+    {ok, #{path := Path} = Session} = start(?MODULE, #{function_rate => {100, 1}, procs => [Caller]}, Config),
+    Begun = erlang:monotonic_time(nanosecond),
+    go(Caller),
+    Took = erlang:monotonic_time(nanosecond) - Begun,
+    {ok, #{dropped := #{function_rate := _}}} = spoor:stop(Session),
+    #{<<"functions">> := Functions, <<"own_ns">> := Own} = spoor_reading:json("calls", [Path, "--limit", "0"]),
+    ?assert(Own =< Took),
+    lists:foreach(
+        fun(#{<<"calls">> := Calls, <<"timed">> := Timed, <<"total_ns">> := Total}) ->
+            ?assert(Timed =< Calls),
+            ?assert(Total =< Took)
+        end,
+        Functions
+    ).
+
+%%% Cases: sample
+
+a_sample_takes_whole_processes(Config) ->
+    {ok, #{path := Path} = Session} = start({?MODULE, work, 1}, #{sample => 4, procs => new}, Config),
+    Pids = [element(1, spawn_monitor(?MODULE, work, [10])) || _ <- lists:seq(1, 400)],
+    lists:foreach(fun(Pid) -> receive {'DOWN', _, process, Pid, normal} -> ok end end, Pids),
+    {ok, _} = spoor:stop(Session),
+    Taken = calls_by_process(Path),
+    ?assert(map_size(Taken) >= 60 andalso map_size(Taken) =< 140, map_size(Taken)),
+    ?assertEqual([11], lists:usort(maps:values(Taken))).
+
+%% With the processes listed, those that they spawn are decided one by one too.
+a_sample_of_spawned_processes(Config) ->
+    {Parent, Monitor} = spawn_monitor(?MODULE, parent, [400, 10]),
+    {ok, #{path := Path} = Session} = start({?MODULE, work, 1}, #{sample => 4, procs => [Parent]}, Config),
+    Parent ! go,
+    receive {'DOWN', Monitor, process, Parent, normal} -> ok end,
+    {ok, #{dropped := #{sample := _}}} = spoor:stop(Session),
+    Taken = calls_by_process(Path),
+    ?assert(map_size(Taken) >= 60 andalso map_size(Taken) =< 140, map_size(Taken)),
+    ?assertEqual([11], lists:usort(maps:values(Taken))).
+
+who_is_not_in_the_sample_is_left_alone(Config) ->
+    Workers = [spawn(?MODULE, idler, []) || _ <- lists:seq(1, 80)],
+    {ok, Session} = start({?MODULE, leaf, 1}, #{sample => 8}, Config),
+    lists:foreach(fun(_) -> [Pid ! go || Pid <- Workers], timer:sleep(20) end, lists:seq(1, 10)),
+    Traced = length([Pid || Pid <- Workers, is_traced(Pid)]),
+    {ok, #{sample := 8}} = spoor:stop(Session),
+    [exit(Pid, kill) || Pid <- Workers],
+    ?assert(Traced < 40, Traced).
+
+is_traced(Pid) ->
+    case spoor_tracing:api() of
+        legacy ->
+            spoor_tracing:tracer_of(Pid) =/= none;
+        {session, Api} ->
+            lists:any(fun(Session) -> Api:info(Session, Pid, flags) =/= {flags, []} end, sessions(Api))
+    end.
+
+sessions(Api) -> [Session || {_, {Name, _}} = Session <- [session(S) || S <- Api:session_info(all)], is_spoor(Name)].
+
+session({_, {_, _}} = Session) -> Session;
+session(Weak) -> {weak, Weak}.
+
+is_spoor(Name) -> lists:prefix("spoor_", atom_to_list(Name)).
+
+%%% Cases: cost, overload
+
+the_cost_is_limited(Config) ->
+    Worker = spawn(?MODULE, looper, [0]),
+    {ok, Session} = start({?MODULE, leaf}, #{max_cost => {0.1, percent}, procs => [Worker]}, Config),
+    timer:sleep(300),
+    #{dropped := #{max_cost := _}, thinned := #{max_cost := #{first_ms := First}}} = spoor:status(Session),
+    ?assert(First =< 300),
+    Worker ! stop,
+    {ok, #{events := Events, dropped := #{max_cost := Dropped}, elapsed_ms := Ms}} = spoor:stop(Session),
+    %% 10 µs in each window of 10 ms; no event takes less than 5 ns.
+    ?assert(Events =< (Ms div 10 + 2) * 2001),
+    ?assert(Events > 0),
+    ?assert(Dropped > Events).
+
+an_overload_can_stop(Config) ->
+    lists:foreach(
+        fun({Options, Reason}) ->
+            Worker = spawn(?MODULE, looper, [0]),
+            {ok, Session} = start({?MODULE, leaf}, Options#{overload => stop, procs => [Worker]}, Config),
+            await_end(Session),
+            Worker ! stop,
+            #{stop_reason := Reason, path := Path} = spoor:status(Session),
+            #{<<"reason">> := Reason} = spoor_reading:json("info", [Path])
+        end,
+        [
+            {#{rate => {100, {1, hour}}}, <<"rate">>},
+            {#{function_rate => {100, {1, hour}}}, <<"function_rate">>},
+            {#{max_cost => 0.0001}, <<"max_cost">>}
+        ]
+    ).
+
+everybody_says_what_is_left_out(Config) ->
+    Worker = spawn(?MODULE, looper, [0]),
+    Options = #{rate => {100, {1, hour}}, sample => 1, procs => [Worker]},
+    {ok, #{path := Path} = Session} = start({?MODULE, leaf}, Options, Config),
+    timer:sleep(100),
+    #{thinned := #{rate := #{events := Sofar, first_ms := First, last_ms := Last}}, dropped := #{rate := _}} =
+        spoor:status(Session),
+    ?assert(Sofar > 0 andalso First =< Last),
+    Worker ! stop,
+    {ok, #{thinned := #{rate := #{events := Dropped}}, dropped := #{rate := Dropped}, text := Text}} = spoor:stop(Session),
+    {match, _} = re:run(Text, "dropped \\(rate, [0-9.]+ to [0-9.]+ s after the start\\)"),
+    #{<<"notes">> := Notes, <<"findings">> := Findings, <<"ledger">> := Ledger} = spoor_reading:json("info", [Path]),
+    #{<<"dropped_by_cause">> := #{<<"rate">> := Dropped}} = Ledger,
+    ?assertMatch([_, _], [Note || #{<<"what">> := <<"rate">>} = Note <- Notes]),
+    ?assertMatch([_], [Finding || #{<<"place">> := <<"limits">>} = Finding <- Findings]),
+    lists:foreach(
+        fun(Command) ->
+            {0, Said} = spoor_reading:run(Command, [Path]),
+            ?assertMatch({match, _}, re:run(Said, "left out by rate"), Command)
+        end,
+        ["info", "calls", "sched"]
+    ).
+
+%% Ten times what is allowed and more, for a while: nothing piles up. The long
+%% form is `make soak'.
+nothing_waits_in_an_overload(Config) ->
+    Workers = [spawn(?MODULE, looper, [0]) || _ <- lists:seq(1, 4)],
+    {ok, Session} = start([?MODULE, messages], #{rate => {1000, 100}}, Config),
+    Queues = [begin timer:sleep(50), longest_queue() end || _ <- lists:seq(1, 20)],
+    #{events := Events, dropped := #{rate := Dropped}} = spoor:status(Session),
+    {ok, _} = spoor:stop(Session),
+    [Pid ! stop || Pid <- Workers],
+    ?assert(Dropped > 10 * Events, {Events, Dropped}),
+    ?assert(lists:max(Queues) < 20, Queues).
+
+longest_queue() ->
+    lists:max([N || Pid <- processes(), {message_queue_len, N} <- [process_info(Pid, message_queue_len)]]).
+
+%%% Helpers
+
+start(What, Options, Config) ->
+    spoor:start(What, maps:merge(#{dir => ?config(dir, Config), ring => <<"4MiB">>, time => infinity}, Options)).
+
+%% A recording for tracing of our own: calls of work/1, by all new processes.
+opened(Options, Flags, Config) ->
+    {ok, Session} = spoor:open(maps:merge(#{dir => ?config(dir, Config), ring => <<"4MiB">>, time => infinity}, Options)),
+    {Module, State} = spoor:tracer(Session),
+    1 = erlang:trace_pattern({?MODULE, work, 1}, true, [local]),
+    0 = erlang:trace(new_processes, true, [{tracer, Module, State} | Flags]),
+    Session.
+
+stop_own(Session) ->
+    _ = erlang:trace(new_processes, false, [all]),
+    {ok, Summary} = spoor:stop(Session),
+    Summary.
+
+on_all_schedulers(Work, Number) ->
+    Workers = [spawn_monitor(Work) || _ <- lists:seq(1, Number)],
+    [receive {'DOWN', Monitor, process, Pid, Why} -> ?assertEqual(normal, Why) end || {Pid, Monitor} <- Workers],
+    ok.
+
+%% A process that works when it is told to.
+spawned(Work) -> spawn(fun() -> receive {go, From} -> _ = Work(), From ! {done, self()} end end).
+
+go(Pid) ->
+    Pid ! {go, self()},
+    receive {done, Pid} -> ok end.
+
+await_end(Session) ->
+    case spoor:status(Session) of
+        #{phase := stopped} -> ok;
+        _ -> timer:sleep(20), await_end(Session)
+    end.
+
+row(Path, Name) ->
+    #{<<"functions">> := Rows} = spoor_reading:json("calls", [Path, "--limit", "0"]),
+    [Row] = [Row || #{<<"mfa">> := [_, Found, _]} = Row <- Rows, Found =:= Name],
+    Row.
+
+calls_by_process(Path) ->
+    lists:foldl(
+        fun
+            (#{<<"kind">> := <<"call">>, <<"process">> := Process}, Counts) ->
+                maps:update_with(Process, fun(N) -> N + 1 end, 1, Counts);
+            (_, Counts) ->
+                Counts
+        end,
+        #{},
+        spoor_reading:json_lines("dump", [Path])
+    ).
