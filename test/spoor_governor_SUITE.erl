@@ -200,15 +200,9 @@ is_traced(Pid) ->
         legacy ->
             spoor_tracing:tracer_of(Pid) =/= none;
         {session, Api} ->
-            lists:any(fun(Session) -> Api:info(Session, Pid, flags) =/= {flags, []} end, sessions(Api))
+            %% All sessions that trace it, ours by name.
+            string:find(io_lib:format("~p", [Api:session_info(Pid)]), "spoor_") =/= nomatch
     end.
-
-sessions(Api) -> [Session || {_, {Name, _}} = Session <- [session(S) || S <- Api:session_info(all)], is_spoor(Name)].
-
-session({_, {_, _}} = Session) -> Session;
-session(Weak) -> {weak, Weak}.
-
-is_spoor(Name) -> lists:prefix("spoor_", atom_to_list(Name)).
 
 %%% Cases: cost, overload
 
