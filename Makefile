@@ -4,6 +4,7 @@
 # make test        everything on this machine's OTP, Rust included
 # make bench       what tracing costs, beside other tracers: benches/RESULTS.md
 # make soak        ten minutes of ten times more events than allowed; SECONDS=60 for one
+# make fuzz        arbitrary bytes for what reads recordings, a minute each
 # make docs        the Erlang reference in _build/doc
 # make test-erlang what also runs on other OTP releases: no cargo, no network
 
@@ -34,6 +35,7 @@ COUNTED := test/bin/counted
 CHECK := $(COUNTED) --check
 
 .PHONY: build nif cli setup demo bench soak test rust format-check rust-test models race consumers \
+.PHONY: build nif cli setup demo bench fuzz test rust format-check rust-test models race consumers \
 	test-erlang built erlang-check common-test elixir-test consumers-prebuilt docs clean
 
 build: nif cli
@@ -56,6 +58,9 @@ bench:
 
 soak: nif
 	@SPOOR_NIF=$(NIF) test/bin/soak $(SECONDS)
+# Arbitrary bytes for everything that reads recordings, see fuzz/run.
+fuzz:
+	@$(COUNTED) "fuzz" fuzz/run $(FUZZ)
 
 # ---- tests ----------------------------------------------------------------------
 
@@ -106,4 +111,4 @@ docs: nif
 	@$(CHECK) "edoc" env $(REBAR) edoc
 
 clean:
-	rm -rf target _build priv/native
+	rm -rf target _build priv/native demo/out native/models/target fuzz/target

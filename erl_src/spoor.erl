@@ -51,7 +51,8 @@
 %% Content of arguments and messages is not recorded unless asked for. A module
 %% that is named and reloaded is traced again within a second. Spoor takes no tracer
 %% from somebody else: from OTP 27 it has a trace session of its own, before it
-%% answers `{tracer_conflict, Who}', and one recording at a time may trace.
+%% answers `{tracer_conflict, Who}', and one recording at a time may trace: others answer
+%% `{already_recording, Recordings}'.
 -module(spoor).
 
 -export([start/1, start/2, stop/0, stop/1, status/0, status/1, snapshot/1, snapshot/2]).
@@ -93,6 +94,7 @@
     | {no_process, pid() | atom()}
     | {too_broad, map()}
     | {tracer_conflict, [pid() | port() | new_processes | mfa()]}
+    | {already_recording, [pid()]}
     | {unsafe_on_otp, spoor_hazard:bug()}
     | {nif_unavailable, Why :: binary()}
     | {no_space, Need :: non_neg_integer(), Have :: non_neg_integer()}

@@ -32,6 +32,11 @@ text({tracer_conflict, Who}) ->
         "spoor takes it from nobody. End the other trace first, for instance with dbg:stop/0 or spoor:stop/0. "
         "From OTP 27 both can run."
     ];
+text({already_recording, Recordings}) ->
+    [
+        "spoor records here already (", lists:join(", ", [recording(R) || R <- Recordings]), ") and before OTP 27 "
+        "one recording at a time can trace. End that one first: spoor:stop()."
+    ];
 text({unsafe_on_otp, Reference}) when is_binary(Reference) ->
     [
         spoor_hazard:explain(Reference), " (", Reference, "). Record calls instead: they say on which scheduler "
@@ -115,3 +120,13 @@ printable(Text) ->
 
 -spec term(term()) -> iodata().
 term(Term) -> io_lib:format("~0tP", [Term, 30]).
+
+%% The file says more than the process that looks after it, if that is still there.
+-spec recording(pid()) -> iodata().
+recording(Pid) ->
+    try spoor_recording:status(Pid) of
+        {ok, #{path := Path}} -> Path;
+        {error, _} -> term(Pid)
+    catch
+        exit:_GoneOrGoing -> term(Pid)
+    end.

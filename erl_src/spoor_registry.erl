@@ -37,7 +37,7 @@ start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% @doc Takes a place for the calling recording.
--spec claim(use()) -> ok | {error, {tracer_conflict, [pid()]}}.
+-spec claim(use()) -> ok | {error, {already_recording, [pid()]}}.
 claim(Use) -> gen_server:call(?MODULE, {claim, Use}, infinity).
 
 %% @doc Says what has to be turned off should the calling recording be killed.
@@ -71,7 +71,7 @@ init([]) ->
 handle_call({claim, Use}, {Pid, _}, #{open := Open, next := Number} = State) ->
     case Use =:= only andalso [Other || {Other, #{use := only}} <- maps:to_list(Open)] of
         [_ | _] = Others ->
-            {reply, {error, {tracer_conflict, Others}}, State};
+            {reply, {error, {already_recording, Others}}, State};
         _Granted ->
             Entry = #{monitor => monitor(process, Pid), number => Number, use => Use, tracing => none},
             {reply, ok, State#{next := Number + 1, open := Open#{Pid => Entry}}}

@@ -513,8 +513,11 @@ one_tracer_for_each_process(Config) ->
 
 one_recording_traces_at_a_time(Config) ->
     Idler = idler(),
-    {ok, #{pid := Pid} = Session} = start({?MODULE, work, 1}, [self()], Config),
-    ?assertEqual({error, {tracer_conflict, [Pid]}}, start(?MODULE, [Idler], Config)),
+    {ok, #{pid := Pid, path := Path} = Session} = start({?MODULE, work, 1}, [self()], Config),
+    ?assertEqual({error, {already_recording, [Pid]}}, start(?MODULE, [Idler], Config)),
+    Text = spoor:format_error({already_recording, [Pid]}),
+    ?assertNotEqual(nomatch, string:find(Text, Path)),
+    ?assertNotEqual(nomatch, string:find(Text, "spoor:stop()")),
     ok = work(1),
     ?assertMatch(#{events := 3}, stop(Session)),
     %% At once: nothing of the first is left.

@@ -516,7 +516,7 @@ start(What, Procs, Config, Options) ->
 start_when_free(What, Procs, Config) ->
     case start(What, Procs, Config) of
         {ok, Session} -> Session;
-        {error, {tracer_conflict, _}} -> timer:sleep(5), start_when_free(What, Procs, Config)
+        {error, {already_recording, _}} -> timer:sleep(5), start_when_free(What, Procs, Config)
     end.
 
 stop(Session) ->

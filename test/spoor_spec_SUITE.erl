@@ -251,7 +251,7 @@ every_reason_has_a_text(_Config) ->
         {bad_option, {time, <<"why">>}}, {bad_pattern, 17}, {bad_pattern, calls}, {no_match, {lists, nosuch, '_'}},
         {no_match, {nosuch, '_', '_'}}, {no_match, {lists, map, 9}}, {no_process, nobody}, {no_process, self()},
         {too_broad, #{pattern => {'_', '_', '_'}}}, {too_broad, #{preset => full, procs => all}}, {too_broad, x},
-        {tracer_conflict, [self()]}, {unsafe_on_otp, <<"OTP-18398">>}, {unsafe_on_otp, <<"GH-11624">>},
+        {tracer_conflict, [self()]}, {already_recording, [self()]}, {unsafe_on_otp, <<"OTP-18398">>}, {unsafe_on_otp, <<"GH-11624">>},
         {nif_unavailable, <<"why">>}, {no_space, 1 bsl 30, 17}, {dir_unwritable, <<"/x">>, eacces},
         {dir_unwritable, "/x", eunknown}, {file_error, <<"/x">>, enospc}, {ring_too_small, 475136},
         too_many_recordings, {unsupported, <<"why">>}, {not_started, x}, not_recording, something_else
