@@ -34,8 +34,7 @@ MIX = MIX_ENV=test MIX_BUILD_PATH=$(CURDIR)/_build/otp-$(OTP)/mix SPOOR_NIF=$(NI
 COUNTED := test/bin/counted
 CHECK := $(COUNTED) --check
 
-.PHONY: build nif cli setup demo bench soak test rust format-check rust-test models race consumers \
-.PHONY: build nif cli setup demo bench fuzz test rust format-check rust-test models race consumers \
+.PHONY: build nif cli setup demo bench soak fuzz test rust format-check rust-test models race consumers \
 	test-erlang built erlang-check common-test elixir-test consumers-prebuilt docs clean
 
 build: nif cli
@@ -58,6 +57,7 @@ bench:
 
 soak: nif
 	@SPOOR_NIF=$(NIF) test/bin/soak $(SECONDS)
+
 # Arbitrary bytes for everything that reads recordings, see fuzz/run.
 fuzz:
 	@$(COUNTED) "fuzz" fuzz/run $(FUZZ)
