@@ -95,7 +95,7 @@ unsafe extern "C" fn trace(env: *mut ErlNifEnv, argc: c_int, argv: *const ErlNif
         let &[tag, state, tracee, term, options] = unsafe { &*argv.cast::<[Word; 5]>() };
         if let Some(state) = vm::small(state).map(State::from_integer) {
             let offered = Offered { env, tick, tag, tracee, term, options };
-            let stored = catch_unwind(AssertUnwindSafe(|| registry::enter(state, |lane| offered.put(lane, state))));
+            let stored = catch_unwind(AssertUnwindSafe(|| registry::enter(state, |lane| offered.store(lane))));
             if stored.is_err() {
                 registry::count_panic(state);
             }
@@ -181,14 +181,6 @@ impl Offered {
     #[inline(always)]
     fn is(&self, tag: &Atom) -> bool {
         self.tag == tag.word()
-    }
-
-    #[inline(always)]
-    fn put(&self, lane: &mut Lane, state: State) {
-        self.store(lane);
-        if state.is_governed() {
-            lane.worked_since(self.tick);
-        }
     }
 
     #[inline(always)]

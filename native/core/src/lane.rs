@@ -56,11 +56,11 @@ impl Lane {
         &mut self,
         tick: u64,
         about: impl FnOnce() -> About,
-        mut write: impl FnMut(&mut Stream, u64) -> Result<(), Full>,
+        write: impl FnMut(&mut Stream, u64) -> Result<(), Full>,
     ) {
         if self.credit == 0 || self.limits.is_over(tick) {
             if self.governed.is_some() {
-                return self.governed_event(tick, about(), &mut write);
+                return self.governed_event(tick, about, write);
             }
             if !self.may_go_on(tick) {
                 return self.drop_event(Cause::AfterLimit);
@@ -97,9 +97,24 @@ impl Lane {
         granted.is_ok()
     }
 
-    /// As [`Lane::event`], in a recording that is thinned.
+    /// As [`Lane::event`], in a recording that is thinned. Takes `write` as it is:
+    /// a reference to it would keep the hot path from having it in registers.
+    #[cold]
     #[inline(never)]
-    fn governed_event(&mut self, tick: u64, about: About, write: &mut dyn FnMut(&mut Stream, u64) -> Result<(), Full>) {
+    fn governed_event(
+        &mut self,
+        tick: u64,
+        about: impl FnOnce() -> About,
+        mut write: impl FnMut(&mut Stream, u64) -> Result<(), Full>,
+    ) {
+        self.judged_event(tick, about(), &mut write);
+        if let Some(governed) = self.governed.as_mut() {
+            governed.worked_since(tick);
+        }
+    }
+
+    #[inline(never)]
+    fn judged_event(&mut self, tick: u64, about: About, write: &mut dyn FnMut(&mut Stream, u64) -> Result<(), Full>) {
         let Some(governed) = self.governed.as_mut() else { return };
         if self.limits.is_over(tick) {
             self.limits.reach(Limit::Time);
@@ -171,15 +186,6 @@ impl Lane {
             self.leave_out(cause, tick, until);
         }
         wanted
-    }
-
-    /// The recorder has been at work for an event since the tick. Said only in
-    /// recordings that are thinned.
-    #[inline]
-    pub fn worked_since(&mut self, tick: u64) {
-        if let Some(governed) = self.governed.as_mut() {
-            governed.worked_since(tick);
-        }
     }
 
     /// Counts an event that was offered and not stored.

@@ -99,7 +99,6 @@ fn offer(state: State, pid: u64, flow: Flow) {
                 _ => write::call(stream, delta, function),
             }
         });
-        lane.worked_since(tick);
     });
 }
 
