@@ -1,5 +1,5 @@
 %% @doc An overload that goes on: the demo's service under load, recorded with a
-%% rate of a tenth of what it does, for as long as is asked for. Then is looked at
+%% rate far below a tenth of what it does, for as long as is asked for. Then is looked at
 %% whether memory stayed flat, whether anything waited in a message queue, and
 %% whether the service is back to its speed half a second after a stop.
 %%
@@ -36,7 +36,8 @@ otp() -> erlang:system_info(otp_release).
 run(Seconds, Dir, Load) ->
     Before = requests(Load, 3_000),
     Offered = offered(Dir),
-    Allowed = max(1, Offered div 10 div 12),
+    %% So little that ten times as much comes also from a machine that has become slow.
+    Allowed = max(1, Offered div 10 div 40),
     say("~b requests/s untraced; ~b events/s offered; allowed: ~b in 100 ms", [Before, Offered, Allowed]),
     {ok, Session} = start(#{rate => {Allowed, 100}}, Dir),
     {Took, Samples} = timer:tc(fun() -> watch(Session, Seconds) end),

@@ -40,6 +40,17 @@ defmodule SpoorTest do
       assert %{lost: 0} = Spoor.stop!(session)
     end
 
+    test "takes less than all", %{options: options} do
+      limits = [rate: {5, {1, :hour}}, max_cost: {50, :percent}, sample: 1, overload: :drop]
+      session = Spoor.start!({__MODULE__, :work}, limits ++ options)
+      work(10)
+
+      assert {:ok, %{events: 5, dropped: %{rate: dropped}} = summary} = Spoor.stop(session)
+      assert %{rate: %{events: ^dropped, first_ms: _, last_ms: _}} = summary.thinned
+      assert {:error, %Spoor.Error{} = error} = Spoor.start(__MODULE__, rate: 5)
+      assert Exception.message(error) =~ "{Events, Milliseconds}"
+    end
+
     test "says what to do about an error", %{options: options} do
       assert {:error, %Spoor.Error{reason: {:no_match, {SpoorTest, :wrk, :_}}} = error} =
                Spoor.start({__MODULE__, :wrk}, options)

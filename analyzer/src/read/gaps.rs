@@ -4,6 +4,9 @@
 //! So from the moment a hole begins until it ends nothing is certain, and what
 //! was open when it began has no known end.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 /// The stretches, as the stream comes by them.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
@@ -11,16 +14,16 @@ pub(crate) struct Gaps {
     epoch: u32,
     /// The stretch that is open ends here.
     open_until: Option<u64>,
-    /// Stretches known before, the next one last: (from, until).
-    planned: Vec<(u64, u64)>,
+    /// Stretches known before, the next one first: (from, until).
+    planned: BinaryHeap<Reverse<(u64, u64)>>,
     /// Nothing changes before this tick.
     boundary: u64,
 }
 
 impl Gaps {
     /// With stretches known from the start.
-    pub(crate) fn new(mut planned: Vec<(u64, u64)>) -> Gaps {
-        planned.sort_unstable_by(|a, b| b.cmp(a));
+    pub(crate) fn new(planned: Vec<(u64, u64)>) -> Gaps {
+        let planned = planned.into_iter().map(Reverse).collect();
         let mut gaps = Gaps { planned, ..Gaps::default() };
         gaps.set_boundary();
         gaps
@@ -35,8 +38,7 @@ impl Gaps {
 
     /// Adds a stretch that begins later.
     pub(crate) fn plan(&mut self, from: u64, until: u64) {
-        let at = self.planned.partition_point(|planned| *planned > (from, until));
-        self.planned.insert(at, (from, until));
+        self.planned.push(Reverse((from, until)));
         self.set_boundary();
     }
 
@@ -51,7 +53,7 @@ impl Gaps {
 
     #[cold]
     fn cross(&mut self, tick: u64) {
-        while let Some((from, until)) = self.planned.last().copied().filter(|(from, _)| *from <= tick) {
+        while let Some(Reverse((from, until))) = self.planned.peek().copied().filter(|next| next.0.0 <= tick) {
             self.planned.pop();
             if from < until {
                 self.open(until);
@@ -65,7 +67,7 @@ impl Gaps {
     }
 
     fn set_boundary(&mut self) {
-        let next = self.planned.last().map_or(u64::MAX, |(from, _)| *from);
+        let next = self.planned.peek().map_or(u64::MAX, |next| next.0.0);
         self.boundary = next.min(self.open_until.unwrap_or(u64::MAX));
     }
 }
