@@ -2,7 +2,10 @@
 //!
 //! `Elixir.MyApp.Orders`, `create`, 2 is `MyApp.Orders.create/2`; `lists`, `map`,
 //! 2 is `lists:map/2`; what the compilers made of closures and comprehensions is
-//! named after the function that it stands in.
+//! named after the function that it stands in, with a number (`#2`) behind all but
+//! the first of them.
+
+use std::fmt;
 
 use crate::read::{FunctionId, Names, quoted};
 
@@ -24,10 +27,14 @@ pub fn mfa(module: &str, name: &str, arity: u64) -> String {
         None => format!("{}:{}/{arity}", quoted(module), quoted(name)),
     };
     match made(name) {
-        Some(Made::Fun { function, of_arity }) => format!("anonymous fn/{arity} in {}", plain(function, of_arity)),
-        Some(Made::Comprehension { function, of_arity }) => format!("comprehension in {}", plain(function, of_arity)),
-        Some(Made::InlinedCall { function, of_arity, called }) => {
-            format!("inlined {} in {}", called.replace('^', ":"), plain(function, of_arity))
+        Some(Made::Fun { function, of_arity, nth }) => {
+            format!("anonymous fn/{arity} in {}{nth}", plain(function, of_arity))
+        }
+        Some(Made::Comprehension { function, of_arity, nth }) => {
+            format!("comprehension in {}{nth}", plain(function, of_arity))
+        }
+        Some(Made::InlinedCall { function, of_arity, called, nth }) => {
+            format!("inlined {} in {}{nth}", called.replace('^', ":"), plain(function, of_arity))
         }
         Some(Made::Inlined { function, of_arity }) => format!("inlined {}", plain(function, of_arity)),
         Some(Made::Capture { function, of_arity }) => format!("&{}", plain(function, of_arity)),
@@ -37,11 +44,23 @@ pub fn mfa(module: &str, name: &str, arity: u64) -> String {
 
 /// What a compiler-made name says.
 enum Made<'a> {
-    Fun { function: &'a str, of_arity: &'a str },
-    Comprehension { function: &'a str, of_arity: &'a str },
-    InlinedCall { function: &'a str, of_arity: &'a str, called: &'a str },
+    Fun { function: &'a str, of_arity: &'a str, nth: Nth<'a> },
+    Comprehension { function: &'a str, of_arity: &'a str, nth: Nth<'a> },
+    InlinedCall { function: &'a str, of_arity: &'a str, called: &'a str, nth: Nth<'a> },
     Inlined { function: &'a str, of_arity: &'a str },
     Capture { function: &'a str, of_arity: &'a str },
+}
+
+/// Which of several it is: the number that the compiler puts at the end.
+struct Nth<'a>(&'a str);
+
+impl fmt::Display for Nth<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            "0" => Ok(()),
+            number => write!(f, " #{number}"),
+        }
+    }
 }
 
 fn made(name: &str) -> Option<Made<'_>> {
@@ -58,15 +77,17 @@ fn made(name: &str) -> Option<Made<'_>> {
     let (at, arity_end) = find_arity(inner)?;
     let (function, of_arity) = (&inner[..at], &inner[at + 1..arity_end]);
     let what = inner.get(arity_end + 1..)?;
+    let nth = Nth(what.rsplit_once('-')?.1);
     if what.starts_with("fun-") {
-        return Some(Made::Fun { function, of_arity });
+        return Some(Made::Fun { function, of_arity, nth });
     }
     let (form, _) = what.split_once('^')?;
     if ["lc$", "blc$", "lbc$", "bbc$", "mc$", "lmc$", "bmc$", "mlc$", "mbc$", "mmc$"].contains(&form) {
-        return Some(Made::Comprehension { function, of_arity });
+        return Some(Made::Comprehension { function, of_arity, nth });
     }
     let called = what.split('-').next().unwrap_or(what);
-    Some(Made::InlinedCall { function, of_arity, called: called.rsplit_once('/').map_or(called, |(name, _)| name) })
+    let called = called.rsplit_once('/').map_or(called, |(name, _)| name);
+    Some(Made::InlinedCall { function, of_arity, called, nth })
 }
 
 fn split_arity(text: &str) -> Option<(&str, &str)> {
@@ -98,8 +119,11 @@ mod tests {
     #[test]
     fn what_compilers_make_is_named_after_its_function() {
         assert_eq!(mfa("Elixir.Agnt", "-anon/1-fun-0-", 1), "anonymous fn/1 in Agnt.anon/1");
-        assert_eq!(mfa("shop", "-total/2-fun-3-", 4), "anonymous fn/4 in shop:total/2");
+        assert_eq!(mfa("shop", "-total/2-fun-3-", 4), "anonymous fn/4 in shop:total/2 #3");
         assert_eq!(mfa("shop", "-foo/1-lc$^0/1-0-", 1), "comprehension in shop:foo/1");
+        assert_eq!(mfa("shop", "-foo/1-lc$^4/1-1-", 1), "comprehension in shop:foo/1 #1");
+        assert_eq!(mfa("shop", "-foo/1-lbc$^0/1-2-", 1), "comprehension in shop:foo/1 #2");
+        assert_eq!(mfa("shop", "-map/2-lists^map/1-1-", 2), "inlined lists:map in shop:map/2 #1");
         assert_eq!(mfa("shop", "-map/2-lists^map/1-0-", 2), "inlined lists:map in shop:map/2");
         assert_eq!(mfa("shop", "-inlined-sum/2-", 2), "inlined shop:sum/2");
         assert_eq!(mfa("shop", "-fun.sum/2-", 2), "&shop:sum/2");
