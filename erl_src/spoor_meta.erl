@@ -47,10 +47,22 @@ plan_entries(Plan) ->
     ] ++ [{<<"sample">>, integer_to_binary(Sample)} || Sample > 1].
 
 -spec limits(spoor_options:options()) -> binary().
-limits(#{time := Time, max_events := MaxEvents, ring := Ring} = Options) ->
+limits(#{time := Time, max_events := MaxEvents, mode := Mode, ring := Bytes} = Options) ->
     list_to_binary([
-        "time ", duration(Time), ", max_events ", text(MaxEvents), ", ring ", text(Ring), " bytes", thinning(Options)
+        "time ", duration(Time), ", max_events ", text(MaxEvents),
+        ", ", atom_to_list(Mode), " ", text(Bytes), " bytes", segments(Options),
+        [[", written to the disk every ", duration(Sync)] || #{sync := Sync} <- [Options], Sync =/= infinity],
+        thinning(Options)
     ]).
+
+-spec segments(spoor_options:options()) -> iodata().
+segments(#{mode := stream, segment := Segment, at_cap := AtCap, compress := Compress}) ->
+    [
+        " in segments of ", text(Segment), ", then ", atom_to_list(AtCap),
+        [[", packed by ", atom_to_list(Compress)] || Compress =/= none]
+    ];
+segments(_Options) ->
+    "".
 
 %% Those that are set.
 -spec thinning(spoor_options:options()) -> iodata().

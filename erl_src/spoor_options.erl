@@ -10,14 +10,19 @@
 -define(TIME_MS, 15_000).
 -define(MAX_EVENTS, 100_000_000).
 -define(RING_BYTES, (64 * 1024 * 1024)).
+-define(STREAM_BYTES, (1024 * 1024 * 1024)).
+%% A stream has about so many segments, of at most so many bytes.
+-define(SEGMENTS, 16).
+-define(SEGMENT_BYTES, (64 * 1024 * 1024)).
 -define(TERM_BYTES, 256).
 %% More than any file or any patience, and a number that every part of Spoor holds.
 -define(MOST, (1 bsl 48)).
 
 -type given() :: #{name() => term()} | [{name(), term()} | name()].
 -type name() ::
-    procs | time | max_events | rate | function_rate | sample | max_cost | overload | ring | dir | args | max_term_bytes | label
-    | link | force | running | set_on_spawn | what | last | reason.
+    procs | time | max_events | rate | function_rate | sample | max_cost | overload
+    | ring | once | stream | segment | at_cap | compress | sync | dir | args | max_term_bytes | label
+    | link | force | running | set_on_spawn | what | last | post | reason.
 -type duration() ::
     non_neg_integer() | infinity | {pos_integer(), millisecond | second | minute | hour}.
 -type rate() :: {Events :: pos_integer(), Per :: pos_integer() | duration()}.
@@ -36,7 +41,13 @@
     %% Parts in a million of a scheduler's time.
     max_cost := pos_integer() | infinity,
     overload := drop | stop,
+    mode := ring | once | stream,
+    %% Bytes for events, whatever the mode.
     ring := pos_integer(),
+    segment := pos_integer() | undefined,
+    at_cap := delete | stop,
+    compress := none | lz4,
+    sync := pos_integer() | infinity,
     dir := file:filename_all() | undefined,
     args := none | full,
     max_term_bytes := pos_integer(),
@@ -47,6 +58,7 @@
     set_on_spawn := boolean(),
     what := term(),
     last := pos_integer() | infinity,
+    post := non_neg_integer(),
     reason := term()
 }.
 %% Times in milliseconds, sizes in bytes.
@@ -57,7 +69,7 @@
 -spec parse(term(), [name()]) -> {ok, options()} | error().
 parse(Given, Allowed) ->
     case pairs(Given) of
-        {ok, Pairs} -> parse(Pairs, Allowed, defaults());
+        {ok, Pairs} -> stored(parse(Pairs, Allowed, defaults()), Pairs);
         error -> bad(Given, <<"options are a map or a list of {Name, Value}">>)
     end.
 
@@ -72,7 +84,12 @@ defaults() ->
         sample => 1,
         max_cost => infinity,
         overload => drop,
+        mode => ring,
         ring => ?RING_BYTES,
+        segment => undefined,
+        at_cap => delete,
+        compress => none,
+        sync => infinity,
         dir => undefined,
         args => none,
         max_term_bytes => ?TERM_BYTES,
@@ -83,6 +100,7 @@ defaults() ->
         set_on_spawn => true,
         what => undefined,
         last => infinity,
+        post => 0,
         reason => undefined
     }.
 
@@ -109,10 +127,32 @@ parse([], _Allowed, Options) ->
     {ok, Options};
 parse([{Name, Value} | Rest], Allowed, Options) ->
     case lists:member(Name, Allowed) andalso value(Name, Value) of
-        {ok, Parsed} -> parse(Rest, Allowed, Options#{Name := Parsed});
+        {ok, Parsed} when Name =:= once; Name =:= stream ->
+            parse(Rest, Allowed, Options#{mode := Name, ring := Parsed});
+        {ok, Parsed} ->
+            parse(Rest, Allowed, Options#{Name := Parsed});
         {error, Why} -> bad(Name, ["wanted is ", Why, ", not ", text(Value)]);
         false -> bad(Name, ["no such option here, only ", names(Allowed)])
     end.
+
+%% Options that belong to each other.
+-spec stored({ok, options()} | error(), [{term(), term()}]) -> {ok, options()} | error().
+stored({ok, #{mode := Mode, ring := Bytes, segment := Segment} = Options}, Pairs) ->
+    Given = [Name || {Name, _} <- Pairs],
+    Modes = [Name || Name <- [ring, once, stream], lists:member(Name, Given)],
+    OfStreams = [Name || Name <- [segment, at_cap, compress], lists:member(Name, Given)],
+    case {Modes, OfStreams, Mode} of
+        {[_, Other | _], _, _} ->
+            bad(Other, <<"ring, once and stream exclude each other">>);
+        {_, [Name | _], Mode} when Mode =/= stream ->
+            bad(Name, <<"only a stream has segments: give stream => Bytes, too">>);
+        {_, _, stream} when Segment =:= undefined ->
+            {ok, Options#{segment := min(max(Bytes div ?SEGMENTS, 1), ?SEGMENT_BYTES)}};
+        _ ->
+            {ok, Options}
+    end;
+stored({error, _} = Error, _Pairs) ->
+    Error.
 
 -spec bad(term(), iodata()) -> error().
 bad(Name, Why) ->
@@ -131,6 +171,16 @@ value(max_cost, Value) -> share(Value);
 value(overload, Value) -> one_of(Value, [drop, stop]);
 value(max_term_bytes, Value) -> positive(Value);
 value(ring, Value) -> bytes(Value);
+value(once, true) -> {ok, ?RING_BYTES};
+value(once, Value) -> bytes(Value);
+value(stream, true) -> {ok, ?STREAM_BYTES};
+value(stream, Value) -> bytes(Value);
+value(segment, Value) -> bytes(Value);
+value(at_cap, Value) -> one_of(Value, [delete, stop]);
+value(compress, Value) -> one_of(Value, [none, lz4]);
+value(sync, Value) -> milliseconds(Value);
+value(post, 0) -> {ok, 0};
+value(post, Value) -> finite(milliseconds(Value));
 value(dir, Value) -> directory(Value);
 value(args, Value) -> one_of(Value, [none, full]);
 value(label, Value) -> {ok, label(Value)};
@@ -164,6 +214,10 @@ milliseconds({N, Unit}) when is_integer(N), N > 0 ->
     end;
 milliseconds(_Other) ->
     {error, <<"a number of milliseconds, {N, millisecond | second | minute | hour}, or infinity">>}.
+
+-spec finite({ok, pos_integer() | infinity} | {error, iodata()}) -> {ok, pos_integer()} | {error, iodata()}.
+finite({ok, Ms}) when is_integer(Ms) -> {ok, Ms};
+finite(_Other) -> {error, <<"a number of milliseconds, or {N, millisecond | second | minute | hour}">>}.
 
 %% The recorder counts what is left of a rate in 32 bits.
 -spec rate(term()) -> {ok, {pos_integer(), pos_integer()} | infinity} | {error, iodata()}.

@@ -214,7 +214,7 @@ config(Path, #{options := Options} = Plan) ->
         time := Time, max_events := MaxEvents, ring := Ring, args := Content,
         max_term_bytes := MaxTermBytes
     } = Options,
-    maps:merge(thinning(Plan), #{
+    maps:merge(maps:merge(thinning(Plan), storage(Options)), #{
         path => Path,
         ring => Ring,
         owner => self(),
@@ -224,6 +224,20 @@ config(Path, #{options := Options} = Plan) ->
         max_term_bytes => MaxTermBytes,
         meta => spoor_meta:entries(Plan)
     }).
+
+-spec storage(spoor_options:options()) -> map().
+storage(#{mode := Mode, sync := Sync} = Options) ->
+    Stored = maps:merge(segments(Options), #{mode => Mode}),
+    case Sync of
+        infinity -> Stored;
+        Ms -> Stored#{sync => Ms}
+    end.
+
+-spec segments(spoor_options:options()) -> map().
+segments(#{mode := stream, segment := Segment, at_cap := AtCap, compress := Compress}) ->
+    #{segment => Segment, keep_first => AtCap =:= stop, packs => Compress =/= none};
+segments(_Options) ->
+    #{}.
 
 %% What thins the recording. A process out of the sample may be taken off tracing
 %% where each process is traced for itself: those it spawns are looked at anew.
@@ -354,7 +368,7 @@ ended(Counts, #{id := Id, plan := Plan, waiting := Waiting} = Data) ->
 %% The answer to whoever is still waiting for the recording to begin.
 -spec begun(data()) -> [gen_statem:reply_action()].
 begun(#{from := From, failed := Reason, path := Path}) ->
-    _ = file:delete(Path),
+    _ = file:del_dir_r(Path),
     [{reply, From, {error, Reason}}];
 begun(#{from := From} = Data) ->
     [{reply, From, {ok, session(Data)}}];

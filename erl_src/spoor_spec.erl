@@ -41,7 +41,8 @@
     | {error, {too_broad, map()}}.
 
 -define(OPEN_OPTIONS, [
-    time, max_events, rate, function_rate, sample, max_cost, overload, ring, dir, args, max_term_bytes, label, link
+    time, max_events, rate, function_rate, sample, max_cost, overload,
+    ring, once, stream, segment, at_cap, compress, sync, dir, args, max_term_bytes, label, link
 ]).
 -define(OPTIONS, [procs, force, running, set_on_spawn | ?OPEN_OPTIONS]).
 

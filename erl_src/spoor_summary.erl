@@ -7,7 +7,7 @@
 %% @doc What was asked for, what matched, and what was recorded.
 -spec facts(spoor:session(), spoor_spec:plan(), spoor_tracer:counts()) -> map().
 facts(Session, #{presets := Presets, procs := Procs, options := Options} = Plan, Counts) ->
-    Asked = maps:with([time, max_events, rate, function_rate, sample, overload, args, label], Options),
+    Asked = maps:with([mode, time, max_events, rate, function_rate, sample, overload, args, label], Options),
     Told = maps:remove(stop_reason, Counts),
     maps:merge(maps:merge(Session, Asked), Told#{
         presets => Presets,

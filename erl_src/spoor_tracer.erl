@@ -26,7 +26,16 @@
 
 -type config() :: #{
     path := binary(),
+    %% Bytes for events.
     ring := pos_integer(),
+    mode => ring | once | stream,
+    %% Of a stream: bytes of a segment; whether it ends when all bytes are used;
+    %% whether closed segments are packed.
+    segment => pos_integer(),
+    keep_first => boolean(),
+    packs => boolean(),
+    %% Milliseconds from one writing to the disk to the next.
+    sync => pos_integer(),
     owner := pid(),
     time := non_neg_integer(),
     max_events := non_neg_integer(),
@@ -66,7 +75,7 @@
 }.
 
 -type message() ::
-    {spoor_tracer, state(), {limit, time | max_events | rate | function_rate | max_cost}}
+    {spoor_tracer, state(), {limit, time | max_events | rate | function_rate | max_cost | full}}
     | {spoor_tracer, state(), {closed, counts()}}.
 %% What the owner of a recording is sent.
 

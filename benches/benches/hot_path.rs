@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use spoor_core::recording::{self, Options};
+use spoor_core::recording::{self, Options, Storage};
 use spoor_core::registry::{self, State};
 use spoor_core::stream::{MAX_ATOM_BYTES, Names};
 use spoor_core::{Host, Limit, Summary, clock};
@@ -42,7 +42,8 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
     registry::prepare();
     let options = Options {
         path: path.clone(),
-        ring_bytes: 16 * 1024 * 1024,
+        storage: Storage::Ring(16 * 1024 * 1024),
+        sync: None,
         threads: 8,
         time: None,
         max_events: None,

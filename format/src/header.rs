@@ -125,6 +125,8 @@ pub struct Header {
 
 /// Entries of the clock table: the first pair, and one a second for half an hour.
 pub const CLOCK_SLOTS: u64 = 2048;
+/// The same of a stream: for four hours and a half.
+pub const STREAM_CLOCK_SLOTS: u64 = 16_384;
 
 fn page_up(bytes: u64) -> u64 {
     bytes.div_ceil(PAGE).saturating_mul(PAGE)
@@ -150,6 +152,21 @@ impl Header {
             (INFO_CHUNK_BYTES, info_chunks),
             (chunk_bytes, ring_bytes.div_ceil(chunk_bytes)),
         )
+    }
+
+    /// Lays out the head of a stream, whose event ring lies in segments with
+    /// chunks of at least `segment_bytes`: its chunks have a size here, and no place.
+    pub fn for_stream(segment_bytes: u64, lanes: u64) -> Header {
+        let ring = Self::new(segment_bytes, lanes).events;
+        let info_chunks = (segment_bytes / (INFO_SHARE / 4) / INFO_CHUNK_BYTES).max(lanes.saturating_add(SPARE_CHUNKS));
+        Self::with_rings(lanes, STREAM_CLOCK_SLOTS, (INFO_CHUNK_BYTES, info_chunks), (ring.chunk_bytes, 0))
+    }
+
+    /// The same file with an event ring of that many chunks.
+    pub fn with_events(self, chunk_bytes: u64, chunks: u64) -> Header {
+        let events = RingLayout { offset: self.events.offset, chunk_bytes, chunks };
+        let file_bytes = page_up(events.end()).saturating_add(FRONT_BYTES as u64);
+        Header { events, file_bytes, ..self }.with_crc()
     }
 
     /// Lays out a file with rings of exactly (chunk bytes, chunks).

@@ -17,7 +17,7 @@ pub const DROPPING_OFFSET: usize = 80;
 pub const DROPPED_OFFSET: usize = 128;
 
 /// Why an event was offered but not stored. Only appended to; at most 16.
-pub const CAUSES: [&str; 10] = [
+pub const CAUSES: [&str; 11] = [
     "no_chunk",      // every chunk of the ring was being written or copied
     "too_large",     // one event larger than a chunk
     "after_limit",   // a limit had been reached, tracing was still ending
@@ -28,6 +28,7 @@ pub const CAUSES: [&str; 10] = [
     "function_rate", // more calls of the function than the rate allows
     "max_cost",      // the recorder had taken its share of the thread's time
     "sample",        // the process is not in the sample
+    "no_segment",    // the disk did not keep up: no segment was ready
 ];
 
 /// A cause, as an index into [`CAUSES`].
@@ -45,6 +46,7 @@ pub enum Cause {
     FunctionRate = 7,
     MaxCost = 8,
     Sample = 9,
+    NoSegment = 10,
 }
 
 impl Cause {

@@ -30,6 +30,7 @@ mod error;
 pub mod header;
 pub mod lane;
 pub mod record;
+pub mod segment;
 pub mod status;
 pub mod term;
 pub mod text;

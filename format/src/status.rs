@@ -25,15 +25,18 @@ pub enum Phase {
     Stopping = 2,
     /// Complete.
     Stopped = 3,
+    /// The VM died; said by a later one that found the file.
+    Crashed = 4,
 }
 
 impl Phase {
     /// All phases, with their names.
-    pub const ALL: [(Phase, &'static str); 4] = [
+    pub const ALL: [(Phase, &'static str); 5] = [
         (Phase::Preparing, "preparing"),
         (Phase::Recording, "recording"),
         (Phase::Stopping, "stopping"),
         (Phase::Stopped, "stopped"),
+        (Phase::Crashed, "crashed"),
     ];
 
     /// The name.

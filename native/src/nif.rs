@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rustler::{Atom, Encoder, Env, LocalPid, NifResult, OwnedEnv, Term};
 use spoor_core::governor::{Rate, Thinned, Thinning};
-use spoor_core::recording::{self, Options};
+use spoor_core::recording::{self, Options, Storage};
 use spoor_core::registry::{self, State};
+use spoor_core::segments;
 use spoor_core::{Host, Limit, OpenError, Summary};
 use spoor_format::lane::CAUSES;
 use spoor_format::record::write;
@@ -27,6 +28,7 @@ mod atoms {
         phase, events, overwritten, dropped, lanes, elapsed_ms, stop_reason,
         rate, function_rate, max_cost, sample, sample_removes, max_cost_ppm, overload_stops,
         thinned, first_ms, last_ms,
+        mode, once, stream, segment, keep_first, packs, sync,
         spoor_tracer,
     }
 }
@@ -59,7 +61,8 @@ fn options(config: Term<'_>) -> NifResult<Options> {
     let max_term_bytes = number(atoms::max_term_bytes())? as usize;
     Ok(Options {
         path: PathBuf::from(text(atoms::path())?),
-        ring_bytes: number(atoms::ring())?,
+        storage: storage(config)?,
+        sync: config.map_get(atoms::sync()).and_then(|ms| ms.decode::<u64>()).ok().map(Duration::from_millis),
         threads: threads(),
         time: (time > 0).then(|| Duration::from_millis(time)),
         max_events: (max_events > 0).then_some(max_events),
@@ -67,6 +70,23 @@ fn options(config: Term<'_>) -> NifResult<Options> {
         content_bytes: if content { max_term_bytes.clamp(64, values::MAX_TERM_BYTES) } else { 0 },
         meta: pairs.iter().map(|(key, value)| (lossy(key), lossy(value))).collect(),
         thread_kind: vm::thread_kind,
+    })
+}
+
+/// Where events go; without `mode` into a ring.
+fn storage(config: Term<'_>) -> NifResult<Storage> {
+    let number = |key: Atom| config.map_get(key)?.decode::<u64>();
+    let is = |key: Atom| config.map_get(key).map_or(Ok(false), |value| value.decode::<bool>());
+    let bytes = number(atoms::ring())?;
+    Ok(match config.map_get(atoms::mode()).and_then(|mode| mode.decode::<Atom>()) {
+        Ok(mode) if mode == atoms::once() => Storage::Once(bytes),
+        Ok(mode) if mode == atoms::stream() => Storage::Stream(segments::Stream {
+            segment_bytes: number(atoms::segment())?,
+            total_bytes: bytes,
+            keep_first: is(atoms::keep_first())?,
+            packs: is(atoms::packs())?,
+        }),
+        _ => Storage::Ring(bytes),
     })
 }
 
@@ -163,7 +183,7 @@ fn summary_map<'a>(env: Env<'a>, summary: &Summary) -> NifResult<Term<'a>> {
             (atoms::dropped(), Term::map_from_pairs(env, &causes)?),
             (atoms::thinned(), thinned_map(env, &summary.thinned)?),
             (atoms::lanes(), summary.lanes.encode(env)),
-            (atoms::ring(), summary.ring_bytes.encode(env)),
+            (atoms::ring(), summary.room_bytes.encode(env)),
             (atoms::elapsed_ms(), (summary.elapsed.as_millis() as u64).encode(env)),
             (atoms::stop_reason(), summary.stop_reason.encode(env)),
         ],
@@ -262,6 +282,7 @@ impl Host for Owner {
             Limit::Rate => atoms::rate(),
             Limit::FunctionRate => atoms::function_rate(),
             Limit::MaxCost => atoms::max_cost(),
+            Limit::Full => atoms::full(),
         };
         self.tell(state, |env| (atoms::limit(), name).encode(env));
     }

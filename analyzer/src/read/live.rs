@@ -58,6 +58,9 @@ impl State {
         if status.phase == Phase::Stopped {
             return State::Stopped { reason: status.reason.clone() };
         }
+        if status.phase == Phase::Crashed {
+            return State::Died;
+        }
         if snapshot_of(Path::new(path)).is_some() {
             return State::Snapshot;
         }

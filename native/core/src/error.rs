@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a recording could not be opened.
 #[derive(Debug)]
@@ -41,6 +41,16 @@ pub enum OpenError {
     },
     /// As many recordings as there can be at once.
     TooMany,
+}
+
+impl OpenError {
+    /// The same of a file that goes by the name of another.
+    pub(crate) fn renamed(self, from: &Path, to: &Path) -> OpenError {
+        match self {
+            Self::File { path, error } if path == from => Self::File { path: to.to_owned(), error },
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for OpenError {

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use spoor_format::status::Phase;
 
+use crate::background::with_signals_blocked;
 use crate::clock;
 use crate::recording::{Limit, Limits, Summary};
 use crate::registry::{self, State};
@@ -56,21 +57,6 @@ pub(crate) fn start(
     };
     with_signals_blocked(|| std::thread::Builder::new().name("spoor_keeper".into()).spawn(|| keeper.run(receiver)))?;
     Ok(sender)
-}
-
-/// A new thread inherits the signal mask: the VM's signals are for its own threads.
-fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
-    // SAFETY: sigset_t is plain data; it is filled in below.
-    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
-    let mut old = all;
-    // SAFETY: a set of our own.
-    unsafe { libc::sigfillset(&mut all) };
-    // SAFETY: two sets of our own; only this thread's mask changes.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut old) };
-    let result = work();
-    // SAFETY: as above, with the mask it had.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &old, std::ptr::null_mut()) };
-    result
 }
 
 struct Keeper {

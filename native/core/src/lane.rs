@@ -8,6 +8,7 @@ use spoor_format::lane::{Cause, DROPPED_OFFSET, DROPPING_OFFSET};
 
 use crate::governed::{Dropping, Governed, Probe, Verdict, Wanted};
 use crate::governor::{About, Flow, remark};
+use crate::recall::Signal;
 use crate::recording::{Limit, Limits};
 use crate::store::{Store, Which};
 use crate::stream::Stream;
@@ -25,6 +26,8 @@ pub struct Lane {
     number: u32,
     store: Arc<Store>,
     limits: Arc<Limits>,
+    /// Up to when the lane need not look at the limits, nor for its chunk.
+    signal: Arc<Signal>,
     events: Stream,
     infos: Stream,
     /// Events that may be stored before asking `limits` for more; always 0 in a
@@ -36,10 +39,12 @@ pub struct Lane {
 
 impl Lane {
     pub(crate) fn new(number: u32, store: Arc<Store>, limits: Arc<Limits>) -> Self {
-        let events = Stream::new(Arc::clone(&store), Which::Events, number, EVENT_NAME_BITS);
-        let infos = Stream::new(Arc::clone(&store), Which::Infos, number, INFO_NAME_BITS);
+        let signal = limits.signal(number);
+        let events = Stream::new(Arc::clone(&store), Which::Events, number, EVENT_NAME_BITS, Arc::clone(&signal));
+        // Nobody recalls chunks of facts.
+        let infos = Stream::new(Arc::clone(&store), Which::Infos, number, INFO_NAME_BITS, Arc::new(Signal::new()));
         let governed = limits.governor.as_ref().map(|governor| Box::new(Governed::new(Arc::clone(governor))));
-        Lane { number, store, limits, events, infos, credit: 0, governed }
+        Lane { number, store, limits, signal, events, infos, credit: 0, governed }
     }
 
     /// Stores an event that happened at `tick`, or counts it as dropped. `write`
@@ -58,7 +63,7 @@ impl Lane {
         about: impl FnOnce() -> About,
         write: impl FnMut(&mut Stream, u64) -> Result<(), Full>,
     ) {
-        if self.credit == 0 || self.limits.is_over(tick) {
+        if self.credit == 0 || self.signal.wants_look(tick) {
             if self.governed.is_some() {
                 return self.governed_event(tick, about, write);
             }
@@ -68,7 +73,15 @@ impl Lane {
         }
         match self.events.record(tick, write) {
             Ok(()) => self.credit -= 1,
-            Err(cause) => self.drop_event(cause),
+            Err(cause) => self.not_stored(cause),
+        }
+    }
+
+    #[cold]
+    fn not_stored(&self, cause: Cause) {
+        self.drop_event(cause);
+        if cause == Cause::AfterLimit {
+            self.limits.reach(Limit::Full);
         }
     }
 
@@ -86,10 +99,27 @@ impl Lane {
         let _ = self.infos.record(tick, write);
     }
 
-    /// Asks the limits for more; false when one is reached.
+    /// Looks what was asked of the lane since it looked last.
+    fn look(&mut self, tick: u64) {
+        if self.signal.wants_look(tick) {
+            let mut recalled = 0;
+            self.signal.look(|| {
+                recalled = self.limits.recalled();
+                self.limits.deadline()
+            });
+            self.events.give_back(recalled);
+        }
+    }
+
+    /// Looks, and asks the limits for more; false when one is reached.
     #[cold]
     fn may_go_on(&mut self, tick: u64) -> bool {
-        let granted = if self.limits.is_over(tick) { Err(Limit::Time) } else { self.limits.grant() };
+        self.look(tick);
+        let granted = match self.credit {
+            _ if self.limits.is_over(tick) => Err(Limit::Time),
+            0 => self.limits.grant(),
+            credit => Ok(credit),
+        };
         match granted {
             Ok(credit) => self.credit = credit,
             Err(limit) => self.limits.reach(limit),
@@ -115,6 +145,7 @@ impl Lane {
 
     #[inline(never)]
     fn judged_event(&mut self, tick: u64, about: About, write: &mut dyn FnMut(&mut Stream, u64) -> Result<(), Full>) {
+        self.look(tick);
         let Some(governed) = self.governed.as_mut() else { return };
         if self.limits.is_over(tick) {
             self.limits.reach(Limit::Time);
@@ -146,6 +177,7 @@ impl Lane {
                     self.tell_dropping(Dropping::default());
                 }
             }
+            Err(Cause::AfterLimit) => self.not_stored(Cause::AfterLimit),
             Err(cause) => self.leave_out(cause, tick, Some(tick)),
         }
     }

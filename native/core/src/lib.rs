@@ -14,10 +14,13 @@
 //! stream     a lane's open chunk in one ring, with the names it has defined
 //! ring       whose chunk is whose: take, seal, pin (modelled)
 //! chunk_words  in which order a chunk's header is stored (modelled)
+//! recall     what a lane is asked: to look at the limits, to give a chunk back
 //! sync       what the modelled parts are made of: atomics, barriers
 //! store      the file: mapping, layout, rings
 //! mapping    mmap, reservation, prefault (unsafe island)
 //! keeper     the recorder's own thread: clock pairs, checksums, the end
+//! segments   the files of a stream: made ahead, closed, packed, deleted
+//! background threads beside the keeper; writing to the disk at intervals
 //! clock      the tick, and what it is worth
 //! ```
 //!
@@ -25,6 +28,7 @@
 //! lock, no system call, no panic that leaves it; drop and count, never wait.
 //! The first event of a thread is the exception: it makes the lane.
 
+mod background;
 mod cache;
 mod chunk_words;
 pub mod clock;
@@ -36,9 +40,11 @@ mod keeper;
 pub mod lane;
 mod mapping;
 mod missing;
+mod recall;
 pub mod recording;
 pub mod registry;
 mod ring;
+pub mod segments;
 mod store;
 pub mod stream;
 mod sync;

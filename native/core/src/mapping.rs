@@ -2,10 +2,12 @@
 //!
 //! Blocks are reserved before the file is mapped, so that a full disk is an
 //! error here and never a SIGBUS in a scheduler; every page is faulted in, so
-//! that no event pays for it.
+//! that no event pays for it. The segments of a stream come and go in a window
+//! of addresses that stay.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
+use std::ops::Deref;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -16,31 +18,14 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::OpenError;
 
-/// A file of fixed size, mapped shared and writable.
+/// Memory that several threads write.
 #[derive(Debug)]
-pub(crate) struct Mapping {
+pub(crate) struct Memory {
     map: MmapRaw,
-    path: PathBuf,
 }
 
-impl Mapping {
-    /// Makes the file, which must not exist, with all its blocks.
-    pub(crate) fn create(path: &Path, bytes: u64) -> Result<Mapping, OpenError> {
-        make_directory(path)?;
-        let file = make_file(path)?;
-        let mapped = reserve(&file, path, bytes).and_then(|()| map(&file, path));
-        if mapped.is_err() {
-            // The file is of no use to anybody; the error says why.
-            let _ = std::fs::remove_file(path);
-        }
-        mapped
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(crate) fn len(&self) -> usize {
+impl Memory {
+    fn len(&self) -> usize {
         self.map.len()
     }
 
@@ -63,12 +48,117 @@ impl Mapping {
         unsafe { self.map.as_mut_ptr().add(offset as usize) }
     }
 
+    /// Waits until what was written is on the disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.map.flush()
+    }
+}
+
+/// Address space for the segments of a stream: slots of equal size, each showing
+/// the chunks of a file or, until there is one, zeroes.
+#[derive(Debug)]
+pub(crate) struct Window {
+    memory: Memory,
+    slot_bytes: usize,
+}
+
+impl Deref for Window {
+    type Target = Memory;
+
+    fn deref(&self) -> &Memory {
+        &self.memory
+    }
+}
+
+impl Window {
+    /// Slots that show nothing yet. `slot_bytes` must be a multiple of a page.
+    pub(crate) fn reserve(slots: u64, slot_bytes: u64) -> io::Result<Window> {
+        let bytes = usize::try_from(slots * slot_bytes).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        let map = MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?;
+        Ok(Window { memory: Memory { map: MmapRaw::from(map) }, slot_bytes: slot_bytes as usize })
+    }
+
+    /// Shows what lies in the file from `offset` on, every page faulted in. Nobody
+    /// may be using the slot.
+    pub(crate) fn show(&self, slot: u64, file: &File, offset: u64) -> io::Result<()> {
+        let place = self.pointer(slot * self.slot_bytes as u64, self.slot_bytes as u64);
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        self.map_at(place, flags, file.as_raw_fd(), offset)?;
+        let faulted = prefault(place, self.slot_bytes);
+        if faulted.is_err() {
+            self.hide(slot);
+        }
+        faulted
+    }
+
+    /// Shows zeroes again. Nobody may be using the slot but to read words of it.
+    pub(crate) fn hide(&self, slot: u64) {
+        let place = self.pointer(slot * self.slot_bytes as u64, self.slot_bytes as u64);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+        // Should there be no memory for it, the file is shown a while longer.
+        let _ = self.map_at(place, flags, -1, 0);
+    }
+
+    fn map_at(&self, place: *mut u8, flags: i32, file: i32, offset: u64) -> io::Result<()> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: replaces a slot of our own mapping, at once and as a whole; words
+        // that somebody reads there are words before and after. Who writes chunks
+        // there has been waited for (`Segments::close_oldest`).
+        let at = unsafe { libc::mmap(place.cast(), self.slot_bytes, access, flags, file, offset as libc::off_t) };
+        if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// A file of fixed size, mapped shared and writable.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    memory: Memory,
+    path: PathBuf,
+}
+
+impl Deref for Mapping {
+    type Target = Memory;
+
+    fn deref(&self) -> &Memory {
+        &self.memory
+    }
+}
+
+impl Mapping {
+    /// Makes the file, which must not exist, with all its blocks.
+    pub(crate) fn create(path: &Path, bytes: u64) -> Result<Mapping, OpenError> {
+        make_directory(path)?;
+        let file = create_reserved(path, bytes)?;
+        let mapped = map(&file, path);
+        if mapped.is_err() {
+            let _ = std::fs::remove_file(path);
+        }
+        mapped
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Copies `bytes` to `offset`. Only for regions that one thread writes.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) {
         let place = self.pointer(offset, bytes.len() as u64);
         // SAFETY: `place` has room for `bytes` (checked in `pointer`), and no Rust
         // reference to the mapping's bytes exists that could overlap.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) }
+    }
+}
+
+/// Makes a file, which must not exist, with all its blocks; none if that fails.
+pub(crate) fn create_reserved(path: &Path, bytes: u64) -> Result<File, OpenError> {
+    let file = make_file(path)?;
+    match reserve(&file, path, bytes) {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            // The file is of no use to anybody; the error says why.
+            let _ = std::fs::remove_file(path);
+            Err(error)
+        }
     }
 }
 
@@ -158,14 +248,14 @@ fn free_space(path: &Path) -> u64 {
 fn map(file: &File, path: &Path) -> Result<Mapping, OpenError> {
     let failed = |error| OpenError::File { path: path.to_owned(), error };
     let map = MmapOptions::new().map_raw(file).map_err(failed)?;
-    prefault(&map).map_err(failed)?;
-    Ok(Mapping { map, path: path.to_owned() })
+    prefault(map.as_mut_ptr(), map.len()).map_err(failed)?;
+    Ok(Mapping { memory: Memory { map }, path: path.to_owned() })
 }
 
 /// Has every page present and writable before the first event.
-fn prefault(map: &MmapRaw) -> io::Result<()> {
-    // SAFETY: the range is exactly our mapping; populating changes no byte.
-    let populated = unsafe { libc::madvise(map.as_mut_ptr().cast(), map.len(), libc::MADV_POPULATE_WRITE) };
+fn prefault(start: *mut u8, bytes: usize) -> io::Result<()> {
+    // SAFETY: the range lies in a mapping of ours; populating changes no byte.
+    let populated = unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) };
     if populated == 0 {
         return Ok(());
     }
@@ -175,9 +265,9 @@ fn prefault(map: &MmapRaw) -> io::Result<()> {
         return Err(error);
     }
     // Before Linux 5.14, or in a sandbox: touch each page; the file is new, all bytes are 0.
-    for page in (0..map.len()).step_by(4096) {
-        // SAFETY: `page` is below the length of the mapping.
-        let place = unsafe { map.as_mut_ptr().add(page) };
+    for page in (0..bytes).step_by(4096) {
+        // SAFETY: `page` is below the length of the range.
+        let place = unsafe { start.add(page) };
         // SAFETY: a valid byte of our own mapping, nobody else has it yet.
         unsafe { place.write_volatile(0) };
     }
@@ -209,7 +299,7 @@ mod tests {
         let file = tempfile::tempfile().expect("a temporary file");
         file.set_len(4096).expect("room for a page");
         let map = MmapOptions::new().len(8192).map_raw(&file).expect("address space");
-        let error = prefault(&map).expect_err("the second page lies behind the end");
+        let error = prefault(map.as_mut_ptr(), map.len()).expect_err("the second page lies behind the end");
         assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
     }
 

@@ -1,6 +1,6 @@
 //! One recording: what it may take, who writes in it, how it ends.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,11 +12,14 @@ use spoor_format::lane::{CAUSES, Cause, DROPPED_OFFSET, LaneKind};
 use spoor_format::record::Schema;
 use spoor_format::status::Phase;
 
+use crate::background::{Background, Syncer};
 use crate::governor::{Governor, Thinned, Thinning, remark};
 use crate::keeper::{self, Command, Host};
 use crate::lane::Lane;
+use crate::recall::Signal;
 use crate::registry::{self, State};
-use crate::store::Store;
+use crate::segments::{self, Segments};
+use crate::store::{Store, Which};
 use crate::stream::Stream;
 use crate::{OpenError, clock};
 
@@ -24,19 +27,21 @@ use crate::{OpenError, clock};
 const SPARE_LANES: u64 = 4;
 /// Events that a lane may store before it asks again, while plenty are left.
 const GRANT: u64 = 1024;
-/// A limit of so many events is taken one by one, so that it is used up exactly:
-/// what threads lose by fighting for it is bounded by the limit itself.
-const EXACT: u64 = 100_000;
 /// The two clock pairs that tell the rate are at least this far apart.
 const RATE_WINDOW: Duration = Duration::from_millis(5);
+
+/// What works for a recording beside the VM's threads.
+type Threads = (Option<Syncer>, Option<Background>, Sender<Command>);
 
 /// What to record into, and how much.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The file; must not exist.
+    /// The file, or the directory of a stream; must not exist.
     pub path: PathBuf,
-    /// Bytes of the event ring.
-    pub ring_bytes: u64,
+    /// Where events go, and which of them stay.
+    pub storage: Storage,
+    /// Writes everything to the disk this often; else the kernel does when it likes.
+    pub sync: Option<Duration>,
     /// Threads that the VM runs callbacks on.
     pub threads: u64,
     /// Ends the recording this long after [`Recording::start_time`].
@@ -53,6 +58,59 @@ pub struct Options {
     pub thread_kind: fn() -> LaneKind,
 }
 
+/// Where events go, and which of them stay when the room is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// A file with an event ring of so many bytes: the newest stay.
+    Ring(u64),
+    /// The same, and the first stay: when it is full, the recording ends.
+    Once(u64),
+    /// A directory of segments.
+    Stream(segments::Stream),
+}
+
+impl Storage {
+    /// Bytes for events.
+    fn bytes(&self) -> u64 {
+        match self {
+            Storage::Ring(bytes) | Storage::Once(bytes) => *bytes,
+            Storage::Stream(stream) => stream.total_bytes,
+        }
+    }
+
+    /// Bytes of which each thread takes its own part.
+    fn bytes_at_once(&self) -> u64 {
+        match self {
+            Storage::Ring(bytes) | Storage::Once(bytes) => *bytes,
+            Storage::Stream(stream) => stream.segment_bytes,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Storage::Ring(_) => "ring",
+            Storage::Once(_) => "once",
+            Storage::Stream(_) => "stream",
+        }
+    }
+
+    /// The store, and what makes its segments; nothing is left if that fails.
+    fn create(&self, path: &Path, lanes: u64) -> Result<(Store, Option<Segments>), OpenError> {
+        let created = match self {
+            Storage::Ring(bytes) => Store::create(path, Header::new(*bytes, lanes), false).map(|store| (store, None)),
+            Storage::Once(bytes) => Store::create(path, Header::new(*bytes, lanes), true).map(|store| (store, None)),
+            Storage::Stream(stream) => {
+                segments::create(path, *stream, lanes).map(|(store, segments)| (store, Some(segments)))
+            }
+        };
+        if created.is_err() {
+            // Only what is empty: it may be of another recording.
+            let _ = std::fs::remove_dir(path);
+        }
+        created
+    }
+}
+
 /// A limit that ends a recording by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -67,12 +125,15 @@ pub enum Limit {
     FunctionRate = 4,
     /// [`Thinning::max_cost_ppm`], the same.
     MaxCost = 5,
+    /// The room is used up in a recording that keeps the first events.
+    Full = 6,
 }
 
 impl Limit {
-    const ALL: [Limit; 5] = [Limit::Time, Limit::MaxEvents, Limit::Rate, Limit::FunctionRate, Limit::MaxCost];
+    const ALL: [Limit; 6] =
+        [Limit::Time, Limit::MaxEvents, Limit::Rate, Limit::FunctionRate, Limit::MaxCost, Limit::Full];
 
-    /// The name of the option that set it.
+    /// The name of the option that set it, or of what happened.
     pub fn name(self) -> &'static str {
         match self {
             Limit::Time => "time",
@@ -80,6 +141,7 @@ impl Limit {
             Limit::Rate => "rate",
             Limit::FunctionRate => "function_rate",
             Limit::MaxCost => "max_cost",
+            Limit::Full => "full",
         }
     }
 }
@@ -98,13 +160,16 @@ pub(crate) struct Limits {
     pub(crate) content_bytes: usize,
     /// Lanes that may hold a grant at a time.
     lanes: u64,
-    /// Largest grant, see [`largest_grant`]: what lanes that fell idle keep of the
-    /// limit is at most a hundredth.
+    /// Largest grant: what lanes that fell idle keep is at most a hundredth of the limit.
     most: u64,
     /// What thins the recording, if anything does.
     pub(crate) governor: Option<Arc<Governor>>,
     /// The limit that was reached, or 0.
     reached: AtomicU32,
+    /// Chunks of events up to this number are to be given back.
+    recalled: AtomicU64,
+    /// By lane: how it is asked to look at all this.
+    signals: Box<[Arc<Signal>]>,
 }
 
 impl Limits {
@@ -138,8 +203,35 @@ impl Limits {
         tick > self.deadline.load(Ordering::Relaxed)
     }
 
+    /// Events later than this are not stored.
+    pub(crate) fn deadline(&self) -> u64 {
+        self.deadline.load(Ordering::Relaxed)
+    }
+
+    /// How the lane is asked to look. There is none beyond the lane table.
+    pub(crate) fn signal(&self, lane: u32) -> Arc<Signal> {
+        self.signals.get(lane as usize).map_or_else(|| Arc::new(Signal::new()), Arc::clone)
+    }
+
+    /// The signals of all lanes, by number.
+    pub(crate) fn signals(&self) -> impl Iterator<Item = &Signal> {
+        self.signals.iter().map(|signal| &**signal)
+    }
+
+    /// Chunks of events up to this number are to be given back.
+    pub(crate) fn recalled(&self) -> u64 {
+        self.recalled.load(Ordering::Relaxed)
+    }
+
+    /// Asks the lanes for their chunks of events up to this number.
+    pub(crate) fn recall(&self, last: u64) {
+        self.recalled.store(last, Ordering::Relaxed);
+        self.signals().for_each(Signal::ask); // Release: with what was stored before
+    }
+
     fn start_time(&self) {
         self.deadline.store(clock::now().saturating_add(self.time_ticks), Ordering::Relaxed);
+        self.signals().for_each(Signal::ask);
         if let Some(governor) = &self.governor {
             governor.start_time();
         }
@@ -176,8 +268,8 @@ pub struct Summary {
     pub thinned: Vec<Thinned>,
     /// Threads that recorded.
     pub lanes: u64,
-    /// Size of the event ring.
-    pub ring_bytes: u64,
+    /// Bytes for events; in a stream those of all its files.
+    pub room_bytes: u64,
     /// How long it has been recording.
     pub elapsed: Duration,
     /// Why it ended; empty while it is open.
@@ -190,6 +282,8 @@ pub struct Recording {
     pub(crate) state: State,
     pub(crate) store: Arc<Store>,
     pub(crate) limits: Arc<Limits>,
+    path: PathBuf,
+    room_bytes: u64,
     started: Instant,
     thread_kind: fn() -> LaneKind,
     /// Lanes 1 and up; lane 0 is the recorder's own.
@@ -198,13 +292,16 @@ pub struct Recording {
     taken: AtomicUsize,
     recorder: Mutex<Lane>,
     keeper: Sender<Command>,
+    /// What makes the segments of a stream; goes before the syncer it feeds.
+    segments: Option<Background>,
+    syncer: Option<Syncer>,
 }
 
 /// Opens a recording: from the answer on, its state may be given to the VM.
 pub fn open(options: Options, host: impl Host + 'static) -> Result<State, OpenError> {
     let lanes = options.threads + SPARE_LANES;
     let least = Header::min_ring_bytes(lanes + 1);
-    if options.ring_bytes < least {
+    if options.storage.bytes_at_once() < least {
         return Err(OpenError::RingTooSmall { least });
     }
     let clock_kind = clock::select();
@@ -230,33 +327,36 @@ impl Recording {
         host: impl Host + 'static,
     ) -> Result<Box<Recording>, OpenError> {
         let (begun, first) = (Instant::now(), clock::pair(1));
-        let header = Header::new(options.ring_bytes, lanes as u64 + 1);
-        let store = Arc::new(Store::create(&options.path, header)?);
+        let (store, segments) = options.storage.create(&options.path, lanes as u64 + 1)?;
+        let store = Arc::new(store);
+        let stream = segments.as_ref().map(|segments| segments.id);
         std::thread::sleep(RATE_WINDOW.saturating_sub(begun.elapsed()));
         let second = clock::pair(2);
-        store.write_meta(&meta(options.meta, clock_kind, clock::rate(&first, &second)));
+        let tick_hz = clock::rate(&first, &second);
+        store.write_meta(&meta(options.meta, clock_kind, tick_hz, &options.storage, stream));
         store.write_clock(&first);
         store.write_clock(&second);
         store.write_lane(0, LaneKind::Recorder, 0, 0);
-        let tick_hz = clock::rate(&first, &second);
         let thins = !options.thinning.is_none();
         let limits = Arc::new(Limits {
             state,
             governor: thins.then(|| Arc::new(Governor::new(options.thinning, tick_hz))),
-            most: options.max_events.map_or(GRANT, |most| largest_grant(most, lanes as u64)),
+            most: options.max_events.map_or(GRANT, |n| (n / (100 * lanes as u64)).clamp(1, GRANT)),
             time_ticks: ticks(options.time, tick_hz),
             deadline: AtomicU64::new(u64::MAX),
             pool: AtomicU64::new(options.max_events.unwrap_or(u64::MAX)),
             content_bytes: options.content_bytes,
             lanes: lanes as u64,
             reached: AtomicU32::new(0),
+            recalled: AtomicU64::new(0),
+            signals: (0..=lanes).map(|_| Arc::new(Signal::new())).collect(),
         });
         store.write_status(Phase::Recording, 0, "");
-        let keeper = keeper::start(state, Arc::clone(&store), Arc::clone(&limits), host);
-        let keeper = keeper.map_err(|error| OpenError::File { path: options.path.clone(), error });
-        if keeper.is_err() {
-            let _ = std::fs::remove_file(&options.path);
-        }
+        let threads = Self::start_threads(state, &store, &limits, segments, options.sync, host);
+        let (syncer, segments, keeper) = threads.map_err(|error| {
+            discard(&options.path);
+            error.renamed(store.path(), &options.path)
+        })?;
         Ok(Box::new(Recording {
             state,
             recorder: Mutex::new(Lane::new(0, Arc::clone(&store), Arc::clone(&limits))),
@@ -266,8 +366,29 @@ impl Recording {
             thread_kind: options.thread_kind,
             lanes: (0..lanes).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect(),
             taken: AtomicUsize::new(0),
-            keeper: keeper?,
+            keeper,
+            path: options.path,
+            room_bytes: options.storage.bytes(),
+            segments,
+            syncer,
         }))
+    }
+
+    fn start_threads(
+        state: State,
+        store: &Arc<Store>,
+        limits: &Arc<Limits>,
+        segments: Option<Segments>,
+        sync: Option<Duration>,
+        host: impl Host + 'static,
+    ) -> Result<Threads, OpenError> {
+        let failed = |error| OpenError::File { path: store.path().to_owned(), error };
+        let syncer = sync.map(|every| Syncer::start(Arc::clone(store), every)).transpose().map_err(failed)?;
+        let files = syncer.as_ref().map(|syncer| syncer.closed.clone());
+        let start = |segments| segments::start(segments, state, Arc::clone(store), Arc::clone(limits), files);
+        let segments = segments.map(start).transpose()?;
+        let keeper = keeper::start(state, Arc::clone(store), Arc::clone(limits), host).map_err(failed)?;
+        Ok((syncer, segments, keeper))
     }
 
     /// A lane for the calling thread; `None` when all are taken.
@@ -305,18 +426,24 @@ impl Recording {
         self.sum_up(&self.store, String::new())
     }
 
+    /// Chunks of events that are ready to be taken: of a ring endlessly many, of a
+    /// stream those of the segments made so far.
+    pub fn chunks_ready(&self) -> u64 {
+        self.store.ring(Which::Events).left()
+    }
+
     fn sum_up(&self, store: &Store, stop_reason: String) -> Summary {
         let (events, present) = store.count_events();
         let dropped = store.count_dropped();
         Summary {
-            path: store.path().to_owned(),
+            path: self.path.clone(),
             recording: self.state.is_recording(),
             events,
             overwritten: events - present,
             thinned: self.limits.governor.as_ref().map_or_else(Vec::new, |governor| governor.thinned(&dropped)),
             dropped,
             lanes: self.taken.load(Ordering::Acquire).min(self.lanes.len()) as u64,
-            ring_bytes: store.header().events.bytes(),
+            room_bytes: self.room_bytes,
             elapsed: self.started.elapsed(),
             stop_reason,
         }
@@ -350,7 +477,9 @@ impl Recording {
             }
         }
         self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner).close();
+        self.segments = None;
         self.store.write_status(Phase::Stopped, stop_tick, reason);
+        self.syncer = None;
         self.sum_up(&self.store, reason.to_owned())
     }
 }
@@ -368,11 +497,6 @@ impl Drop for Recording {
     }
 }
 
-/// How many events a lane may take at once from a limit.
-fn largest_grant(max_events: u64, lanes: u64) -> u64 {
-    if max_events <= EXACT { 1 } else { (max_events / (100 * lanes)).clamp(1, GRANT) }
-}
-
 /// A time limit in ticks.
 fn ticks(time: Option<Duration>, tick_hz: u64) -> u64 {
     let Some(time) = time else { return u64::MAX };
@@ -381,10 +505,17 @@ fn ticks(time: Option<Duration>, tick_hz: u64) -> u64 {
 }
 
 /// What this crate knows of the machine and adds to the caller's entries.
-fn meta(entries: Vec<(String, String)>, clock_kind: &str, tick_hz: u64) -> Meta {
+fn meta(
+    entries: Vec<(String, String)>,
+    clock_kind: &str,
+    tick_hz: u64,
+    storage: &Storage,
+    stream: Option<u64>,
+) -> Meta {
     let own = [
         ("records", Schema::own_text()),
         ("drop_causes", CAUSES.join(" ")),
+        ("mode", storage.name().to_owned()),
         ("tick", clock_kind.to_owned()),
         ("tick_hz", tick_hz.to_string()),
         ("os_pid", std::process::id().to_string()),
@@ -394,7 +525,14 @@ fn meta(entries: Vec<(String, String)>, clock_kind: &str, tick_hz: u64) -> Meta 
         ("kernel", read_line("/proc/sys/kernel/osrelease")),
         ("arch", std::env::consts::ARCH.to_owned()),
     ];
-    Meta { entries: own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(entries).collect() }
+    let own = own.into_iter().chain(stream.map(|id| ("stream", id.to_string())));
+    Meta { entries: own.map(|(key, value)| (key.to_owned(), value)).chain(entries).collect() }
+}
+
+/// Removes the files of a recording that never began.
+fn discard(path: &Path) {
+    // Whatever cannot be removed is an empty recording.
+    let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
 }
 
 fn read_line(path: &str) -> String {
@@ -447,7 +585,8 @@ mod tests {
         registry::prepare();
         Options {
             path,
-            ring_bytes: 1 << 20,
+            storage: Storage::Ring(1 << 20),
+            sync: None,
             threads: 4,
             time: None,
             max_events: None,

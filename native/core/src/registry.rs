@@ -313,7 +313,7 @@ pub fn with<R>(state: State, work: impl FnOnce(&Recording) -> R) -> Option<R> {
 }
 
 /// Waits until every thread that is inside now has come out once.
-fn wait_until_nobody_is_inside() {
+pub(crate) fn wait_until_nobody_is_inside() {
     barrier_on_all_threads();
     let mut next = THREADS.load(Ordering::Acquire).cast_const();
     // SAFETY: null or a leaked thread; the list only grows at its head.

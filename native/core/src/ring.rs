@@ -4,6 +4,10 @@
 //! that some thread still writes, or that the keeper is reading, is passed over:
 //! an idle thread keeps its open chunk for as long as it likes. Nothing here
 //! waits; a ring with no chunk to give says so.
+//!
+//! A ring may be told how many chunks it may give out, counted from the first: one
+//! that keeps the first is never told another number, and a stream is told a greater
+//! one whenever there is a place for the next segment.
 
 use crate::sync::{AtomicU8, AtomicU64, Ordering};
 
@@ -14,6 +18,9 @@ const OPEN: u8 = 1;
 /// Being read; must not be recycled meanwhile.
 const PINNED: u8 = 2;
 
+/// What is said to a ring that gives out chunks for ever.
+pub(crate) const ENDLESS: u64 = u64::MAX;
+
 /// The shared part of a ring of chunks.
 #[derive(Debug)]
 pub(crate) struct Ring {
@@ -22,6 +29,8 @@ pub(crate) struct Ring {
     states: Box<[AtomicU8]>,
     /// Chunks ever asked for. Only grows.
     next: AtomicU64,
+    /// Chunks that may be asked for; [`ENDLESS`], or only grows.
+    limit: AtomicU64,
 }
 
 /// A chunk that the caller may write until it releases it.
@@ -33,12 +42,36 @@ pub(crate) struct Taken {
 }
 
 impl Ring {
-    pub(crate) fn new(chunks: u64) -> Self {
-        Ring { states: (0..chunks).map(|_| AtomicU8::new(FREE)).collect(), next: AtomicU64::new(0) }
+    /// A ring of so many places that gives out `limit` chunks before it is told more.
+    pub(crate) fn new(chunks: u64, limit: u64) -> Self {
+        Ring {
+            states: (0..chunks).map(|_| AtomicU8::new(FREE)).collect(),
+            next: AtomicU64::new(0),
+            limit: AtomicU64::new(limit),
+        }
     }
 
-    /// The oldest chunk that nobody holds.
+    /// So many chunks may be given out: the places of those that are new are nobody's.
+    pub(crate) fn allow(&self, limit: u64) {
+        // Release: what was done with the places happens before they are taken.
+        self.limit.store(limit, Ordering::Release);
+    }
+
+    /// Chunks that it will give out before it is told more.
+    pub(crate) fn left(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed).saturating_sub(self.next.load(Ordering::Relaxed))
+    }
+
+    /// Chunks asked for.
+    pub(crate) fn asked(&self) -> u64 {
+        self.next.load(Ordering::Acquire)
+    }
+
+    /// The oldest chunk that nobody holds, or the next where only so many are given out.
     pub(crate) fn take(&self) -> Option<Taken> {
+        if self.limit.load(Ordering::Relaxed) != ENDLESS {
+            return self.take_next();
+        }
         for _ in 0..self.states.len() {
             // Relaxed: only the uniqueness of the number matters here.
             let ticket = self.next.fetch_add(1, Ordering::Relaxed);
@@ -48,6 +81,24 @@ impl Ring {
             }
         }
         None
+    }
+
+    fn take_next(&self) -> Option<Taken> {
+        let mut ticket = self.next.load(Ordering::Relaxed);
+        loop {
+            // Acquire pairs with the Release in `allow`.
+            if ticket >= self.limit.load(Ordering::Acquire) {
+                return None;
+            }
+            match self.next.compare_exchange(ticket, ticket + 1, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => ticket = now,
+            }
+        }
+        let index = ticket % self.states.len() as u64;
+        // Nobody else has the ticket, and nobody pins a chunk that was not begun.
+        self.states[index as usize].store(OPEN, Ordering::Relaxed);
+        Some(Taken { index, seq: ticket + 1 })
     }
 
     /// Keeps a chunk from being taken while it is read; false when it is held.
@@ -74,7 +125,7 @@ mod tests {
 
     #[test]
     fn chunks_are_taken_oldest_first() {
-        let ring = Ring::new(3);
+        let ring = Ring::new(3, ENDLESS);
         for round in 0..5 {
             let taken = ring.take().expect("free");
             assert_eq!(taken, Taken { index: round % 3, seq: round + 1 });
@@ -84,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_held_chunk_is_passed_over_and_a_full_ring_says_so() {
-        let ring = Ring::new(3);
+        let ring = Ring::new(3, ENDLESS);
         let held = ring.take().expect("free");
         assert!(ring.pin(1));
         for _ in 0..4 {
@@ -100,8 +151,21 @@ mod tests {
     }
 
     #[test]
+    fn a_ring_that_keeps_the_first_gives_out_each_once() {
+        let ring = Ring::new(2, 2);
+        for seq in 1..=2 {
+            let taken = ring.take().expect("allowed");
+            assert_eq!(taken, Taken { index: seq - 1, seq });
+            ring.release(taken.index);
+        }
+        assert_eq!(ring.take(), None);
+        ring.allow(3);
+        assert_eq!((ring.take().map(|taken| (taken.index, taken.seq)), ring.take()), (Some((0, 3)), None));
+    }
+
+    #[test]
     fn threads_never_hold_the_same_chunk() {
-        let ring = Ring::new(4);
+        let ring = Ring::new(4, ENDLESS);
         let holders: Vec<_> = (0..4).map(|_| AtomicU8::new(0)).collect();
         std::thread::scope(|scope| {
             for _ in 0..4 {

@@ -1,18 +1,19 @@
-//! The file of one recording: its mapping, its layout, its two rings.
+//! The file of one recording: its mapping, its layout, its two rings. The event
+//! ring of a stream lies in segments, of which a window shows those in use.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use spoor_format::chunk::{COMMIT_OFFSET, ChunkHeader, SEAL_OFFSET, SEQ_OFFSET};
 use spoor_format::clock::{self, ClockPair};
 use spoor_format::header::{FRONT_BYTES, Header, META_OFFSET, Meta, RingLayout};
-use spoor_format::lane::{self, CAUSES, DROPPED_OFFSET, Lane as LaneEntry, LaneKind, SEALED_EVENTS_OFFSET};
+use spoor_format::lane::{self, CAUSES, Cause, DROPPED_OFFSET, Lane as LaneEntry, LaneKind, SEALED_EVENTS_OFFSET};
 use spoor_format::status::{Phase, Status};
 
 use crate::OpenError;
 use crate::chunk_words::ChunkWords;
-use crate::mapping::Mapping;
-use crate::ring::{Ring, Taken};
+use crate::mapping::{Mapping, Memory, Window};
+use crate::ring::{ENDLESS, Ring, Taken};
 
 /// Which of the two rings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,19 +29,67 @@ pub(crate) struct Store {
     header: Header,
     events: Ring,
     infos: Ring,
+    /// Where the chunks of the event ring are, when not in the file itself.
+    window: Option<Window>,
+    /// How they lie there.
+    events_layout: RingLayout,
+    /// No chunk of the event ring will be free any more.
+    pub(crate) complete: AtomicBool,
+    /// Events of segments that were deleted.
+    pub(crate) deleted: AtomicU64,
 }
 
 impl Store {
     /// Makes the file and writes what never changes, but for the meta section.
-    pub(crate) fn create(path: &Path, header: Header) -> Result<Store, OpenError> {
+    /// `once` keeps the first chunks of events instead of the last.
+    pub(crate) fn create(path: &Path, header: Header, once: bool) -> Result<Store, OpenError> {
+        let events = Ring::new(header.events.chunks, if once { header.events.chunks } else { ENDLESS });
+        let store = Store::with_events(path, header, events, header.events, None)?;
+        store.complete.store(once, Ordering::Relaxed);
+        Ok(store)
+    }
+
+    /// Makes the head of a stream with room in memory for `slots` segments of
+    /// `chunks` chunks each; none of them can be taken yet.
+    pub(crate) fn create_head(path: &Path, header: Header, slots: u64, chunks: u64) -> Result<Store, OpenError> {
+        let layout = RingLayout { offset: 0, chunk_bytes: header.events.chunk_bytes, chunks: slots * chunks };
+        let failed = |error| OpenError::File { path: path.to_owned(), error };
+        let window = Window::reserve(slots, chunks * layout.chunk_bytes).map_err(failed)?;
+        Store::with_events(path, header, Ring::new(layout.chunks, 0), layout, Some(window))
+    }
+
+    fn with_events(
+        path: &Path,
+        header: Header,
+        events: Ring,
+        events_layout: RingLayout,
+        window: Option<Window>,
+    ) -> Result<Store, OpenError> {
         let mapping = Mapping::create(path, header.file_bytes)?;
         mapping.write(0, &header.encode());
-        let (events, infos) = (Ring::new(header.events.chunks), Ring::new(header.info.chunks));
-        Ok(Store { mapping, header, events, infos })
+        let infos = Ring::new(header.info.chunks, ENDLESS);
+        let (complete, deleted) = (AtomicBool::new(false), AtomicU64::new(0));
+        Ok(Store { mapping, header, events, infos, window, events_layout, complete, deleted })
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.mapping.path()
+    }
+
+    /// Where segments are shown, in a stream.
+    pub(crate) fn window(&self) -> Option<&Window> {
+        self.window.as_ref()
+    }
+
+    /// Places of the event ring.
+    pub(crate) fn event_chunks(&self) -> u64 {
+        self.events_layout.chunks
+    }
+
+    /// Waits until all that was written is on the disk.
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
+        self.mapping.sync()?;
+        self.window.as_ref().map_or(Ok(()), |window| window.sync())
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -56,24 +105,42 @@ impl Store {
 
     fn layout(&self, which: Which) -> &RingLayout {
         match which {
-            Which::Events => &self.header.events,
+            Which::Events => &self.events_layout,
             Which::Infos => &self.header.info,
         }
     }
 
-    fn chunk_word(&self, which: Which, index: u64, offset: usize) -> &AtomicU64 {
-        self.mapping.word(self.layout(which).chunk_offset(index) + offset as u64)
+    fn memory(&self, which: Which) -> &Memory {
+        match (&self.window, which) {
+            (Some(window), Which::Events) => window,
+            _ => &self.mapping,
+        }
+    }
+
+    /// A word of a chunk's header.
+    pub(crate) fn chunk_word(&self, which: Which, index: u64, offset: usize) -> &AtomicU64 {
+        self.memory(which).word(self.layout(which).chunk_offset(index) + offset as u64)
     }
 
     /// Where the chunk begins and how many bytes it has, header included.
     pub(crate) fn chunk(&self, which: Which, index: u64) -> (*mut u8, usize) {
         let layout = self.layout(which);
-        (self.mapping.pointer(layout.chunk_offset(index), layout.chunk_bytes), layout.chunk_bytes as usize)
+        (self.memory(which).pointer(layout.chunk_offset(index), layout.chunk_bytes), layout.chunk_bytes as usize)
     }
 
     /// The word that says how much of the chunk may be read.
     pub(crate) fn commit_word(&self, which: Which, index: u64) -> &AtomicU64 {
         self.chunk_word(which, index, COMMIT_OFFSET)
+    }
+
+    /// Why the ring has no chunk to give.
+    #[cold]
+    pub(crate) fn why_no_chunk(&self, which: Which) -> Cause {
+        match which {
+            Which::Events if self.complete.load(Ordering::Acquire) => Cause::AfterLimit,
+            Which::Events if self.window.is_some() => Cause::NoSegment,
+            _ => Cause::NoChunk,
+        }
     }
 
     /// Writes the header of a chunk just taken.
@@ -91,13 +158,31 @@ impl Store {
         if !ring.pin(index) {
             return None;
         }
+        let seq = self.seal(which, index);
+        ring.release(index);
+        Some(seq)
+    }
+
+    /// The same of a chunk that nobody else can get at; answers its take number.
+    pub(crate) fn seal(&self, which: Which, index: u64) -> u64 {
         let seq = self.chunk_word(which, index, SEQ_OFFSET).load(Ordering::Relaxed);
         let seal = self.chunk_word(which, index, SEAL_OFFSET);
         if seq != 0 && seal.load(Ordering::Relaxed) == 0 {
             seal.store(self.seal_word(which, index), Ordering::Release);
         }
-        ring.release(index);
-        Some(seq)
+        seq
+    }
+
+    /// Records that are committed in a chunk.
+    pub(crate) fn records(&self, which: Which, index: u64) -> u64 {
+        load(self.commit_word(which, index)) >> 32
+    }
+
+    /// Enters into the lane table that the lane has given the chunk of events back.
+    pub(crate) fn count_closed(&self, lane: u32, index: u64) {
+        let stored =
+            load(self.chunk_word(Which::Events, index, FIRST_RECORD_OFFSET)) + self.records(Which::Events, index);
+        self.lane_word(lane, SEALED_EVENTS_OFFSET).store(stored, Ordering::Release);
     }
 
     /// The checksum of a pinned chunk's committed payload, and its length.
@@ -126,19 +211,24 @@ impl Store {
             .map(load)
             .collect();
         let mut present = 0;
-        for index in 0..self.header.events.chunks {
+        for index in 0..self.events_layout.chunks {
             if self.chunk_seq(Which::Events, index) == 0 {
                 continue;
             }
-            let records = load(self.commit_word(Which::Events, index)) >> 32;
+            let records = self.records(Which::Events, index);
             let lane = load(self.chunk_word(Which::Events, index, 0)) >> 32;
-            let before = load(self.chunk_word(Which::Events, index, 32));
+            let before = load(self.chunk_word(Which::Events, index, FIRST_RECORD_OFFSET));
             present += records;
             if let Some(stored) = stored.get_mut(lane as usize) {
                 *stored = (*stored).max(before + records);
             }
         }
-        (stored.into_iter().sum::<u64>().max(present), present)
+        let stored = stored.into_iter().sum::<u64>().max(present);
+        match self.window {
+            // Memory shows but the newest: what was not deleted can be read.
+            Some(_) => (stored, stored.saturating_sub(load(&self.deleted))),
+            None => (stored, present),
+        }
     }
 
     /// Events dropped on all lanes, by cause.
@@ -198,6 +288,9 @@ impl Store {
         self.mapping.word(self.lane_offset(number) + offset as u64)
     }
 }
+
+/// Where a chunk says how many records its lane had stored before.
+const FIRST_RECORD_OFFSET: usize = 32;
 
 /// A word that another thread may be storing.
 fn load(word: &AtomicU64) -> u64 {

@@ -15,6 +15,7 @@ use spoor_format::{Full, Put, Sink};
 
 use crate::cache::Cache;
 use crate::chunk_words;
+use crate::recall::Signal;
 use crate::store::{Store, Which};
 
 /// Longest text of an atom: 255 characters of four bytes.
@@ -34,6 +35,7 @@ pub type FunctionWords = (u64, u64, u64);
 #[derive(Debug)]
 struct Open {
     index: u64,
+    seq: u64,
     payload: *mut u8,
 }
 
@@ -43,6 +45,8 @@ pub struct Stream {
     store: Arc<Store>,
     which: Which,
     lane: u32,
+    /// Says which chunk of events is held, so that it can be recalled.
+    signal: Arc<Signal>,
     open: Option<Open>,
     /// Bytes written, bytes committed, bytes there are: all of the payload.
     /// Invariant: `committed <= at <= end`, and all are 0 without an open chunk.
@@ -80,11 +84,12 @@ impl Sink for Stream {
 impl Stream {
     /// A stream of `lane` that has written nothing. It remembers about
     /// `2^(name_bits + 2)` names in a chunk.
-    pub(crate) fn new(store: Arc<Store>, which: Which, lane: u32, name_bits: u32) -> Self {
+    pub(crate) fn new(store: Arc<Store>, which: Which, lane: u32, name_bits: u32, signal: Arc<Signal>) -> Self {
         Stream {
             store,
             which,
             lane,
+            signal,
             open: None,
             at: 0,
             committed: 0,
@@ -164,14 +169,15 @@ impl Stream {
     /// Gives the open chunk back and takes the next.
     fn turn(&mut self, tick: u64) -> Result<(), Cause> {
         self.close();
-        let taken = self.store.ring(self.which).take().ok_or(Cause::NoChunk)?;
+        let taken = self.store.ring(self.which).take().ok_or_else(|| self.store.why_no_chunk(self.which))?;
+        self.signal.hold(taken.seq);
         // Nor does time run backwards from one chunk of the lane to the next.
         self.last_tick = self.last_tick.max(tick);
         self.store.begin_chunk(self.which, &taken, self.lane, self.last_tick, self.before);
         let (start, bytes) = self.store.chunk(self.which, taken.index);
         // SAFETY: a chunk is longer than its header (`Header::check`, `Header::new`).
         let payload = unsafe { start.add(ChunkHeader::BYTES) };
-        self.open = Some(Open { index: taken.index, payload });
+        self.open = Some(Open { index: taken.index, seq: taken.seq, payload });
         self.end = bytes - ChunkHeader::BYTES;
         self.forget_names();
         Ok(())
@@ -182,6 +188,10 @@ impl Stream {
         let Some(open) = self.open.take() else { return };
         self.before += u64::from(self.records);
         (self.at, self.committed, self.end, self.records) = (0, 0, 0, 0);
+        if !self.signal.let_go(open.seq) {
+            // It was taken away, with all that it held accounted for.
+            return;
+        }
         let offset = match self.which {
             Which::Events => SEALED_EVENTS_OFFSET,
             Which::Infos => SEALED_INFOS_OFFSET,
@@ -189,6 +199,13 @@ impl Stream {
         // Release: the count is in the file before the chunk can be overwritten.
         self.store.lane_word(self.lane, offset).store(self.before, Ordering::Release);
         self.store.ring(self.which).release(open.index);
+    }
+
+    /// Gives the open chunk back if its number is at most `last`.
+    pub(crate) fn give_back(&mut self, last: u64) {
+        if self.open.as_ref().is_some_and(|open| open.seq <= last) {
+            self.close();
+        }
     }
 
     /// Makes a chunk without a committed record as good as new.

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use spoor_core::governor::Thinning;
-use spoor_core::recording::{self, Options};
+use spoor_core::recording::{self, Options, Storage};
 use spoor_core::registry::{self, State};
 use spoor_core::stream::{MAX_ATOM_BYTES, Names};
 use spoor_core::{Host, Limit, OpenError, Summary, clock};
@@ -61,7 +61,8 @@ fn options(path: &Path) -> Options {
     registry::prepare();
     Options {
         path: path.to_owned(),
-        ring_bytes: 1 << 20,
+        storage: Storage::Ring(1 << 20),
+        sync: None,
         threads: 4,
         time: None,
         max_events: None,
@@ -278,7 +279,8 @@ fn recordings_end_under_threads_that_do_not_stop() {
 #[test]
 fn a_ring_too_small_and_a_directory_that_is_none_are_errors() {
     let scratch = scratch();
-    let small = recording::open(Options { ring_bytes: 1000, ..options(&scratch.path) }, TestHost(channel().0));
+    let small =
+        recording::open(Options { storage: Storage::Ring(1000), ..options(&scratch.path) }, TestHost(channel().0));
     assert!(matches!(small, Err(OpenError::RingTooSmall { least }) if least > 100_000));
     let nowhere = Path::new("/proc/nowhere/x.spoor");
     let refused = recording::open(options(nowhere), TestHost(channel().0));

@@ -4,7 +4,7 @@ use loom::thread;
 
 use crate::chunk_words::{ChunkWords, commit};
 use crate::gate::Epoch;
-use crate::ring::Ring;
+use crate::ring::{ENDLESS, Ring};
 use crate::sync::{AtomicU64, Ordering, barrier_on_all_threads, fence};
 
 /// The memory of chunks: loom sees whether two threads touch one at a time, or
@@ -42,7 +42,7 @@ fn take_write_release(ring: &Ring, chunks: &Chunks) -> Option<u64> {
 #[test]
 fn a_chunk_has_one_holder() {
     loom::model(|| {
-        let ring = Arc::new(Ring::new(2));
+        let ring = Arc::new(Ring::new(2, ENDLESS));
         let chunks = Arc::new(Chunks::new(2));
         let other = {
             let (ring, chunks) = (ring.clone(), chunks.clone());
@@ -59,7 +59,7 @@ fn a_chunk_has_one_holder() {
 #[test]
 fn a_pinned_chunk_is_not_recycled() {
     loom::model(|| {
-        let ring = Arc::new(Ring::new(2));
+        let ring = Arc::new(Ring::new(2, ENDLESS));
         let chunks = Arc::new(Chunks::new(2));
         let writer = {
             let (ring, chunks) = (ring.clone(), chunks.clone());
