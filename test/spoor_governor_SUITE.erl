@@ -113,14 +113,14 @@ max_events_hold_exactly(Config) ->
 
 the_time_holds_exactly(Config) ->
     Worker = spawn(?MODULE, looper, [0]),
-    {ok, #{path := Path} = Session} = start({?MODULE, leaf}, #{procs => [Worker], time => 50, rate => {200, 1}}, Config),
+    {ok, #{path := Path} = Session} = start({?MODULE, leaf}, #{procs => [Worker], time => 300, rate => {20, 1}}, Config),
     await_end(Session),
     Worker ! stop,
     {ok, #{stop_reason := <<"time">>}} = spoor:stop(Session),
     Times = [Time || #{<<"at_ns">> := Time} <- spoor_reading:json_lines("dump", [Path])],
-    ?assert(length(Times) > 10),
+    ?assert(length(Times) > 0),
     %% From the first event, which is not before tracing began.
-    ?assert(lists:max(Times) - lists:min(Times) =< 50_000_000).
+    ?assert(lists:max(Times) - lists:min(Times) =< 300_000_000).
 
 %%% Cases: rate of a function
 
