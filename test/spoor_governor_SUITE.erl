@@ -7,7 +7,7 @@
 
 -export([all/0, init_per_testcase/2, end_per_testcase/2]).
 -export([
-    the_rate_holds_exactly/1, the_rate_holds_in_each_stretch/1, the_rate_holds_for_all_kinds_of_events/1,
+    the_rate_holds_exactly/1, the_rate_holds_in_each_stretch/1, the_rate_holds_for_all_kinds_of_events/1, every_event_is_counted_once/1,
     max_events_hold_exactly/1, the_time_holds_exactly/1,
     the_rate_of_a_function_holds_exactly/1, callers_of_a_limited_function_keep_their_times/1,
     what_was_limited_has_no_wrong_times/1,
@@ -19,7 +19,7 @@
 
 all() ->
     [
-        the_rate_holds_exactly, the_rate_holds_in_each_stretch, the_rate_holds_for_all_kinds_of_events,
+        the_rate_holds_exactly, the_rate_holds_in_each_stretch, the_rate_holds_for_all_kinds_of_events, every_event_is_counted_once,
         max_events_hold_exactly, the_time_holds_exactly,
         the_rate_of_a_function_holds_exactly, callers_of_a_limited_function_keep_their_times,
         what_was_limited_has_no_wrong_times,
@@ -99,6 +99,29 @@ the_rate_holds_for_all_kinds_of_events(Config) ->
 %% Before OTP 25.3 processes on dirty schedulers cannot be traced safely.
 kinds() -> [recursion, tail_calls, funs, exceptions, processes, servers].
 
+%% The VM asks once for each event: what it is told not to make is counted once.
+every_event_is_counted_once(Config) ->
+    Work = fun() ->
+        [begin self() ! N, receive N -> ok end end || N <- lists:seq(1, 500)],
+        [begin {Pid, M} = spawn_monitor(fun() -> ok end), receive {'DOWN', M, process, Pid, normal} -> ok end end
+         || _ <- lists:seq(1, 100)],
+        true = register(?MODULE, self()),
+        true = unregister(?MODULE),
+        [true = link(spawn(fun() -> timer:sleep(1000) end)) || _ <- lists:seq(1, 10)]
+    end,
+    Offered = fun(Limits) ->
+        Worker = spawned(Work),
+        Options = Limits#{procs => [Worker], set_on_spawn => false},
+        {ok, Session} = start(messages, Options, Config),
+        go(Worker),
+        {ok, #{events := Events, dropped := Dropped}} = spoor:stop(Session),
+        {Events, Events + maps:get(rate, Dropped, 0)}
+    end,
+    {All, All} = Offered(#{}),
+    {10, Counted} = Offered(#{rate => {10, {1, hour}}}),
+    ?assert(All > 1_000),
+    ?assertEqual(All, Counted).
+
 %%% Cases: those that end a recording
 
 max_events_hold_exactly(Config) ->
@@ -108,7 +131,7 @@ max_events_hold_exactly(Config) ->
             ok = on_all_schedulers(fun() -> work(999) end, 4),
             #{events := Max, stop_reason := <<"max_events">>} = stop_own(Session)
         end,
-        [1, 17, 1000]
+        [1, 17, 3000]
     ).
 
 the_time_holds_exactly(Config) ->

@@ -27,6 +27,9 @@ use crate::{OpenError, clock};
 const SPARE_LANES: u64 = 4;
 /// Events that a lane may store before it asks again, while plenty are left.
 const GRANT: u64 = 1024;
+/// A limit of so many events is taken one by one, so that it is used up exactly:
+/// what threads lose by fighting for it is bounded by the limit itself.
+const EXACT: u64 = 100_000;
 /// The two clock pairs that tell the rate are at least this far apart.
 const RATE_WINDOW: Duration = Duration::from_millis(5);
 
@@ -160,7 +163,8 @@ pub(crate) struct Limits {
     pub(crate) content_bytes: usize,
     /// Lanes that may hold a grant at a time.
     lanes: u64,
-    /// Largest grant: what lanes that fell idle keep is at most a hundredth of the limit.
+    /// Largest grant, see [`largest_grant`]: what lanes that fell idle keep of the
+    /// limit is at most a hundredth.
     most: u64,
     /// What thins the recording, if anything does.
     pub(crate) governor: Option<Arc<Governor>>,
@@ -341,7 +345,7 @@ impl Recording {
         let limits = Arc::new(Limits {
             state,
             governor: thins.then(|| Arc::new(Governor::new(options.thinning, tick_hz))),
-            most: options.max_events.map_or(GRANT, |n| (n / (100 * lanes as u64)).clamp(1, GRANT)),
+            most: options.max_events.map_or(GRANT, |most| largest_grant(most, lanes as u64)),
             time_ticks: ticks(options.time, tick_hz),
             deadline: AtomicU64::new(u64::MAX),
             pool: AtomicU64::new(options.max_events.unwrap_or(u64::MAX)),
@@ -495,6 +499,11 @@ impl Drop for Recording {
             }
         }
     }
+}
+
+/// How many events a lane may take at once from a limit.
+fn largest_grant(max_events: u64, lanes: u64) -> u64 {
+    if max_events <= EXACT { 1 } else { (max_events / (100 * lanes)).clamp(1, GRANT) }
 }
 
 /// A time limit in ticks.
