@@ -13,9 +13,10 @@
     what_was_limited_has_no_wrong_times/1,
     a_sample_takes_whole_processes/1, a_sample_of_spawned_processes/1, who_is_not_in_the_sample_is_left_alone/1,
     the_cost_is_limited/1, an_overload_can_stop/1, everybody_says_what_is_left_out/1,
-    nothing_waits_in_an_overload/1
+    nothing_waits_in_an_overload/1,
+    all_limits_at_once_in_a_loop/1
 ]).
--export([idler/0, work/1, outer/1, leaf/1, tree/2, parent/2, child/1, looper/1]).
+-export([busy/0, idler/0, work/1, outer/1, leaf/1, tree/2, parent/2, child/1, looper/1]).
 
 all() ->
     [
@@ -25,7 +26,8 @@ all() ->
         what_was_limited_has_no_wrong_times,
         a_sample_takes_whole_processes, a_sample_of_spawned_processes, who_is_not_in_the_sample_is_left_alone,
         the_cost_is_limited, an_overload_can_stop, everybody_says_what_is_left_out,
-        nothing_waits_in_an_overload
+        nothing_waits_in_an_overload,
+        all_limits_at_once_in_a_loop
     ].
 
 init_per_testcase(Case, Config) ->
@@ -64,6 +66,13 @@ looper(N) ->
     receive stop -> N
     after 0 -> _ = ?MODULE:leaf(N), ?MODULE:looper(N + 1)
     end.
+
+busy() ->
+    ok = spoor_workload:quick(),
+    _ = [?MODULE:leaf(N) || N <- lists:seq(1, 100)],
+    {Pid, M} = spawn_monitor(?MODULE, child, [20]),
+    receive {'DOWN', M, process, Pid, normal} -> ok end,
+    receive after 1 -> ?MODULE:busy() end.
 
 idler() ->
     receive go -> _ = ?MODULE:leaf(1), ?MODULE:idler() end.
@@ -293,6 +302,33 @@ nothing_waits_in_an_overload(Config) ->
     [Pid ! stop || Pid <- Workers],
     ?assert(Dropped > 10 * Events, {Events, Dropped}),
     ?assert(lists:max(Queues) < 20, Queues).
+
+%% Begun and ended under load with whatever limits: the file is whole, and its
+%% ledger is the recorder's.
+all_limits_at_once_in_a_loop(Config) ->
+    Workers = [spawn(?MODULE, busy, []) || _ <- lists:seq(1, 6)],
+    lists:foreach(
+        fun(Round) ->
+            Limits = lists:nth(Round rem 6 + 1, [
+                #{rate => {500, 5}, function_rate => {20, 1}, sample => 2, max_cost => 0.01},
+                #{function_rate => {1, 1}},
+                #{sample => 3, function_rate => {50, 3}},
+                #{max_cost => 0.0001, rate => {100_000, 1}},
+                #{rate => {3, 1}, max_events => 1_000},
+                #{function_rate => {1_000, {1, hour}}, overload => stop}
+            ]),
+            {ok, Session} = start([?MODULE, spoor_workload, messages], Limits, Config),
+            timer:sleep(60),
+            {ok, #{path := Path, events := Events, dropped := Dropped}} = spoor:stop(Session),
+            #{<<"ledger">> := Ledger, <<"findings">> := Findings} = spoor_reading:json("info", [Path]),
+            ?assertEqual([], [Finding || #{<<"severity">> := <<"damage">>} = Finding <- Findings]),
+            #{<<"stored">> := Events, <<"dropped_by_cause">> := ByCause} = Ledger,
+            ?assertEqual(Dropped, maps:from_list([{binary_to_atom(Cause), N} || {Cause, N} <- maps:to_list(ByCause)])),
+            ok = file:delete(Path)
+        end,
+        lists:seq(1, 24)
+    ),
+    [exit(Pid, kill) || Pid <- Workers].
 
 longest_queue() ->
     lists:max([N || Pid <- processes(), {message_queue_len, N} <- [process_info(Pid, message_queue_len)]]).
