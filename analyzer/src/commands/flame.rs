@@ -8,9 +8,8 @@ use anyhow::{Context, Result, bail};
 use super::{About, Health, each, feed, nothing_matches, stdout, tell, window};
 use crate::cli;
 use crate::model::flame::{Flame, Returning};
-use crate::read::{Names, kind};
+use crate::read::{Finding, Names, kind};
 use crate::view;
-use crate::view::findings::ledger;
 use crate::view::units::{count, duration};
 
 pub(super) fn run(args: &cli::Flame) -> Result<Health> {
@@ -79,10 +78,12 @@ fn heading(about: &[About], on_scheduler: bool, running: bool, total_ns: u64) ->
     };
     let lost: u64 = about.iter().map(|one| one.ledger.dropped + one.ledger.damaged + one.ledger.overwritten).sum();
     let events = match about {
-        [one] => ledger(&one.ledger),
+        [one] => one.account(),
         many => {
             let present = many.iter().map(|one| one.ledger.present).sum();
-            format!("{} events, {} lost", count(present), count(lost))
+            let thinned = many.iter().any(|one| one.findings.iter().any(Finding::is_of_limits));
+            let not_all = if thinned { "; not all: limits left events out" } else { "" };
+            format!("{} events, {} lost{not_all}", count(present), count(lost))
         }
     };
     view::flame::Heading { title, subtitle: format!("{} of {time}; {events}", duration(total_ns)) }

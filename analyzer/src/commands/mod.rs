@@ -262,6 +262,13 @@ impl About {
         let limits = self.findings.iter().filter(|finding| finding.is_of_limits());
         limits.into_iter().try_for_each(|limit| writeln!(out, "NOT ALL: {}; lost: {}", limit.what, limit.cost))
     }
+
+    /// The ledger, and which limits left something out: one line for a picture.
+    fn account(&self) -> String {
+        let limits = self.findings.iter().filter(|finding| finding.is_of_limits());
+        let not_all: String = limits.map(|limit| format!("; not all: {}", limit.what)).collect();
+        findings::ledger(&self.ledger) + &not_all
+    }
 }
 
 /// Modules named when nothing fits a filter.

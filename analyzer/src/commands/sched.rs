@@ -12,7 +12,6 @@ use crate::cli;
 use crate::model::sched::{Report, Sched};
 use crate::read::{Names, Recording, Window};
 use crate::view;
-use crate::view::findings::ledger;
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -39,7 +38,7 @@ pub(super) fn run(args: &cli::Sched) -> Result<Health> {
             let path = numbered(path, number);
             let mut file = BufWriter::new(File::create(&path).with_context(|| path.display().to_string())?);
             let title = format!("{} ({})", about.path, about.state);
-            view::sched::svg(&report, &title, &ledger(&about.ledger), &mut file)?;
+            view::sched::svg(&report, &title, &about.account(), &mut file)?;
             file.flush()?;
             if !args.json {
                 writeln!(out, "\n{}: the same as a picture", path.display())?;
