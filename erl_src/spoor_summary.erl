@@ -52,11 +52,16 @@ text(Counts, Next) ->
     } = Counts,
     Parts = [
         "spoor: ended (", Reason, "), ", integer_to_list(Events), " events",
-        counted(Overwritten, " overwritten by later ones"),
+        counted(Overwritten, gone(Reason)),
         [dropped(Why, Count, Thinned) || {Why, Count} <- lists:sort(maps:to_list(Dropped))],
         ". Next: ", Next
     ],
     unicode:characters_to_binary(Parts).
+
+%% What became of events that were stored and are not in the file.
+-spec gone(Reason :: binary()) -> string().
+gone(<<"the file was cut short", _/binary>>) -> " of them gone with its end";
+gone(_) -> " overwritten by later ones".
 
 %% What a limit left out, and when.
 -spec dropped(atom(), non_neg_integer(), map()) -> iodata().

@@ -75,7 +75,8 @@
 }.
 
 -type message() ::
-    {spoor_tracer, state(), {limit, time | max_events | rate | function_rate | max_cost | full}}
+    {spoor_tracer, state(),
+        {limit, time | max_events | rate | function_rate | max_cost | full | file_cut}}
     | {spoor_tracer, state(), {closed, counts()}}.
 %% What the owner of a recording is sent.
 

@@ -21,7 +21,7 @@ const LABEL_BYTES: usize = 256;
 
 mod atoms {
     rustler::atoms! {
-        ok, error, closed, limit, none, full, recording, stopping,
+        ok, error, closed, limit, file_cut, none, full, recording, stopping,
         no_space, dir_unwritable, file_error, ring_too_small, too_many_recordings, unsupported,
         eacces, enoent, eexist, enotdir, erofs, eperm, enospc, emfile, eio, eloop, enametoolong, efbig, eunknown,
         path, ring, owner, time, max_events, content, max_term_bytes, meta,
@@ -283,6 +283,7 @@ impl Host for Owner {
             Limit::FunctionRate => atoms::function_rate(),
             Limit::MaxCost => atoms::max_cost(),
             Limit::Full => atoms::full(),
+            Limit::FileCut => atoms::file_cut(),
         };
         self.tell(state, |env| (atoms::limit(), name).encode(env));
     }

@@ -45,12 +45,15 @@ pub(crate) fn go_on(stopped: &Receiver<()>, pause: Duration) -> bool {
 }
 
 /// A new thread inherits the signal mask: the VM's signals are for its own threads.
+/// What the thread brings about itself is not blocked (`faults`).
 pub(crate) fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
     // SAFETY: sigset_t is plain data; it is filled in below.
     let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
     let mut old = all;
     // SAFETY: a set of our own.
     unsafe { libc::sigfillset(&mut all) };
+    // SAFETY: as above.
+    unsafe { libc::sigdelset(&mut all, libc::SIGBUS) };
     // SAFETY: two sets of our own; only this thread's mask changes.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut old) };
     let result = work();

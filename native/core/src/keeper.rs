@@ -95,6 +95,9 @@ impl Keeper {
         }
         self.seal();
         self.limits.check_time();
+        if self.store.is_lost() {
+            self.limits.reach(Limit::FileCut);
+        }
         if let (false, Some(limit)) = (self.limit_told, self.limits.reached()) {
             self.limit_told = true;
             self.store.write_status(Phase::Stopping, clock::now(), limit.name());
@@ -124,8 +127,13 @@ impl Keeper {
         self.write_clock();
         // A limit that was reached a moment before somebody else said stop.
         let limit = self.limits.reached().map(Limit::name);
-        let summary = recording.end(limit.unwrap_or(reason));
+        let cut = |store: &Store| store.is_lost().then(|| Limit::FileCut.name());
+        let mut summary = recording.end(cut(&self.store).or(limit).unwrap_or(reason));
         self.seal();
+        // It may be that only the last words found no place.
+        if let Some(cut) = cut(&self.store) {
+            summary.stop_reason = cut.to_owned();
+        }
         // The last owner of the mapping goes before anybody is told.
         drop(self.store);
         self.host.closed(self.state, &summary);

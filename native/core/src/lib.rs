@@ -18,6 +18,7 @@
 //! sync       what the modelled parts are made of: atomics, barriers
 //! store      the file: mapping, layout, rings
 //! mapping    mmap, reservation, prefault (unsafe island)
+//! faults     what becomes of a SIGBUS in a mapping (unsafe island)
 //! keeper     the recorder's own thread: clock pairs, checksums, the end
 //! segments   the files of a stream: made ahead, closed, packed, deleted
 //! background threads beside the keeper; writing to the disk at intervals
@@ -33,6 +34,7 @@ mod cache;
 mod chunk_words;
 pub mod clock;
 mod error;
+mod faults;
 mod gate;
 pub mod governed;
 pub mod governor;

@@ -17,14 +17,27 @@ use std::sync::atomic::AtomicU64;
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::OpenError;
+use crate::faults::Watch;
 
 /// Memory that several threads write.
 #[derive(Debug)]
 pub(crate) struct Memory {
+    /// Goes before the mapping does: fields are dropped in this order.
+    watch: Watch,
     map: MmapRaw,
 }
 
 impl Memory {
+    /// Parts of so many bytes each are of one file.
+    fn new(map: MmapRaw, part_bytes: usize) -> Memory {
+        Memory { watch: Watch::over(map.as_mut_ptr(), map.len(), part_bytes), map }
+    }
+
+    /// Has somebody cut a file?
+    pub(crate) fn is_lost(&self) -> bool {
+        self.watch.is_lost()
+    }
+
     fn len(&self) -> usize {
         self.map.len()
     }
@@ -75,7 +88,7 @@ impl Window {
     pub(crate) fn reserve(slots: u64, slot_bytes: u64) -> io::Result<Window> {
         let bytes = usize::try_from(slots * slot_bytes).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
         let map = MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?;
-        Ok(Window { memory: Memory { map: MmapRaw::from(map) }, slot_bytes: slot_bytes as usize })
+        Ok(Window { memory: Memory::new(MmapRaw::from(map), slot_bytes as usize), slot_bytes: slot_bytes as usize })
     }
 
     /// Shows what lies in the file from `offset` on, every page faulted in. Nobody
@@ -249,7 +262,8 @@ fn map(file: &File, path: &Path) -> Result<Mapping, OpenError> {
     let failed = |error| OpenError::File { path: path.to_owned(), error };
     let map = MmapOptions::new().map_raw(file).map_err(failed)?;
     prefault(map.as_mut_ptr(), map.len()).map_err(failed)?;
-    Ok(Mapping { memory: Memory { map }, path: path.to_owned() })
+    let bytes = map.len();
+    Ok(Mapping { memory: Memory::new(map, bytes), path: path.to_owned() })
 }
 
 /// Has every page present and writable before the first event.

@@ -114,7 +114,7 @@ impl Storage {
     }
 }
 
-/// A limit that ends a recording by itself.
+/// What ends a recording by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Limit {
@@ -130,11 +130,13 @@ pub enum Limit {
     MaxCost = 5,
     /// The room is used up in a recording that keeps the first events.
     Full = 6,
+    /// Somebody made the file shorter, or a page of it cannot be had any more.
+    FileCut = 7,
 }
 
 impl Limit {
-    const ALL: [Limit; 6] =
-        [Limit::Time, Limit::MaxEvents, Limit::Rate, Limit::FunctionRate, Limit::MaxCost, Limit::Full];
+    const ALL: [Limit; 7] =
+        [Limit::Time, Limit::MaxEvents, Limit::Rate, Limit::FunctionRate, Limit::MaxCost, Limit::Full, Limit::FileCut];
 
     /// The name of the option that set it, or of what happened.
     pub fn name(self) -> &'static str {
@@ -145,6 +147,7 @@ impl Limit {
             Limit::FunctionRate => "function_rate",
             Limit::MaxCost => "max_cost",
             Limit::Full => "full",
+            Limit::FileCut => "the file was cut short while it was recorded into",
         }
     }
 }

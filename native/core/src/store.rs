@@ -81,6 +81,11 @@ impl Store {
         self.window.as_ref()
     }
 
+    /// Has somebody cut the file, or a segment?
+    pub(crate) fn is_lost(&self) -> bool {
+        self.mapping.is_lost() || self.window.as_ref().is_some_and(|window| window.is_lost())
+    }
+
     /// Places of the event ring.
     pub(crate) fn event_chunks(&self) -> u64 {
         self.events_layout.chunks
