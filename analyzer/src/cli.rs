@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::model::calls::Sort;
 use crate::model::filter::Filter;
+use crate::model::group::Grouping;
 
 /// Read what Spoor, the flight recorder of the BEAM, has recorded.
 ///
@@ -27,6 +28,8 @@ const FIRST_STEPS: &str = "First steps with a recording:
   spoor info FILE                        what it is, and what is in it
   spoor calls FILE --sort p99            functions by their slowest calls
   spoor calls FILE --last 5s             the last five seconds only
+  spoor slow 'shop:*' FILE -n 5          the slowest single calls, and why
+  spoor procs FILE                       processes by group: time, messages, memory
   spoor flame FILE -o flame.svg          where the time went, as a picture
   spoor sched FILE -o sched.svg          what each scheduler thread did
   spoor dump FILE --process my_server    every event of a process";
@@ -40,6 +43,20 @@ pub enum Command {
     Dump(Dump),
     /// Table of functions: how often called, how long they took (p50 to max).
     Calls(Calls),
+    /// The distribution of a function's call times: bars, percentiles, HDR files.
+    Hist(Hist),
+    /// Who called a function, how often, and what it cost.
+    Callers(Edges),
+    /// Whom a function called, how often, and what it cost.
+    Callees(Edges),
+    /// The slowest single calls: when, who, what their time went to.
+    Slow(Slow),
+    /// Processes, by group or one by one: life, time, messages, memory.
+    Procs(Procs),
+    /// Garbage collections: pauses by process group and kind.
+    Gc(Gc),
+    /// Messages: who sends what to whom, and where they pile up.
+    Msgs(Msgs),
     /// Where the time went: flamegraph as SVG, or folded stacks.
     Flame(Flame),
     /// What each scheduler thread did: busy share, slices, migrations, timeline.
@@ -71,27 +88,42 @@ pub struct WindowArgs {
     pub last: Option<u64>,
 }
 
-/// Which processes.
+/// What of a recording: the same for all commands.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filters")]
-pub struct ProcessArgs {
+pub struct SelectArgs {
     /// Only these processes: a pid (<0.12.0> or 0.12.0), or a registered name,
     /// label or initial call, in which * and ? stand for any text and character.
     #[arg(short, long = "process", value_name = "PID|NAME")]
     pub processes: Vec<String>,
-}
-
-/// Which functions.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Filters")]
-pub struct FunctionArgs {
-    /// Only functions of these modules (* and ? allowed).
+    /// Only processes registered under these names (* and ? allowed).
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Only processes of these groups (* and ? allowed); see --group-by.
+    #[arg(short, long = "group", value_name = "GROUP")]
+    pub groups: Vec<String>,
+    /// What processes are grouped by: title (the first that exists of name, label and
+    /// initial call), name, label, initial_call, supervisor.
+    #[arg(long, value_name = "WHAT", default_value = "title", value_parser = parse_grouping, hide_default_value = true)]
+    pub group_by: Grouping,
+    /// Only functions of these modules (* and ? allowed). Commands on processes
+    /// take the processes that had an event of such a function.
     #[arg(short, long = "module", value_name = "MODULE")]
     pub modules: Vec<String>,
-    /// Only these functions: Mod.fun/2 or mod:fun/2, with or without arity (* and
-    /// ? allowed).
+    /// Only these functions: Mod.fun/2 or mod:fun/2, with or without arity, or all
+    /// of a module (* and ? allowed).
     #[arg(short, long = "function", value_name = "FUNCTION")]
     pub functions: Vec<String>,
+    /// Only what began on these threads: s1, dc2, dio*, ... (* and ? allowed).
+    #[arg(long = "scheduler", value_name = "LANE")]
+    pub schedulers: Vec<String>,
+    /// Only events of these kinds, as if no others had been recorded: call,
+    /// return_to, in, out, spawn, ... (* and ? allowed).
+    #[arg(short, long = "kind", value_name = "KIND")]
+    pub kinds: Vec<String>,
+    /// Which stretch of time.
+    #[command(flatten)]
+    pub window: WindowArgs,
 }
 
 /// `spoor info`.
@@ -116,21 +148,11 @@ pub struct Dump {
     pub json: bool,
     /// Print the text form of the whole file instead: every byte of it, as tests
     /// and tools make recordings from (see docs/FORMAT.md).
-    #[arg(long, conflicts_with_all = ["json", "processes", "modules", "functions", "kinds", "from", "to", "last", "limit"])]
+    #[arg(long, conflicts_with_all = ["json", "limit", "processes", "names", "groups", "modules", "functions", "schedulers", "kinds", "from", "to", "last"])]
     pub raw: bool,
-    /// Which processes.
+    /// Which events.
     #[command(flatten)]
-    pub process: ProcessArgs,
-    /// Which functions.
-    #[command(flatten)]
-    pub function: FunctionArgs,
-    /// Only events of these kinds: call, return_to, in, out, spawn, ... (* and ?
-    /// allowed).
-    #[arg(short, long = "kind", value_name = "KIND", help_heading = "Filters")]
-    pub kinds: Vec<String>,
-    /// Which stretch of time.
-    #[command(flatten)]
-    pub window: WindowArgs,
+    pub select: SelectArgs,
     /// At most this many events of each recording.
     #[arg(short = 'n', long, value_name = "N")]
     pub limit: Option<usize>,
@@ -145,8 +167,12 @@ pub struct Calls {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-    /// Order of the table, largest first: own, total, calls, mean, p50, p90, p99,
-    /// p99.9, max, or name.
+    /// A row for each: function, module (calls from outside of it), or group (of
+    /// processes: their outermost calls).
+    #[arg(long, value_name = "WHAT", default_value = "function", value_parser = ["function", "module", "group"])]
+    pub by: String,
+    /// Order of the table, largest first: own, share, total, calls, mean, p50, p90,
+    /// p99, p99.9, max, untimed, raised, or name.
     #[arg(short, long, value_name = "COLUMN", default_value = "own", value_parser = parse_sort)]
     pub sort: Sort,
     /// All columns and whole names, however wide.
@@ -155,15 +181,149 @@ pub struct Calls {
     /// At most this many functions; 0 for all. With --json all unless given.
     #[arg(short = 'n', long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Which processes.
+    /// Which events.
     #[command(flatten)]
-    pub process: ProcessArgs,
-    /// Which functions.
+    pub select: SelectArgs,
+}
+
+/// `spoor hist`.
+#[derive(Debug, Args)]
+pub struct Hist {
+    /// The function, as for --function: Mod.fun/2 or mod:fun/2, with or without
+    /// arity, or a whole module (* and ? allowed).
+    #[arg(value_name = "FUNCTION")]
+    pub function: String,
+    /// Which recordings; several are summed up.
     #[command(flatten)]
-    pub function: FunctionArgs,
-    /// Which stretch of time.
+    pub input: Input,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// All columns and whole names, however wide.
+    #[arg(long)]
+    pub wide: bool,
+    /// Also write the distribution here, as the percentile table that other
+    /// HdrHistogram tools plot.
+    #[arg(long, value_name = "PATH")]
+    pub hgrm: Option<PathBuf>,
+    /// Also write it here as an interval log of compressed V2 histograms, which
+    /// other HdrHistogram tools read and add up.
+    #[arg(long, value_name = "PATH")]
+    pub hlog: Option<PathBuf>,
+    /// Which events.
     #[command(flatten)]
-    pub window: WindowArgs,
+    pub select: SelectArgs,
+}
+
+/// `spoor callers` and `spoor callees`.
+#[derive(Debug, Args)]
+pub struct Edges {
+    /// The function, as for --function: Mod.fun/2 or mod:fun/2, with or without
+    /// arity, or a whole module (* and ? allowed).
+    #[arg(value_name = "FUNCTION")]
+    pub function: String,
+    /// Which recordings; several are summed up.
+    #[command(flatten)]
+    pub input: Input,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// All columns and whole names, however wide.
+    #[arg(long)]
+    pub wide: bool,
+    /// At most this many rows of a table; 0 for all. With --json all unless given.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Which events.
+    #[command(flatten)]
+    pub select: SelectArgs,
+}
+
+/// `spoor slow`.
+#[derive(Debug, Args)]
+pub struct Slow {
+    /// The function, as for --function: Mod.fun/2 or mod:fun/2, with or without
+    /// arity, or a whole module (* and ? allowed).
+    #[arg(value_name = "FUNCTION")]
+    pub function: String,
+    /// Which recordings; several are summed up.
+    #[command(flatten)]
+    pub input: Input,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// All columns and whole names, however wide.
+    #[arg(long)]
+    pub wide: bool,
+    /// How many calls.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+    /// Which events.
+    #[command(flatten)]
+    pub select: SelectArgs,
+}
+
+/// `spoor procs`.
+#[derive(Debug, Args)]
+pub struct Procs {
+    /// Which recordings; several are summed up.
+    #[command(flatten)]
+    pub input: Input,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// All columns and whole names, however wide.
+    #[arg(long)]
+    pub wide: bool,
+    /// A row for each process instead of each group.
+    #[arg(long)]
+    pub each: bool,
+    /// At most this many rows of a table; 0 for all. With --json all unless given.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Which events.
+    #[command(flatten)]
+    pub select: SelectArgs,
+}
+
+/// `spoor gc`.
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// Which recordings; several are summed up.
+    #[command(flatten)]
+    pub input: Input,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// All columns and whole names, however wide.
+    #[arg(long)]
+    pub wide: bool,
+    /// At most this many rows of a table; 0 for all. With --json all unless given.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Which events.
+    #[command(flatten)]
+    pub select: SelectArgs,
+}
+
+/// `spoor msgs`.
+#[derive(Debug, Args)]
+pub struct Msgs {
+    /// Which recordings; several are summed up.
+    #[command(flatten)]
+    pub input: Input,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// All columns and whole names, however wide.
+    #[arg(long)]
+    pub wide: bool,
+    /// At most this many rows of a table; 0 for all. With --json all unless given.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Which events.
+    #[command(flatten)]
+    pub select: SelectArgs,
 }
 
 /// `spoor flame`.
@@ -185,15 +345,9 @@ pub struct Flame {
     /// One tower for each process group (name, label or initial call).
     #[arg(long)]
     pub per_process: bool,
-    /// Which processes.
+    /// Which events; with functions, only stacks that hold one of them.
     #[command(flatten)]
-    pub process: ProcessArgs,
-    /// Which functions: only stacks that hold one of them.
-    #[command(flatten)]
-    pub function: FunctionArgs,
-    /// Which stretch of time.
-    #[command(flatten)]
-    pub window: WindowArgs,
+    pub select: SelectArgs,
 }
 
 /// `spoor sched`.
@@ -205,18 +359,18 @@ pub struct Sched {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// All columns and whole names, however wide.
+    #[arg(long)]
+    pub wide: bool,
     /// Also write the timeline as SVG here.
     #[arg(short, long, value_name = "PATH")]
     pub output: Option<PathBuf>,
     /// How many of the longest slices to list.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     pub limit: usize,
-    /// Which processes: slices of others count as idle.
+    /// Which events; slices of processes that are not asked for count as idle.
     #[command(flatten)]
-    pub process: ProcessArgs,
-    /// Which stretch of time.
-    #[command(flatten)]
-    pub window: WindowArgs,
+    pub select: SelectArgs,
 }
 
 /// A moment of a recording.
@@ -228,14 +382,35 @@ pub enum Moment {
     BeforeEnd(u64),
 }
 
+/// What the functions of a filter pick out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Picks {
+    /// Themselves.
+    Functions,
+    /// The processes that have events of them.
+    Processes,
+}
+
 /// The filter that the arguments describe.
-pub fn filter(process: &ProcessArgs, function: Option<&FunctionArgs>, kinds: &[String]) -> Filter {
+pub fn filter(args: &SelectArgs, picks: Picks) -> Filter {
     Filter {
-        processes: process.processes.clone(),
-        modules: function.map(|f| f.modules.clone()).unwrap_or_default(),
-        functions: function.map(|f| f.functions.clone()).unwrap_or_default(),
-        kinds: kinds.to_vec(),
+        processes: args.processes.clone(),
+        names: args.names.clone(),
+        groups: args.groups.clone(),
+        grouping: args.group_by,
+        modules: args.modules.clone(),
+        functions: args.functions.clone(),
+        pick_processes: picks == Picks::Processes,
+        names_first: false,
+        everyone: false,
+        schedulers: args.schedulers.clone(),
+        kinds: args.kinds.clone(),
     }
+}
+
+fn parse_grouping(text: &str) -> Result<Grouping, String> {
+    let known = Grouping::ALL.iter().find(|(_, name)| *name == text).map(|(grouping, _)| *grouping);
+    known.ok_or_else(|| format!("processes are grouped by {}", Grouping::ALL.map(|(_, name)| name).join(", ")))
 }
 
 fn parse_sort(text: &str) -> Result<Sort, String> {

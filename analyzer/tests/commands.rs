@@ -45,7 +45,7 @@ fn check(name: &str, got: &str) {
 #[test]
 fn outputs_are_as_blessed() {
     let dir = shop();
-    let cases: [(&str, &[&str]); 15] = [
+    let cases: [(&str, &[&str]); 31] = [
         ("info.txt", &["info", "shop.spoor"]),
         ("info.json", &["info", "shop.spoor", "--json"]),
         ("dump.txt", &["dump", "shop.spoor"]),
@@ -59,6 +59,22 @@ fn outputs_are_as_blessed() {
         ("calls.json", &["calls", "shop.spoor", "--json"]),
         ("calls-module.txt", &["calls", "shop.spoor", "-m", "Shop.*", "--sort", "calls"]),
         ("calls-last.txt", &["calls", "shop.spoor", "--last", "1100us", "--limit", "2"]),
+        ("calls-wide.txt", &["calls", "shop.spoor", "--wide", "--sort", "untimed"]),
+        ("calls-scheduler.txt", &["calls", "shop.spoor", "--scheduler", "s2", "-k", "call"]),
+        ("calls-by-module.txt", &["calls", "shop.spoor", "--by", "module"]),
+        ("calls-by-group.json", &["calls", "shop.spoor", "--by", "group", "--json"]),
+        ("hist.txt", &["hist", "shop_pricing:handle_call/3", "shop.spoor"]),
+        ("hist.json", &["hist", "shop_pricing", "shop.spoor", "--json"]),
+        ("callers.txt", &["callers", "shop_pricing:price_of/2", "shop.spoor"]),
+        ("callees.json", &["callees", "shop_pricing:price_of/2", "shop.spoor", "--json"]),
+        ("slow.txt", &["slow", "shop_pricing:handle_call", "shop.spoor", "-n", "2"]),
+        ("slow.json", &["slow", "shop_pricing:handle_call", "shop.spoor", "-n", "1", "--json"]),
+        ("procs.txt", &["procs", "shop.spoor"]),
+        ("procs.json", &["procs", "shop.spoor", "--each", "--json"]),
+        ("procs-by.txt", &["procs", "shop.spoor", "--group-by", "initial_call", "-f", "shop_pricing"]),
+        ("gc.txt", &["gc", "shop.spoor"]),
+        ("gc.json", &["gc", "shop.spoor", "--json"]),
+        ("msgs.json", &["msgs", "shop.spoor", "--json"]),
         ("flame.svg", &["flame", "shop.spoor"]),
         ("flame.folded", &["flame", "shop.spoor", "--folded", "--time", "wall"]),
         ("flame-process.folded", &["flame", "shop.spoor", "--folded", "--per-process"]),
@@ -78,7 +94,8 @@ fn outputs_are_as_blessed() {
 fn help_is_as_blessed() {
     let dir = tempfile::tempdir().expect("a directory");
     check("help.txt", &stdout(&spoor(dir.path(), &["--help"])));
-    for command in ["info", "dump", "calls", "flame", "sched"] {
+    let all = ["info", "dump", "calls", "flame", "sched", "hist", "callers", "callees", "slow", "procs", "gc", "msgs"];
+    for command in all {
         let output = spoor(dir.path(), &[command, "--help"]);
         check(&format!("help-{command}.txt"), &stdout(&output));
     }
@@ -90,9 +107,10 @@ fn exit_codes_are_fine_damaged_and_could_not_run() {
     let whole = fs::read(dir.path().join("shop.spoor")).expect("there");
     fs::write(dir.path().join("cut.spoor"), &whole[..whole.len() - 1]).expect("written");
     fs::write(dir.path().join("no.spoor"), b"not a recording").expect("written");
-    for command in ["info", "dump", "calls", "flame", "sched"] {
+    for command in ["info", "dump", "calls", "flame", "sched", "slow *", "hist *", "callers *", "procs", "gc", "msgs"] {
         for (file, code) in [("shop.spoor", 0), ("cut.spoor", 1), ("no.spoor", 2), ("missing.spoor", 2)] {
-            let output = spoor(dir.path(), &[command, file]);
+            let args: Vec<&str> = command.split(' ').chain([file]).collect();
+            let output = spoor(dir.path(), &args);
             assert_eq!(output.status.code(), Some(code), "{command} {file}");
             assert_eq!(code == 2, output.stdout.is_empty(), "{command} {file}");
             let told = String::from_utf8_lossy(&output.stderr).contains(file);

@@ -20,7 +20,7 @@ fn calls(bytes: Vec<u8>) -> Report {
     let mut calls = Calls::default();
     let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
     while let Some(event) = stream.next() {
-        calls.event(&event);
+        calls.event(&event, true);
     }
     calls.end_of_recording();
     let outcome = stream.finish();

@@ -1,18 +1,20 @@
 //! `spoor calls`.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{About, Health, each, feed, nothing_matches, stdout, style, tell, window};
-use crate::cli;
+use super::{About, Health, each, feed, limit, nothing_matches, stdout, style, tell, window};
+use crate::cli::{self, Picks};
 use crate::model::calls::{Calls, Report};
-use crate::read::Names;
+use crate::model::group::Groups;
+use crate::model::keyed::{self, Keyed};
+use crate::model::label;
+use crate::read::{FunctionId, Names};
 use crate::view;
-
-/// Rows of a table of text, unless told otherwise.
-const LIMIT: usize = 30;
+use crate::view::units::count;
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -21,13 +23,25 @@ struct Answer<'a> {
     report: &'a Report,
 }
 
+#[derive(Serialize)]
+struct KeyedAnswer<'a> {
+    recordings: &'a [About],
+    by: &'a str,
+    rows: &'a [keyed::Row],
+    rows_found: usize,
+    own_is_on_scheduler: bool,
+}
+
 pub(super) fn run(args: &cli::Calls) -> Result<Health> {
-    let filter = cli::filter(&args.process, Some(&args.function), &[]);
+    if args.by != "function" {
+        return run_keyed(args);
+    }
+    let filter = cli::filter(&args.select, Picks::Functions);
     let (mut calls, mut names, mut about) = (Calls::default(), Names::default(), Vec::new());
     let health = each(&args.input.paths, |recording| {
-        let window = window(&args.window, recording)?;
-        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _| {
-            calls.event(event);
+        let window = window(&args.select.window, recording)?;
+        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _, asked_for| {
+            calls.event(event, asked_for);
             Ok(true)
         })?;
         calls.end_of_recording();
@@ -36,13 +50,7 @@ pub(super) fn run(args: &cli::Calls) -> Result<Health> {
         names = outcome.names;
         Ok(Health::Fine.and(&outcome.findings))
     })?;
-    let limit = match args.limit {
-        Some(0) => usize::MAX,
-        Some(limit) => limit,
-        None if args.json => usize::MAX,
-        None => LIMIT,
-    };
-    let report = calls.report(&names, &filter, args.sort, limit);
+    let report = calls.report(&names, &filter, args.sort, limit(args.limit, args.json));
     if report.functions_found == 0 {
         nothing_matches(&filter, &names)?;
     }
@@ -57,4 +65,83 @@ pub(super) fn run(args: &cli::Calls) -> Result<Health> {
     }
     out.flush()?;
     Ok(health)
+}
+
+fn run_keyed(args: &cli::Calls) -> Result<Health> {
+    let mut filter = cli::filter(&args.select, Picks::Functions);
+    let by_group = args.by == "group";
+    // Groups have their names from the begin on.
+    filter.names_first = by_group;
+    let (mut keyed, mut names, mut about) = (Keyed::default(), Names::default(), Vec::new());
+    let (mut groups, mut modules) = (Groups::new(filter.grouping), Modules::default());
+    let health = each(&args.input.paths, |recording| {
+        let window = window(&args.select.window, recording)?;
+        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, processes, asked| {
+            keyed.event(event, |function| {
+                let taken = asked && filter.takes_function(event.names(), function);
+                taken.then(|| match by_group {
+                    true => groups.of(event.tracee, processes, event.tracees(), event.names()),
+                    false => modules.of(function, event.names()),
+                })
+            });
+            Ok(true)
+        })?;
+        keyed.end_of_recording();
+        groups.end_of_recording();
+        tell(recording, &outcome.findings)?;
+        about.push(About::new(recording, window, &outcome));
+        names = outcome.names;
+        Ok(Health::Fine.and(&outcome.findings))
+    })?;
+    let titles = if by_group { groups.titles() } else { modules.titles };
+    let (mut rows, own_is_on_scheduler) = keyed.report(&titles, args.sort);
+    let rows_found = rows.len();
+    rows.truncate(limit(args.limit, args.json));
+    if rows.is_empty() {
+        nothing_matches(&filter, &names)?;
+    }
+    let mut out = stdout();
+    if args.json {
+        let (recordings, rows) = (about.as_slice(), rows.as_slice());
+        let answer = KeyedAnswer { recordings, by: &args.by, rows, rows_found, own_is_on_scheduler };
+        serde_json::to_writer_pretty(&mut out, &answer)?;
+        writeln!(out)?;
+    } else {
+        about.iter().try_for_each(|recording| recording.heading(&mut out))?;
+        writeln!(out)?;
+        let head = if by_group { "GROUP" } else { "MODULE" };
+        view::calls::keyed(&rows, head, style(args.wide), &mut out)?;
+        let more = rows_found - rows.len();
+        if more > 0 {
+            writeln!(out, "({} more rows: --limit 0)", count(more as u64))?;
+        }
+        writeln!(out, "\nENTERED: calls with no other of the row below them; TOTAL and percentiles are of these")?;
+    }
+    out.flush()?;
+    Ok(health)
+}
+
+/// Modules by dense numbers.
+#[derive(Default)]
+struct Modules {
+    titles: Vec<String>,
+    numbers: HashMap<String, u32>,
+    of: Vec<Option<u32>>,
+}
+
+impl Modules {
+    fn of(&mut self, function: FunctionId, names: &Names) -> u32 {
+        let at = function.0 as usize;
+        if let Some(Some(module)) = self.of.get(at) {
+            return *module;
+        }
+        let next = self.titles.len() as u32;
+        let module = *self.numbers.entry(label::module(names, function)).or_insert_with_key(|title| {
+            self.titles.push(title.clone());
+            next
+        });
+        self.of.resize(self.of.len().max(at + 1), None);
+        self.of[at] = Some(module);
+        module
+    }
 }

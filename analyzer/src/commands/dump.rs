@@ -2,23 +2,19 @@
 
 use std::io::Write;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use spoor_format::text::{WriteError, write_raw};
 
 use super::{Health, each, feed, nothing_matches, stdout, tell, window};
-use crate::cli;
-use crate::model::filter::{Filter, glob};
+use crate::cli::{self, Picks};
+use crate::model::filter::Filter;
 use crate::read::{Event, Ledger, Names, Recording};
 use crate::view;
 
 pub(super) fn run(args: &cli::Dump) -> Result<Health> {
     let mut out = stdout();
-    let filter = cli::filter(&args.process, Some(&args.function), &args.kinds);
+    let filter = cli::filter(&args.select, Picks::Functions);
     each(&args.input.paths, |recording| {
-        let known = recording.kind_names();
-        if let Some(unknown) = filter.kinds.iter().find(|kind| !known.iter().any(|name| glob(kind, name))) {
-            bail!("no kind of event is called {unknown}; there are {}", known.join(", "));
-        }
         if args.raw {
             raw(recording, &mut out)?;
             out.flush()?;
@@ -26,19 +22,24 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
             return Ok(Health::Fine.and(&recording.findings));
         }
         let (mut left, mut taken) = (args.limit.unwrap_or(usize::MAX), false);
-        let (outcome, _) =
-            feed(recording, Names::default(), window(&args.window, recording)?, &filter, |event, processes| {
+        let (outcome, _) = feed(
+            recording,
+            Names::default(),
+            window(&args.select.window, recording)?,
+            &filter,
+            |event, processes, asked_for| {
                 if left == 0 {
                     return Ok(false);
                 }
-                if takes(&filter, event) {
+                if asked_for && takes(&filter, event) {
                     left -= 1;
                     taken = true;
                     let view = if args.json { view::dump::json } else { view::dump::text };
                     view(event, processes, &mut out)?;
                 }
                 Ok(true)
-            })?;
+            },
+        )?;
         out.flush()?;
         tell(recording, &outcome.findings)?;
         if !taken && args.limit != Some(0) {
@@ -64,10 +65,6 @@ fn raw(recording: &Recording, out: &mut impl Write) -> Result<()> {
 }
 
 fn takes(filter: &Filter, event: &Event<'_>) -> bool {
-    let kind = || event.recording().kind_name(event.kind);
-    if !filter.kinds.is_empty() && !filter.kinds.iter().any(|pattern| glob(pattern, &kind())) {
-        return false;
-    }
     filter.takes_all_functions()
         || event.function.is_some_and(|function| filter.takes_function(event.names(), function))
 }

@@ -6,7 +6,7 @@ use std::io::{BufWriter, IsTerminal, Write};
 use anyhow::{Context, Result, bail};
 
 use super::{About, Health, each, feed, nothing_matches, stdout, tell, window};
-use crate::cli;
+use crate::cli::{self, Picks};
 use crate::model::flame::{Flame, Returning};
 use crate::read::{Finding, Names, kind};
 use crate::view;
@@ -16,11 +16,11 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
     if args.output.is_none() && !args.folded && std::io::stdout().is_terminal() {
         bail!("a picture is nothing for a terminal: say where to write it, -o flame.svg");
     }
-    let filter = cli::filter(&args.process, Some(&args.function), &[]);
+    let filter = cli::filter(&args.select, Picks::Functions);
     let (mut returning, mut names, mut running) = (Returning::default(), Names::default(), false);
     each(&args.input.paths, |recording| {
-        let window = window(&args.window, recording)?;
-        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _| {
+        let window = window(&args.select.window, recording)?;
+        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _, _| {
             running |= matches!(event.kind, kind::IN | kind::OUT);
             returning.event(event);
             Ok(true)
@@ -31,9 +31,9 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
     })?;
     let (mut flame, mut about) = (Flame::new(returning, args.per_process), Vec::new());
     let health = each(&args.input.paths, |recording| {
-        let window = window(&args.window, recording)?;
-        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, processes| {
-            flame.event(event, || processes.group(event.tracee, event.identity(), event.names()));
+        let window = window(&args.select.window, recording)?;
+        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, processes, _| {
+            flame.event(event, || processes.group(filter.grouping, event.tracee, event.tracees(), event.names()));
             Ok(true)
         })?;
         flame.end_of_recording();

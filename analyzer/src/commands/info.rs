@@ -16,7 +16,7 @@ pub(super) fn run(args: &cli::Info) -> Result<Health> {
     let health = each(&args.input.paths, |recording| {
         let mut counts = Counts::default();
         let infos = recording.stream(Names::default(), Tracees::default(), Window::ALL).infos().to_vec();
-        let (outcome, _) = feed(recording, Names::default(), Window::ALL, &Filter::default(), |event, _| {
+        let (outcome, _) = feed(recording, Names::default(), Window::ALL, &Filter::default(), |event, _, _| {
             counts.event(event);
             Ok(true)
         })?;

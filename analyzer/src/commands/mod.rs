@@ -2,9 +2,15 @@
 
 mod calls;
 mod dump;
+mod edges;
 mod flame;
+mod gc;
+mod hist;
 mod info;
+mod msgs;
+mod procs;
 mod sched;
+mod slow;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +23,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::cli::{Cli, Command, Moment, WindowArgs};
-use crate::model::filter::{Filter, ProcessFilter};
+use crate::model::edges::Side;
+use crate::model::filter::{EventFilter, Filter, ProcessFilter, glob};
 use crate::model::label;
 use crate::model::processes::Processes;
 use crate::read::{
@@ -38,6 +45,13 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Info(args) => info::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Calls(args) => calls::run(args),
+        Command::Hist(args) => hist::run(args),
+        Command::Callers(args) => edges::run(args, Side::Callers),
+        Command::Callees(args) => edges::run(args, Side::Callees),
+        Command::Slow(args) => slow::run(args),
+        Command::Procs(args) => procs::run(args),
+        Command::Gc(args) => gc::run(args),
+        Command::Msgs(args) => msgs::run(args),
         Command::Flame(args) => flame::run(args),
         Command::Sched(args) => sched::run(args),
     };
@@ -182,17 +196,24 @@ fn window_of(args: &WindowArgs, recording: &Recording) -> Window {
 }
 
 /// Feeds the events that the filter's processes have in the window to `work`,
-/// until it answers false.
+/// until it answers false. `work` is told whether the event is asked for: it is
+/// handed those on lanes that are not, and, should it want them, those of all processes.
 fn feed(
     recording: &Recording,
     names: Names,
     window: Window,
     filter: &Filter,
-    mut work: impl FnMut(&Event<'_>, &Processes) -> Result<bool>,
+    mut work: impl FnMut(&Event<'_>, &Processes, bool) -> Result<bool>,
 ) -> Result<(Outcome, Processes)> {
+    check_kinds(recording, filter)?;
+    let mut picked = filter.picks_processes().then(Vec::new);
     let (learned, names, tracees) = match filter.needs_names() {
         true => {
-            let (processes, names, tracees) = Processes::of_recording(recording, names);
+            let (processes, names, tracees) = Processes::of_recording(recording, names, |event| {
+                if let Some(picked) = &mut picked {
+                    pick(event, window, filter, picked);
+                }
+            });
             (Some(processes), names, tracees)
         }
         false => (None, names, Tracees::default()),
@@ -200,7 +221,7 @@ fn feed(
     let mut stream = recording.stream(names, tracees, window);
     let learning = learned.is_none();
     let mut processes = learned.unwrap_or_else(|| Processes::from_infos(stream.infos(), stream.names()));
-    let mut takes = ProcessFilter::new(filter);
+    let (mut takes, events_asked_for) = (ProcessFilter::new(filter, picked), EventFilter::new(filter, recording));
     let progress = progress(recording);
     let mut events = 0_u64;
     loop {
@@ -212,13 +233,51 @@ fn feed(
         if learning {
             processes.learn(&event);
         }
-        if takes.takes(&event, &processes) && !work(&event, &processes)? {
+        if !events_asked_for.takes_kind(event.kind) {
+            continue;
+        }
+        let process = takes.takes(&event, &processes);
+        let asked_for = process && events_asked_for.takes_lane(event.lane);
+        if (process || filter.everyone) && !work(&event, &processes, asked_for)? {
             break;
         }
     }
     progress.finish_and_clear();
     Ok((stream.finish(), processes))
 }
+
+/// Remembers the process of an event of a function that is asked for.
+fn pick(event: &Event<'_>, window: Window, filter: &Filter, picked: &mut Vec<bool>) {
+    let (at, inside) = (event.tracee.0 as usize, (window.from_ns..window.to_ns).contains(&event.time));
+    if !inside || picked.get(at) == Some(&true) {
+        return;
+    }
+    if event.function.is_some_and(|function| filter.takes_function(event.names(), function)) {
+        picked.resize(picked.len().max(at + 1), false);
+        picked[at] = true;
+    }
+}
+
+fn check_kinds(recording: &Recording, filter: &Filter) -> Result<()> {
+    let known = recording.kind_names();
+    match filter.kinds.iter().find(|kind| !known.iter().any(|name| glob(kind, name))) {
+        Some(unknown) => bail!("no kind of event is called {unknown}; there are {}", known.join(", ")),
+        None => Ok(()),
+    }
+}
+
+/// How many rows: all, when it is not for people.
+fn limit(given: Option<usize>, json: bool) -> usize {
+    match given {
+        Some(0) => usize::MAX,
+        Some(limit) => limit,
+        None if json => usize::MAX,
+        None => ROWS,
+    }
+}
+
+/// Rows of a table of text, unless told otherwise.
+const ROWS: usize = 30;
 
 fn progress(recording: &Recording) -> ProgressBar {
     if !io::stderr().is_terminal() {
@@ -254,6 +313,11 @@ impl About {
         }
     }
 
+    /// Length of the window.
+    fn window_ns(&self) -> u64 {
+        self.to_ns - self.from_ns
+    }
+
     /// Path, state, window, ledger: one line above every table.
     fn heading(&self, out: &mut dyn Write) -> io::Result<()> {
         let window = format!("{} to {}", moment(self.from_ns).trim_end_matches(" s"), moment(self.to_ns));
@@ -278,8 +342,11 @@ const NAMED: usize = 20;
 fn nothing_matches(filter: &Filter, names: &Names) -> io::Result<()> {
     let given = [
         ("--process", &filter.processes),
+        ("--name", &filter.names),
+        ("--group", &filter.groups),
         ("--module", &filter.modules),
         ("--function", &filter.functions),
+        ("--scheduler", &filter.schedulers),
         ("--kind", &filter.kinds),
     ];
     let given: Vec<String> =

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::{About, Health, each, feed, nothing_matches, stdout, style, tell, window};
-use crate::cli;
+use crate::cli::{self, Picks};
+use crate::model::pressure::{self, Pressure};
 use crate::model::sched::{Report, Sched};
 use crate::read::{Names, Recording, Window};
 use crate::view;
@@ -18,21 +19,27 @@ struct Answer<'a> {
     recording: &'a About,
     #[serde(flatten)]
     report: &'a Report,
+    #[serde(flatten)]
+    pressure: &'a pressure::Report,
 }
 
 pub(super) fn run(args: &cli::Sched) -> Result<Health> {
     let (mut out, mut number) = (stdout(), 0);
     each(&args.input.paths, |recording| {
-        let (report, about, health) = one(args, recording)?;
+        let (report, pressure, about, health) = one(args, recording)?;
         if args.json {
-            serde_json::to_writer_pretty(&mut out, &Answer { recording: &about, report: &report })?;
+            serde_json::to_writer_pretty(
+                &mut out,
+                &Answer { recording: &about, report: &report, pressure: &pressure },
+            )?;
             writeln!(out)?;
         } else {
             if number > 0 {
                 writeln!(out)?;
             }
             about.heading(&mut out)?;
-            view::sched::text(&report, style(false), &mut out)?;
+            view::sched::text(&report, style(args.wide), &mut out)?;
+            view::pressure::text(&pressure, style(args.wide), &mut out)?;
         }
         if let Some(path) = &args.output {
             let path = numbered(path, number);
@@ -51,24 +58,30 @@ pub(super) fn run(args: &cli::Sched) -> Result<Health> {
     })
 }
 
-fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, About, Health)> {
-    let filter = cli::filter(&args.process, None, &[]);
-    let asked = window(&args.window, recording)?;
+fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, pressure::Report, About, Health)> {
+    let filter = cli::filter(&args.select, Picks::Processes);
+    let asked = window(&args.select.window, recording)?;
     let from = asked.from_ns.max(recording.complete_from_ns);
     let to = asked.to_ns.min(recording.end_ns).max(from);
     let mut sched = Sched::new(from, to, recording.ledger.len(), args.limit);
     let window = Window { from_ns: from, to_ns: asked.to_ns };
-    let (outcome, processes) = feed(recording, Names::default(), window, &filter, |event, _| {
-        sched.event(event);
+    let mut pressure = Pressure::new(recording, from, to);
+    // Who is sent a message is told by others: they are all looked at.
+    let (outcome, processes) = feed(recording, Names::default(), window, &filter, |event, processes, asked_for| {
+        if asked_for {
+            sched.event(event);
+        }
+        pressure.event(event, processes, asked_for);
         Ok(true)
     })?;
     let nothing = sched.is_empty();
     let report = sched.report(recording, &processes, &outcome.tracees, &outcome.names);
+    let pressure = pressure.report(recording, report.from_in_out_events);
     if nothing {
         nothing_matches(&filter, &outcome.names)?;
     }
     let health = Health::Fine.and(&outcome.findings);
-    Ok((report, About::new(recording, window, &outcome), health))
+    Ok((report, pressure, About::new(recording, window, &outcome), health))
 }
 
 /// The pictures of several recordings get numbers: `x.svg`, `x-2.svg`, …

@@ -18,9 +18,15 @@ pub struct Calls {
     running: bool,
 }
 
+/// The number of calls that are asked for; others have 0.
+const ASKED_FOR: u32 = 1;
+
 #[derive(Debug, Default)]
 struct Table {
     functions: Vec<Stats>,
+    /// The number of calls that begin now, and of the one that ends.
+    begins: u32,
+    ends: u32,
     /// Returns of calls of which nothing is known.
     unknown: u64,
 }
@@ -50,6 +56,9 @@ pub enum Sort {
     P99,
     P999,
     Max,
+    Untimed,
+    Raised,
+    Share,
     Name,
 }
 
@@ -104,7 +113,7 @@ pub struct Clipped {
 }
 
 impl Clipped {
-    fn of(counts: &[u64; Clip::ALL.len()]) -> Clipped {
+    pub(crate) fn of(counts: &[u64; Clip::ALL.len()]) -> Clipped {
         let [begin, end, hole, exit, unsure, deep] = *counts;
         Clipped { begin, end, hole, exit, unsure, deep }
     }
@@ -135,10 +144,12 @@ pub struct Report {
 }
 
 impl Calls {
-    /// Takes an event.
+    /// Takes an event; with `asked_for` false, a call that it begins is not counted.
     #[inline]
-    pub fn event(&mut self, event: &Event<'_>) {
+    pub fn event(&mut self, event: &Event<'_>, asked_for: bool) {
         if let Some(step) = step_of(event) {
+            self.table.begins = if asked_for { ASKED_FOR } else { 0 };
+            self.table.ends = self.table.begins;
             self.running |= matches!(event.kind, kind::IN | kind::OUT);
             self.stacks.step(step, &mut self.table);
         }
@@ -146,6 +157,7 @@ impl Calls {
 
     /// A recording ends; the next may begin.
     pub fn end_of_recording(&mut self) {
+        self.table.ends = ASKED_FOR;
         self.stacks.end(&mut self.table);
         self.stacks = Stacks::default();
     }
@@ -177,6 +189,22 @@ impl Calls {
             unknown_returns: self.table.unknown,
             own_is_on_scheduler: self.running,
         }
+    }
+
+    /// The durations of all functions that fit the filter; which these are, and
+    /// their calls without a duration.
+    pub fn distribution(&self, names: &Names, filter: &Filter) -> (Durations, Vec<(String, u64)>, Clipped) {
+        let (mut durations, mut functions, mut clipped) = (Durations::default(), Vec::new(), [0; Clip::ALL.len()]);
+        for (number, stats) in self.table.functions.iter().enumerate() {
+            let id = FunctionId(number as u32);
+            if stats.calls > 0 && filter.takes_function(names, id) {
+                durations.add(&stats.durations);
+                functions.push((label::function(names, id), stats.calls));
+                clipped.iter_mut().zip(&stats.clipped).for_each(|(sum, n)| *sum += n);
+            }
+        }
+        functions.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        (durations, functions, Clipped::of(&clipped))
     }
 
     fn row(&self, names: &Names, id: FunctionId, stats: &Stats, all_own: u64) -> Row {
@@ -242,12 +270,20 @@ impl Table {
 impl Observer for Table {
     #[inline]
     fn called(&mut self, _process: u32, _parent: u32, function: FunctionId) -> u32 {
-        self.stats(function).calls += 1;
-        0
+        let begins = self.begins;
+        self.stats(function).calls += u64::from(begins);
+        begins
+    }
+
+    fn leaves(&mut self, frame: u32) {
+        self.ends = frame;
     }
 
     #[inline]
     fn ended(&mut self, ended: &Ended) {
+        if ended.frame != ASKED_FOR {
+            return;
+        }
         let stats = self.stats(ended.function);
         stats.raised += u64::from(ended.raised);
         stats.own += ended.own;
@@ -261,6 +297,7 @@ impl Observer for Table {
 
     fn clipped(&mut self, function: Option<FunctionId>, why: Clip) {
         match function {
+            _ if self.ends != ASKED_FOR => {}
             Some(function) => self.stats(function).clipped[why as usize] += 1,
             None => self.unknown += 1,
         }
@@ -271,8 +308,9 @@ impl Observer for Table {
 
 impl Sort {
     /// All, with the names that the command line takes.
-    pub const ALL: [(Sort, &'static str); 10] = [
+    pub const ALL: [(Sort, &'static str); 13] = [
         (Sort::Own, "own"),
+        (Sort::Share, "share"),
         (Sort::Total, "total"),
         (Sort::Calls, "calls"),
         (Sort::Mean, "mean"),
@@ -281,26 +319,57 @@ impl Sort {
         (Sort::P99, "p99"),
         (Sort::P999, "p99.9"),
         (Sort::Max, "max"),
+        (Sort::Untimed, "untimed"),
+        (Sort::Raised, "raised"),
         (Sort::Name, "name"),
     ];
 
     /// Largest first, names in their order; ties by name.
     fn compare(self, a: &Row, b: &Row) -> std::cmp::Ordering {
-        let key = |row: &Row| {
-            let points = row.percentiles.unwrap_or_default();
-            match self {
-                Sort::Own => row.own_on_scheduler_ns.unwrap_or(row.own_ns),
-                Sort::Total => row.total_ns,
-                Sort::Calls => row.calls,
-                Sort::Mean => row.mean_ns,
-                Sort::P50 => points.p50_ns,
-                Sort::P90 => points.p90_ns,
-                Sort::P99 => points.p99_ns,
-                Sort::P999 => points.p999_ns,
-                Sort::Max => points.max_ns,
-                Sort::Name => 0,
-            }
-        };
+        let key = |row: &Row| self.key(&row.columns());
         key(b).cmp(&key(a)).then_with(|| a.function.cmp(&b.function)).then_with(|| a.mfa.cmp(&b.mfa))
+    }
+
+    /// What a row is ordered by.
+    pub(crate) fn key(self, row: &Columns) -> u64 {
+        match self {
+            Sort::Own | Sort::Share => row.own,
+            Sort::Total => row.total,
+            Sort::Calls => row.calls,
+            Sort::Mean => row.mean,
+            Sort::P50 => row.points.p50_ns,
+            Sort::P90 => row.points.p90_ns,
+            Sort::P99 => row.points.p99_ns,
+            Sort::P999 => row.points.p999_ns,
+            Sort::Max => row.points.max_ns,
+            Sort::Untimed => row.untimed,
+            Sort::Raised => row.raised,
+            Sort::Name => 0,
+        }
+    }
+}
+
+/// What rows can be ordered by.
+pub(crate) struct Columns {
+    pub(crate) own: u64,
+    pub(crate) total: u64,
+    pub(crate) calls: u64,
+    pub(crate) mean: u64,
+    pub(crate) points: Percentiles,
+    pub(crate) untimed: u64,
+    pub(crate) raised: u64,
+}
+
+impl Row {
+    fn columns(&self) -> Columns {
+        Columns {
+            own: self.own_on_scheduler_ns.unwrap_or(self.own_ns),
+            total: self.total_ns,
+            calls: self.calls,
+            mean: self.mean_ns,
+            points: self.percentiles.unwrap_or_default(),
+            untimed: self.clipped.sum(),
+            raised: self.raised,
+        }
     }
 }

@@ -1,18 +1,34 @@
 //! Which processes, modules, functions and kinds of events are asked for.
 
+use crate::model::group::Grouping;
 use crate::model::label;
 use crate::model::processes::Processes;
-use crate::read::{Event, FunctionId, Names, TraceeId, quoted};
+use crate::read::{Event, FunctionId, Names, Recording, TraceeId, quoted};
 
 /// Nothing given is everything.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Pids, or globs on names, labels and initial calls.
     pub processes: Vec<String>,
+    /// Globs on registered names.
+    pub names: Vec<String>,
+    /// Globs on the names of process groups.
+    pub groups: Vec<String>,
+    /// What processes are grouped by.
+    pub grouping: Grouping,
     /// Globs on modules.
     pub modules: Vec<String>,
     /// Globs on functions as printed.
     pub functions: Vec<String>,
+    /// Functions and modules pick out processes: those that have events of them.
+    pub pick_processes: bool,
+    /// Names are wanted before the first event, whatever is filtered.
+    pub names_first: bool,
+    /// Events of other processes are handed out too, as not asked for: what they do
+    /// tells of those that are.
+    pub everyone: bool,
+    /// Globs on the short names of lanes: `s1`, `dc*`.
+    pub schedulers: Vec<String>,
     /// Names of kinds of events.
     pub kinds: Vec<String>,
 }
@@ -21,6 +37,10 @@ impl Filter {
     /// Must names be known before the first event? Not for pids.
     pub fn needs_names(&self) -> bool {
         self.processes.iter().any(|pattern| !is_pid(pattern))
+            || !self.names.is_empty()
+            || !self.groups.is_empty()
+            || self.picks_processes()
+            || self.names_first
     }
 
     /// Is the function asked for?
@@ -35,7 +55,12 @@ impl Filter {
         }
         let (printed, raw) = (label::mfa(module, name, arity), format!("{module}:{name}/{arity}"));
         let bare = |pattern: &str, full: &str| glob(pattern, full) || glob(&format!("{pattern}/*"), full);
-        self.functions.iter().any(|pattern| bare(pattern, &printed) || bare(pattern, &raw))
+        self.functions.iter().any(|pattern| bare(pattern, &printed) || bare(pattern, &raw) || module_fits(pattern))
+    }
+
+    /// Must be known which processes have events of the functions?
+    pub fn picks_processes(&self) -> bool {
+        self.pick_processes && !self.takes_all_functions()
     }
 
     /// Is every function asked for?
@@ -47,20 +72,25 @@ impl Filter {
 /// Remembers for each process of a recording whether it is asked for.
 #[derive(Debug)]
 pub struct ProcessFilter<'a> {
-    patterns: &'a [String],
+    filter: &'a Filter,
+    all: bool,
+    /// Processes that have events of the functions asked for.
+    picked: Option<Vec<bool>>,
     known: Vec<Option<bool>>,
 }
 
 impl<'a> ProcessFilter<'a> {
     /// For one recording.
-    pub fn new(filter: &'a Filter) -> Self {
-        ProcessFilter { patterns: &filter.processes, known: Vec::new() }
+    pub fn new(filter: &'a Filter, picked: Option<Vec<bool>>) -> Self {
+        let all =
+            picked.is_none() && filter.processes.is_empty() && filter.names.is_empty() && filter.groups.is_empty();
+        ProcessFilter { filter, all, picked, known: Vec::new() }
     }
 
     /// Is the event's process asked for?
     #[inline]
     pub fn takes(&mut self, event: &Event<'_>, processes: &Processes) -> bool {
-        if self.patterns.is_empty() {
+        if self.all {
             return true;
         }
         match self.known.get(event.tracee.0 as usize) {
@@ -75,7 +105,16 @@ impl<'a> ProcessFilter<'a> {
         let title = processes.title(event.tracee, event.names());
         let fits =
             |pattern: &String| same_pid(pattern, &pid) || title.as_deref().is_some_and(|title| glob(pattern, title));
-        let takes = self.patterns.iter().any(fits);
+        let filter = self.filter;
+        let any = |patterns: &[String], text: &dyn Fn() -> Option<String>| {
+            patterns.is_empty() || text().is_some_and(|text| patterns.iter().any(|pattern| glob(pattern, &text)))
+        };
+        let name = || processes.get(event.tracee)?.name.map(|name| quoted(event.names().atom_text(name)));
+        let group = || Some(processes.group(filter.grouping, event.tracee, event.tracees(), event.names()));
+        let takes = (filter.processes.is_empty() || filter.processes.iter().any(fits))
+            && self.picked.as_ref().is_none_or(|picked| picked.get(event.tracee.0 as usize) == Some(&true))
+            && any(&filter.names, &name)
+            && any(&filter.groups, &group);
         self.remember(event.tracee, takes);
         takes
     }
@@ -86,6 +125,46 @@ impl<'a> ProcessFilter<'a> {
             self.known.resize(at + 1, None);
         }
         self.known[at] = Some(takes);
+    }
+}
+
+/// Remembers for each kind of event and each lane whether it is asked for.
+#[derive(Debug)]
+pub struct EventFilter {
+    kinds: Vec<bool>,
+    lanes: Vec<bool>,
+}
+
+impl EventFilter {
+    /// For one recording.
+    pub fn new(filter: &Filter, recording: &Recording) -> Self {
+        let takes = |patterns: &[String], name: &str| patterns.iter().any(|pattern| glob(pattern, name));
+        let kinds = match filter.kinds.is_empty() {
+            true => Vec::new(),
+            false => (0..=u8::MAX).map(|kind| takes(&filter.kinds, &recording.kind_name(kind))).collect(),
+        };
+        let mut lanes = Vec::new();
+        for lane in recording.ledger.iter().filter(|_| !filter.schedulers.is_empty()) {
+            let at = lane.lane as usize;
+            lanes.resize(lanes.len().max(at + 1), false);
+            lanes[at] = takes(&filter.schedulers, &lane.short());
+        }
+        if lanes.is_empty() && !filter.schedulers.is_empty() {
+            lanes.push(false);
+        }
+        EventFilter { kinds, lanes }
+    }
+
+    /// Is the event's kind asked for?
+    #[inline]
+    pub fn takes_kind(&self, kind: u8) -> bool {
+        self.kinds.get(usize::from(kind)).copied().unwrap_or(true)
+    }
+
+    /// Is the lane asked for?
+    #[inline]
+    pub fn takes_lane(&self, lane: u32) -> bool {
+        self.lanes.is_empty() || self.lanes.get(lane as usize) == Some(&true)
     }
 }
 
@@ -159,6 +238,7 @@ mod tests {
         assert!(takes("Elixir.MyApp.Orders:create/2", ""));
         assert!(takes("MyApp.Orders.create", ""));
         assert!(takes("nothing:else/0 *.create/?", "MyApp.*"));
+        assert!(takes("MyApp.Orders", "") && takes("MyApp.*", ""));
         assert!(!takes("MyApp.Orders.create/3", ""));
         assert!(!takes("", "Other"));
     }

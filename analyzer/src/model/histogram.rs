@@ -77,6 +77,33 @@ impl Durations {
         self.sum
     }
 
+    /// The longest, exactly.
+    pub fn max_ns(&self) -> u64 {
+        self.max
+    }
+
+    /// As a histogram of 3 significant digits.
+    pub fn histogram(&self) -> Histogram<u64> {
+        match &self.values {
+            Values::Many(histogram) => histogram.as_ref().clone(),
+            Values::Few(few) => of(few),
+        }
+    }
+
+    /// Adds those of another.
+    pub fn add(&mut self, other: &Durations) {
+        match &other.values {
+            Values::Few(few) => few.iter().for_each(|ns| self.record(*ns)),
+            Values::Many(theirs) => {
+                let mut sum = self.histogram();
+                sum.add(theirs.as_ref()).expect("a histogram that grows takes any other");
+                self.values = Values::Many(Box::new(sum));
+                self.sum = self.sum.saturating_add(other.sum);
+                self.max = self.max.max(other.max);
+            }
+        }
+    }
+
     /// The distribution; `None` when there are no durations.
     pub fn percentiles(&self) -> Option<Percentiles> {
         if self.count() == 0 {

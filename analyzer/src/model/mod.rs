@@ -2,13 +2,23 @@
 //! in order and asked for reports.
 
 pub mod calls;
+pub mod edges;
 pub mod filter;
 pub mod flame;
+pub mod gc;
+pub mod group;
 
 pub mod histogram;
 pub mod info;
+pub mod keyed;
 pub mod label;
+pub mod msgs;
+pub mod open_calls;
+pub mod pressure;
 pub mod processes;
+pub mod procs;
 
 pub mod sched;
+pub mod slow;
 pub mod stack;
+pub mod states;

@@ -1,8 +1,11 @@
 //! What is known of each process: name, label, initial call, parent.
 
+use std::collections::HashMap;
+
 use spoor_format::chunk::Identity;
 use spoor_format::record::Body;
 
+use crate::model::group::Grouping;
 use crate::model::label;
 use crate::read::{AtomId, Event, FunctionId, Info, Names, Recording, TraceeId, Tracees, Window, kind};
 
@@ -25,6 +28,7 @@ pub struct Process {
 #[derive(Debug, Clone, Default)]
 pub struct Processes {
     known: Vec<Process>,
+    by_name: HashMap<AtomId, TraceeId>,
 }
 
 impl Processes {
@@ -37,6 +41,10 @@ impl Processes {
                 process.seen = *time;
                 replace(&mut process.parent, *parent);
                 replace(&mut process.name, *name);
+                if let Some(name) = name {
+                    processes.by_name.insert(*name, *tracee);
+                }
+                let process = processes.entry(*tracee);
                 replace(&mut process.label, label.clone());
                 replace_call(&mut process.initial_call, *initial_call, names);
             }
@@ -44,12 +52,18 @@ impl Processes {
         processes
     }
 
-    /// With what all events of a recording say; also answers the numbers given.
-    pub fn of_recording(recording: &Recording, names: Names) -> (Processes, Names, Tracees) {
+    /// With what all events of a recording say, each of which is also handed to `look`;
+    /// also answers the numbers given.
+    pub fn of_recording(
+        recording: &Recording,
+        names: Names,
+        mut look: impl FnMut(&Event<'_>),
+    ) -> (Processes, Names, Tracees) {
         let mut stream = recording.stream(names, Tracees::default(), Window::ALL);
         let mut processes = Processes::from_infos(stream.infos(), stream.names());
         while let Some(event) = stream.next() {
             processes.learn(&event);
+            look(&event);
         }
         let outcome = stream.finish();
         (processes, outcome.names, outcome.tracees)
@@ -91,7 +105,12 @@ impl Processes {
                     replace_call(&mut process.initial_call, event.function, event.names());
                 }
             }
-            Some(Body::Register { name }) => replace(&mut process.name, detail.atom(name)),
+            Some(Body::Register { name }) => {
+                replace(&mut process.name, detail.atom(name));
+                if let Some(name) = detail.atom(name) {
+                    self.by_name.insert(name, event.tracee);
+                }
+            }
             _ => {}
         }
     }
@@ -117,15 +136,51 @@ impl Processes {
         }
     }
 
-    /// What processes are coloured and summed up by: their title, `port`, or
-    /// `unnamed`.
-    pub fn group(&self, tracee: TraceeId, identity: Identity, names: &Names) -> String {
-        match identity {
-            Identity::Port(_) => "ports".to_owned(),
-            _ => self.title(tracee, names).unwrap_or_else(|| "unnamed".to_owned()),
+    /// What a process is summed up by: its name, label or initial call, its
+    /// supervisor, `ports`, or `unnamed` and the like.
+    pub fn group(&self, by: Grouping, tracee: TraceeId, tracees: &Tracees, names: &Names) -> String {
+        if let Identity::Port(_) = tracees.identity(tracee) {
+            return "ports".to_owned();
         }
+        let process = self.get(tracee);
+        let (found, otherwise) = match by {
+            Grouping::Title => (self.title(tracee, names), "unnamed"),
+            Grouping::Name => {
+                let name = process.and_then(|process| process.name);
+                (name.map(|name| crate::read::quoted(names.atom_text(name))), "no registered name")
+            }
+            Grouping::Label => (process.and_then(|process| process.label.clone()), "no label"),
+            Grouping::InitialCall => (
+                process.and_then(|p| p.initial_call).map(|call| initial_call_text(names, call)),
+                "unknown initial call",
+            ),
+            Grouping::Supervisor => (self.supervisor(tracee, tracees, names), "no supervisor"),
+        };
+        found.unwrap_or_else(|| otherwise.to_owned())
+    }
+
+    /// The nearest ancestor that is a supervisor.
+    fn supervisor(&self, tracee: TraceeId, tracees: &Tracees, names: &Names) -> Option<String> {
+        let mut at = tracee;
+        for _ in 0..ANCESTORS {
+            at = tracees.find(Identity::Process(self.get(at)?.parent?))?;
+            let title = self.title(at, names)?;
+            let module = self.get(at)?.initial_call.map(|call| names.function_parts(call).0);
+            if module == Some("supervisor") || title.ends_with("_sup") || title.ends_with("Supervisor") {
+                return Some(title);
+            }
+        }
+        None
+    }
+
+    /// The process that is registered under the name now, as far as is known.
+    pub fn named(&self, name: AtomId) -> Option<TraceeId> {
+        self.by_name.get(&name).copied()
     }
 }
+
+/// A chain of parents is not followed further.
+const ANCESTORS: usize = 64;
 
 fn initial_call_text(names: &Names, call: FunctionId) -> String {
     let (module, name, arity) = names.function_parts(call);

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use serde::Serialize;
 use spoor_format::chunk::Identity;
 
+use crate::model::group::Grouping;
 use crate::model::histogram::Durations;
 use crate::model::label;
 use crate::model::processes::Processes;
@@ -484,7 +485,7 @@ impl Groups {
             *busy.entry(*who).or_default() += ns;
         }
         let name = |who: &Option<TraceeId>| match who {
-            Some(tracee) => processes.group(*tracee, tracees.identity(*tracee), names),
+            Some(tracee) => processes.group(Grouping::Title, *tracee, tracees, names),
             None => "others".to_owned(),
         };
         let named: Vec<(Option<TraceeId>, String, u64)> = busy.iter().map(|(who, ns)| (*who, name(who), *ns)).collect();

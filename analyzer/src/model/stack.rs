@@ -71,6 +71,8 @@ impl Clip {
 /// A call that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
+    /// The observer's number for it.
+    pub frame: u32,
     /// What was called.
     pub function: FunctionId,
     /// When it began.
@@ -90,6 +92,8 @@ pub trait Observer {
     /// A call; answers a number of the observer's own for the frame. `parent`
     /// is that of the frame below, 0 for none.
     fn called(&mut self, process: u32, parent: u32, function: FunctionId) -> u32;
+    /// The call with this number ends, in one of the two ways below.
+    fn leaves(&mut self, _frame: u32) {}
     /// A call ended.
     fn ended(&mut self, ended: &Ended);
     /// Timed calls of the function took this long together, those inside of
@@ -544,6 +548,7 @@ impl Stacks {
         self.frames -= 1;
         let duration = time.saturating_sub(frame.start);
         let mut total = frame.inner_total;
+        observer.leaves(frame.number);
         match raised {
             None => {}
             Some(_) if unsure => observer.clipped(Some(frame.function), Clip::Unsure),
@@ -551,7 +556,7 @@ impl Stacks {
             Some(raised) => {
                 total = duration;
                 let (function, start, own, own_on) = (frame.function, frame.start, frame.own, frame.own_on);
-                observer.ended(&Ended { function, start, duration, own, own_on, raised });
+                observer.ended(&Ended { frame: frame.number, function, start, duration, own, own_on, raised });
             }
         }
         if frame.doubtful > 0
@@ -595,6 +600,7 @@ impl Stacks {
             let gone = stack.frames.len() - DEEP / 2;
             for frame in stack.frames.drain(..gone) {
                 if !frame.marker {
+                    observer.leaves(frame.number);
                     observer.clipped(Some(frame.function), Clip::Deep);
                 }
                 // What it would have given to a frame below it.

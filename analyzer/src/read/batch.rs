@@ -238,6 +238,12 @@ impl<'a> Detail<'a> {
         std::iter::from_fn(move || if cursor.is_empty() { None } else { Record::decode(&mut cursor, schema).ok() })
     }
 
+    /// What was passed with the event, when it was asked for.
+    pub fn content(&self) -> Option<RawTerm<'a>> {
+        let annotations = self.records().take_while(|record| !record.body.class().timed());
+        annotations.filter_map(|r| if let Body::Content { value } = r.body { Some(value) } else { None }).last()
+    }
+
     /// The atom behind a reference.
     pub fn atom(&self, reference: u64) -> Option<AtomId> {
         self.batch.atom(reference)

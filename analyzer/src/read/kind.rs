@@ -15,11 +15,19 @@ pub const OUT_EXITING: u8 = 39;
 pub const OUT_EXITED: u8 = 40;
 pub const PORT_IN: u8 = 41;
 pub const PORT_OUT: u8 = 42;
+pub const GC_MINOR_START: u8 = 43;
+pub const GC_MINOR_END: u8 = 44;
+pub const GC_MAJOR_START: u8 = 45;
+pub const GC_MAJOR_END: u8 = 46;
 pub const SPAWN: u8 = 48;
 pub const SPAWNED: u8 = 49;
 pub const EXIT: u8 = 50;
 pub const REGISTER: u8 = 51;
 pub const UNREGISTER: u8 = 52;
+pub const SEND: u8 = 57;
+pub const SEND_TO_NON_EXISTING: u8 = 58;
+pub const RECEIVE: u8 = 59;
+pub const TIMEOUT: u8 = 60;
 pub const UNKNOWN: u8 = 64;
 
 #[cfg(test)]
@@ -41,11 +49,19 @@ mod tests {
             (OUT_EXITED, "out_exited"),
             (PORT_IN, "port_in"),
             (PORT_OUT, "port_out"),
+            (GC_MINOR_START, "gc_minor_start"),
+            (GC_MINOR_END, "gc_minor_end"),
+            (GC_MAJOR_START, "gc_major_start"),
+            (GC_MAJOR_END, "gc_major_end"),
             (SPAWN, "spawn"),
             (SPAWNED, "spawned"),
             (EXIT, "exit"),
             (REGISTER, "register"),
             (UNREGISTER, "unregister"),
+            (SEND, "send"),
+            (SEND_TO_NON_EXISTING, "send_to_non_existing_process"),
+            (RECEIVE, "receive"),
+            (TIMEOUT, "timeout"),
             (UNKNOWN, "unknown"),
         ];
         for (id, name) in named {

@@ -101,6 +101,11 @@ impl Tracees {
         self.identities.get(id.0 as usize).copied().unwrap_or(Identity::Nobody)
     }
 
+    /// The number of one that was met already.
+    pub fn find(&self, identity: Identity) -> Option<TraceeId> {
+        self.ids.get(&identity).copied()
+    }
+
     /// How many there are: their numbers are below this.
     pub fn len(&self) -> usize {
         self.identities.len()

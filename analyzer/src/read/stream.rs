@@ -70,6 +70,11 @@ impl<'a> Event<'a> {
         self.stream.recording
     }
 
+    /// The tracees that were met so far.
+    pub fn tracees(&self) -> &'a Tracees {
+        &self.stream.tracees
+    }
+
     /// Whose it is.
     pub fn identity(&self) -> Identity {
         self.stream.tracees.identity(self.tracee)

@@ -3,11 +3,53 @@
 use std::io::{self, Write};
 
 use crate::model::calls::{Clipped, Report, Row};
+use crate::model::histogram::Percentiles;
+use crate::model::keyed;
 use crate::view::table::{self, Style};
 use crate::view::units::{count, duration, percent};
 
 /// What a narrow table goes without: `--wide` and `--json` have it.
 const OPTIONAL: [&str; 4] = ["MEAN", "P90", "SHARE", "P99.9"];
+
+/// Rows of modules or process groups; `head` says which.
+pub fn keyed(rows: &[keyed::Row], head: &'static str, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let columns = [
+        (head, false),
+        ("CALLS", true),
+        ("ENTERED", true),
+        ("OWN", true),
+        ("SHARE", true),
+        ("TOTAL", true),
+        ("MEAN", true),
+        ("P50", true),
+        ("P90", true),
+        ("P99", true),
+        ("P99.9", true),
+        ("MAX", true),
+        ("UNTIMED", true),
+    ];
+    let rows = rows.iter().map(|row| {
+        let time = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), duration);
+        let point = |of: fn(&Percentiles) -> u64| time(row.percentiles.as_ref().map(of));
+        let untimed = row.clipped.sum();
+        vec![
+            row.name.clone(),
+            count(row.calls),
+            count(row.entered),
+            duration(row.own_on_scheduler_ns.unwrap_or(row.own_ns)),
+            percent(row.share),
+            duration(row.total_ns),
+            time(row.percentiles.map(|_| row.mean_ns)),
+            point(|p| p.p50_ns),
+            point(|p| p.p90_ns),
+            point(|p| p.p99_ns),
+            point(|p| p.p999_ns),
+            point(|p| p.max_ns),
+            if untimed == 0 { String::new() } else { count(untimed) },
+        ]
+    });
+    table::fitted(&columns, rows.collect(), &OPTIONAL, style, out)
+}
 
 /// As text.
 pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {

@@ -2,10 +2,17 @@
 
 pub mod calls;
 pub mod dump;
+pub mod edges;
 pub mod findings;
 pub mod flame;
+pub mod gc;
+pub mod hist;
 pub mod info;
+pub mod msgs;
+pub mod pressure;
+pub mod procs;
 pub mod sched;
+pub mod slow;
 pub mod svg;
 pub mod table;
 pub mod units;

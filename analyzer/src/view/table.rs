@@ -20,7 +20,7 @@ impl Default for Style {
 }
 
 /// A column: its head, and whether it holds numbers.
-pub type Column = (&'static str, bool);
+pub type Column<'a> = (&'a str, bool);
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -32,14 +32,14 @@ const SHORTEST_NAME: usize = 24;
 /// nothing are left out, then those of `optional`, in that order, until the rest
 /// fits, and then the first column is shortened.
 pub fn fitted(
-    columns: &[Column],
+    columns: &[Column<'_>],
     mut rows: Vec<Vec<String>>,
     optional: &[&str],
     style: Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut columns = columns.to_vec();
-    let leave_out = |at: usize, columns: &mut Vec<Column>, rows: &mut Vec<Vec<String>>| {
+    let leave_out = |at: usize, columns: &mut Vec<Column<'_>>, rows: &mut Vec<Vec<String>>| {
         columns.remove(at);
         rows.iter_mut().filter(|row| at < row.len()).for_each(|row| drop(row.remove(at)));
     };
@@ -76,7 +76,7 @@ fn shortened(text: &str, room: usize) -> String {
     characters[..head].iter().chain(&['…']).chain(&characters[end..]).collect()
 }
 
-fn line_width(columns: &[Column], rows: &[Vec<String>]) -> usize {
+fn line_width(columns: &[Column<'_>], rows: &[Vec<String>]) -> usize {
     let widest = |at: usize, head: &str| {
         let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
         cells.chain([head.chars().count()]).max().unwrap_or(0)
@@ -86,7 +86,7 @@ fn line_width(columns: &[Column], rows: &[Vec<String>]) -> usize {
 }
 
 /// Prints rows under their columns' heads.
-pub fn write(columns: &[Column], rows: Vec<Vec<String>>, style: Style, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(columns: &[Column<'_>], rows: Vec<Vec<String>>, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let width = |text: &str| text.chars().count();
     let mut widths: Vec<usize> = columns.iter().map(|(head, _)| width(head)).collect();
     for row in &rows {

@@ -166,7 +166,7 @@ pub fn everything(bytes: Vec<u8>) -> Option<(String, Vec<Finding>, Ledger)> {
     let mut processes = Processes::from_infos(stream.infos(), stream.names());
     while let Some(event) = stream.next() {
         processes.learn(&event);
-        calls.event(&event);
+        calls.event(&event, true);
         view::dump::text(&event, &processes, &mut out).expect("a Vec takes all");
     }
     calls.end_of_recording();

@@ -1,0 +1,202 @@
+//! Calls summed up by module or by process group.
+//!
+//! A call *enters* its row when no other call of the row is open below it in its
+//! process: a module is entered from outside, a process group by its outermost
+//! calls. Total and percentiles are of these, so that no moment counts twice.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use crate::model::calls::{Clipped, Columns, Sort, step_of};
+use crate::model::histogram::{Durations, Percentiles};
+use crate::model::open_calls::OpenCalls;
+use crate::model::stack::{Clip, Ended, Observer, Stacks};
+use crate::read::{Event, FunctionId, kind};
+
+/// Call times by a key, over one recording after the other.
+#[derive(Debug, Default)]
+pub struct Keyed {
+    stacks: Stacks,
+    table: Table,
+    running: bool,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    rows: Vec<Stats>,
+    open: OpenCalls<Open>,
+    depth: HashMap<(u32, u32), u32>,
+    /// The row of a call that begins now, if it is asked for.
+    begins: Option<u32>,
+    ending: Option<Open>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    process: u32,
+    row: u32,
+    enters: bool,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Stats {
+    calls: u64,
+    entered: u64,
+    raised: u64,
+    own: u64,
+    own_on: u64,
+    visits: Durations,
+    clipped: [u64; Clip::ALL.len()],
+}
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// The module, or the process group.
+    pub name: String,
+    /// Calls, timed or not.
+    pub calls: u64,
+    /// Calls with no other of the row open below them.
+    pub entered: u64,
+    /// Timed calls that ended by an exception, where such events were recorded.
+    pub raised: u64,
+    /// Time in the functions themselves.
+    pub own_ns: u64,
+    /// The same on a scheduler only; null without in and out events.
+    pub own_on_scheduler_ns: Option<u64>,
+    /// Its part of all rows' own time, 0 to 1.
+    pub share: f64,
+    /// Time in calls that entered, with all that they called.
+    pub total_ns: u64,
+    /// Mean of the timed calls that entered.
+    pub mean_ns: u64,
+    /// The distribution of the timed calls that entered; null when there are none.
+    #[serde(flatten)]
+    pub percentiles: Option<Percentiles>,
+    /// Calls that have no duration, by reason.
+    pub clipped: Clipped,
+}
+
+impl Keyed {
+    /// Takes an event; `row` says in which row a call that it begins belongs, if any.
+    pub fn event(&mut self, event: &Event<'_>, row: impl FnOnce(FunctionId) -> Option<u32>) {
+        let Some(step) = step_of(event) else { return };
+        self.running |= matches!(event.kind, kind::IN | kind::OUT);
+        self.table.begins = event.function.filter(|_| event.kind == kind::CALL).and_then(row);
+        self.table.ending = None;
+        self.stacks.step(step, &mut self.table);
+    }
+
+    /// A recording ends; the next may begin.
+    pub fn end_of_recording(&mut self) {
+        self.stacks.end(&mut self.table);
+        self.stacks = Stacks::default();
+        self.table.depth.clear();
+    }
+
+    /// A row for each title in the order asked for; rows with the same title are one.
+    /// Also answers whether own time is on schedulers.
+    pub fn report(&self, titles: &[String], sort: Sort) -> (Vec<Row>, bool) {
+        let mut sums: std::collections::BTreeMap<&str, Stats> = std::collections::BTreeMap::new();
+        for (stats, title) in self.table.rows.iter().zip(titles).filter(|(stats, _)| stats.calls > 0) {
+            sums.entry(title).or_default().add(stats);
+        }
+        let own = |stats: &Stats| if self.running { stats.own_on } else { stats.own };
+        let all: u64 = sums.values().map(own).sum();
+        let row = |(title, stats): (&&str, &Stats)| Row {
+            name: (*title).to_owned(),
+            calls: stats.calls,
+            entered: stats.entered,
+            raised: stats.raised,
+            own_ns: stats.own,
+            own_on_scheduler_ns: self.running.then_some(stats.own_on),
+            share: if all == 0 { 0.0 } else { own(stats) as f64 / all as f64 },
+            total_ns: stats.visits.sum_ns(),
+            mean_ns: stats.visits.sum_ns().checked_div(stats.visits.count()).unwrap_or(0),
+            percentiles: stats.visits.percentiles(),
+            clipped: Clipped::of(&stats.clipped),
+        };
+        let mut rows: Vec<Row> = sums.iter().map(row).collect();
+        rows.sort_by(|a, b| {
+            let key = |row: &Row| sort.key(&row.columns());
+            key(b).cmp(&key(a)).then_with(|| a.name.cmp(&b.name))
+        });
+        (rows, self.running)
+    }
+}
+
+impl Row {
+    fn columns(&self) -> Columns {
+        Columns {
+            own: self.own_on_scheduler_ns.unwrap_or(self.own_ns),
+            total: self.total_ns,
+            calls: self.calls,
+            mean: self.mean_ns,
+            points: self.percentiles.unwrap_or_default(),
+            untimed: self.clipped.sum(),
+            raised: self.raised,
+        }
+    }
+}
+
+impl Stats {
+    fn add(&mut self, other: &Stats) {
+        self.calls += other.calls;
+        self.entered += other.entered;
+        self.raised += other.raised;
+        self.own += other.own;
+        self.own_on += other.own_on;
+        self.visits.add(&other.visits);
+        self.clipped.iter_mut().zip(&other.clipped).for_each(|(sum, n)| *sum += n);
+    }
+}
+
+impl Observer for Table {
+    fn called(&mut self, process: u32, _parent: u32, _function: FunctionId) -> u32 {
+        let Some(row) = self.begins else { return 0 };
+        if self.rows.len() <= row as usize {
+            self.rows.resize(row as usize + 1, Stats::default());
+        }
+        let depth = self.depth.entry((process, row)).or_default();
+        let enters = *depth == 0;
+        *depth += 1;
+        let stats = &mut self.rows[row as usize];
+        stats.calls += 1;
+        stats.entered += u64::from(enters);
+        self.open.insert(Open { process, row, enters })
+    }
+
+    fn leaves(&mut self, frame: u32) {
+        self.ending = self.open.remove(frame);
+        if let Some(Open { process, row, .. }) = self.ending
+            && let Some(depth) = self.depth.get_mut(&(process, row))
+        {
+            *depth -= 1;
+            if *depth == 0 {
+                self.depth.remove(&(process, row));
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        let Some(Open { row, enters, .. }) = self.ending else { return };
+        let stats = &mut self.rows[row as usize];
+        stats.raised += u64::from(ended.raised);
+        stats.own += ended.own;
+        stats.own_on += ended.own_on;
+        if enters {
+            stats.visits.record(ended.duration);
+        }
+    }
+
+    fn total(&mut self, _function: FunctionId, _ns: u64) {}
+
+    fn clipped(&mut self, _function: Option<FunctionId>, why: Clip) {
+        if let Some(Open { row, .. }) = self.ending {
+            self.rows[row as usize].clipped[why as usize] += 1;
+        }
+    }
+
+    fn spent(&mut self, _frame: u32, _ns: u64, _on_scheduler: bool) {}
+}

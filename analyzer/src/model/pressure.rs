@@ -1,0 +1,174 @@
+//! How hard the schedulers are pressed: run queues, migrations, garbage collection.
+//!
+//! A process is in a run queue from the moment it is ready to run: a message was sent to it
+//! while it waited, it was scheduled out without waiting for one, or it was
+//! spawned. The VM does not say so: it is concluded, see [`States`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+use spoor_format::chunk::Identity;
+
+use crate::model::histogram::{Durations, Percentiles};
+use crate::model::processes::Processes;
+use crate::model::states::States;
+use crate::read::{Event, Recording, TraceeId, kind};
+
+/// Stretches of the window for which the length of the queue is told apart.
+const COLUMNS: u64 = 1_000;
+
+/// One recording's schedulers.
+#[derive(Debug)]
+pub struct Pressure {
+    from: u64,
+    to: u64,
+    width: u64,
+    states: States,
+    waits: Durations,
+    columns: Vec<u64>,
+    last_lane: HashMap<TraceeId, u32>,
+    moves: BTreeMap<(u32, u32), u64>,
+    collecting: HashMap<TraceeId, u64>,
+    gc: BTreeMap<u32, u64>,
+    epoch: Option<u32>,
+}
+
+/// The run queues, all together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunQueue {
+    /// How often a process was in a run queue, as far as that came to light.
+    pub waits: u64,
+    /// How long; null when never.
+    #[serde(flatten)]
+    pub percentiles: Option<Percentiles>,
+    /// Processes in it on average over the window.
+    pub mean_length: f64,
+    /// The largest average over a thousandth of the window.
+    pub peak_length: f64,
+    /// When that stretch began, in nanoseconds since the start of the recording.
+    pub peak_at_ns: u64,
+}
+
+/// Processes that went on on another lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Migration {
+    /// The lane before.
+    pub from: String,
+    /// The lane after.
+    pub to: String,
+    /// How often.
+    pub processes: u64,
+}
+
+/// Garbage collection on a lane.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LaneGc {
+    /// The lane.
+    pub lane: String,
+    /// Time in collections that ended on it.
+    pub gc_ns: u64,
+    /// The same as a part of the window, 0 to 1.
+    pub share: f64,
+}
+
+/// What presses them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The run queues: null without `in` and `out` events.
+    pub run_queue: Option<RunQueue>,
+    /// From lane to lane.
+    pub migrations_matrix: Vec<Migration>,
+    /// By lane.
+    pub gc: Vec<LaneGc>,
+}
+
+impl Pressure {
+    /// For a window in monotonic nanoseconds.
+    pub fn new(recording: &Recording, from: u64, to: u64) -> Pressure {
+        Pressure {
+            from,
+            to,
+            width: to.saturating_sub(from).div_ceil(COLUMNS).max(1),
+            states: States::new(recording),
+            waits: Durations::default(),
+            columns: vec![0; COLUMNS as usize],
+            last_lane: HashMap::new(),
+            moves: BTreeMap::new(),
+            collecting: HashMap::new(),
+            gc: BTreeMap::new(),
+            epoch: None,
+        }
+    }
+
+    /// Takes an event; one that is not asked for is only learned from.
+    pub fn event(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) {
+        if self.epoch != Some(event.epoch) {
+            self.epoch = Some(event.epoch);
+            self.last_lane.clear();
+            self.collecting.clear();
+        }
+        if let Some(queued) = self.states.event(event, processes).filter(|_| asked_for) {
+            self.waits.record(queued.to - queued.from);
+            self.paint(queued.from, queued.to);
+        }
+        if !event.complete || !matches!(event.identity(), Identity::Process(_)) {
+            return;
+        }
+        match event.kind {
+            kind::IN | kind::IN_EXITING => {
+                let before = self.last_lane.insert(event.tracee, event.lane);
+                if let Some(before) = before.filter(|before| *before != event.lane && asked_for) {
+                    *self.moves.entry((before, event.lane)).or_default() += 1;
+                }
+            }
+            kind::GC_MINOR_START | kind::GC_MAJOR_START => {
+                self.collecting.insert(event.tracee, event.time);
+            }
+            kind::GC_MINOR_END | kind::GC_MAJOR_END => {
+                if let Some(from) = self.collecting.remove(&event.tracee).filter(|_| asked_for) {
+                    *self.gc.entry(event.lane).or_default() += event.time.saturating_sub(from);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn paint(&mut self, from: u64, to: u64) {
+        let (mut at, to) = (from.max(self.from), to.min(self.to));
+        while at < to {
+            let column = (at - self.from) / self.width;
+            let until = to.min(self.from + self.width * (column + 1));
+            if let Some(sum) = self.columns.get_mut(column as usize) {
+                *sum += until - at;
+            }
+            at = until;
+        }
+    }
+
+    /// The report.
+    pub fn report(&self, recording: &Recording, in_out_events: bool) -> Report {
+        let window = self.to.saturating_sub(self.from).max(1);
+        let most = self.columns.iter().enumerate().max_by_key(|(at, ns)| (**ns, std::cmp::Reverse(*at)));
+        let (peak_at, peak) = most.map_or((0, 0), |(at, ns)| (at as u64, *ns));
+        let run_queue = RunQueue {
+            waits: self.waits.count(),
+            percentiles: self.waits.percentiles(),
+            mean_length: self.columns.iter().sum::<u64>() as f64 / window as f64,
+            peak_length: peak as f64 / self.width as f64,
+            peak_at_ns: (self.from + peak_at * self.width).saturating_sub(recording.start_ns),
+        };
+        let name = |lane: u32| recording.lane_name(lane);
+        let moves = self.moves.iter();
+        Report {
+            run_queue: in_out_events.then_some(run_queue),
+            migrations_matrix: moves
+                .map(|((from, to), n)| Migration { from: name(*from), to: name(*to), processes: *n })
+                .collect(),
+            gc: self
+                .gc
+                .iter()
+                .map(|(lane, ns)| LaneGc { lane: name(*lane), gc_ns: *ns, share: *ns as f64 / window as f64 })
+                .collect(),
+        }
+    }
+}

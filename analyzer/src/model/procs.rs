@@ -1,0 +1,270 @@
+//! Processes: their lives, what their time went to, their messages and memory.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use spoor_format::chunk::Identity;
+use spoor_format::record::Body;
+
+use crate::model::group::Groups;
+use crate::model::processes::Processes;
+use crate::model::states::{Split, States};
+use crate::read::{Event, Names, Recording, TraceeId, Tracees, Window, kind};
+
+/// Bytes of a word: recordings are of 64-bit VMs.
+const WORD: u64 = 8;
+
+/// The processes of one recording.
+#[derive(Debug)]
+pub struct Procs {
+    states: States,
+    seen: Vec<Option<Seen>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    asked_for: bool,
+    first: u64,
+    last: u64,
+    born: Option<u64>,
+    died: Option<u64>,
+    reason: Option<String>,
+    slices: u64,
+    sent: u64,
+    received: u64,
+    collections: u64,
+    memory: Option<Memory>,
+}
+
+/// Heap of a process in bytes: what the VM has set aside for it, as seen at the end of its
+/// garbage collections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// After the first collection in the window.
+    pub first_bytes: u64,
+    /// After the last.
+    pub last_bytes: u64,
+    /// The most after any.
+    pub peak_bytes: u64,
+}
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// Its pid.
+    pub process: String,
+    /// Registered name, label or initial call.
+    pub name: Option<String>,
+    /// Its parent's pid.
+    pub parent: Option<String>,
+    /// When it was spawned, in nanoseconds since the start of the recording; null
+    /// for before the window.
+    pub born_ns: Option<u64>,
+    /// When it exited; null when it did not.
+    pub died_ns: Option<u64>,
+    /// Its exit reason.
+    pub reason: Option<String>,
+    /// From its first event to its end.
+    pub life_ns: u64,
+    /// What it spent this on: adds up to it.
+    pub split: Split,
+    /// How often it was scheduled in.
+    pub slices: u64,
+    /// Messages that it sent.
+    pub sent: u64,
+    /// Messages that came to it.
+    pub received: u64,
+    /// Garbage collections.
+    pub collections: u64,
+    /// Its heap; null without garbage collections.
+    pub memory: Option<Memory>,
+}
+
+/// A group of processes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct GroupRow {
+    /// What its processes have in common.
+    pub group: String,
+    /// How many had events.
+    pub processes: u64,
+    /// Of these, spawned in the window.
+    pub born: u64,
+    /// Of these, exited in the window.
+    pub died: u64,
+    /// The sum of their lives.
+    pub life_ns: u64,
+    /// What they spent this on: adds up to it.
+    pub split: Split,
+    /// How often they were scheduled in.
+    pub slices: u64,
+    /// Messages that they sent.
+    pub sent: u64,
+    /// Messages that came to them.
+    pub received: u64,
+    /// Garbage collections.
+    pub collections: u64,
+    /// Heap of all, each as last seen.
+    pub last_bytes: u64,
+    /// The largest that one of them was.
+    pub peak_bytes: u64,
+    /// The sum over processes of last less first, where it grew.
+    pub grown_bytes: u64,
+}
+
+impl Procs {
+    /// Of a recording.
+    pub fn new(recording: &Recording) -> Procs {
+        Procs { states: States::new(recording), seen: Vec::new() }
+    }
+
+    /// Takes an event; a process none of whose events is asked for is left out.
+    pub fn event(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) {
+        if !matches!(event.identity(), Identity::Process(_)) {
+            return;
+        }
+        self.states.event(event, processes);
+        let at = event.tracee.0 as usize;
+        if self.seen.len() <= at {
+            self.seen.resize(at + 1, None);
+        }
+        let seen = self.seen[at].get_or_insert_with(|| Seen { first: event.time, ..Seen::default() });
+        seen.asked_for |= asked_for;
+        seen.last = event.time;
+        match event.kind {
+            kind::SPAWNED => seen.born = Some(event.time),
+            kind::EXIT => {
+                seen.died = Some(event.time);
+                if let Some(Body::Exit { reason }) = event.detail().body() {
+                    seen.reason = event.detail().term_text(reason, event.names(), &event.recording().pids);
+                }
+            }
+            kind::IN | kind::IN_EXITING => seen.slices += 1,
+            kind::SEND | kind::SEND_TO_NON_EXISTING => seen.sent += 1,
+            kind::RECEIVE => seen.received += 1,
+            kind::GC_MINOR_END | kind::GC_MAJOR_END => {
+                seen.collections += 1;
+                seen.remember(heap_bytes(event));
+            }
+            _ => {}
+        }
+    }
+
+    /// The processes, by pid.
+    pub fn rows(
+        &self,
+        recording: &Recording,
+        window: Window,
+        processes: &Processes,
+        tracees: &Tracees,
+        names: &Names,
+    ) -> Vec<(TraceeId, Row)> {
+        let end = window.to_ns.min(recording.end_ns);
+        let mut rows: Vec<(Identity, TraceeId, Row)> = Vec::new();
+        for (number, seen) in self.seen.iter().enumerate() {
+            let Some(seen) = seen.as_ref().filter(|seen| seen.asked_for) else { continue };
+            let tracee = TraceeId(number as u32);
+            // Whoever has exited has no time behind its last event.
+            let until = if seen.died.is_some() { seen.last } else { end.max(seen.last) };
+            let at = |time: u64| time.saturating_sub(recording.start_ns);
+            let parent = processes.get(tracee).and_then(|process| process.parent);
+            let row = Row {
+                process: recording.pids.text(tracees.identity(tracee)),
+                name: processes.title(tracee, names),
+                parent: parent.map(|word| recording.pids.text(Identity::Process(word))),
+                born_ns: seen.born.map(at),
+                died_ns: seen.died.map(at),
+                reason: seen.reason.clone(),
+                life_ns: until - seen.first,
+                split: self.states.split(tracee, Some(until)),
+                slices: seen.slices,
+                sent: seen.sent,
+                received: seen.received,
+                collections: seen.collections,
+                memory: seen.memory,
+            };
+            rows.push((tracees.identity(tracee), tracee, row));
+        }
+        rows.sort_by_key(|(identity, _, _)| *identity);
+        rows.into_iter().map(|(_, tracee, row)| (tracee, row)).collect()
+    }
+}
+
+impl Seen {
+    fn remember(&mut self, bytes: Option<u64>) {
+        let Some(bytes) = bytes else { return };
+        let memory = self.memory.get_or_insert(Memory { first_bytes: bytes, ..Memory::default() });
+        memory.last_bytes = bytes;
+        memory.peak_bytes = memory.peak_bytes.max(bytes);
+    }
+}
+
+/// Both heaps' blocks.
+fn heap_bytes(event: &Event<'_>) -> Option<u64> {
+    let (Body::GcMinorEnd { sizes } | Body::GcMajorEnd { sizes }) = event.detail().body()? else { return None };
+    let size = |name: &str| {
+        let at = spoor_format::record::GC_SIZES.iter().position(|known| *known == name)?;
+        sizes.iter().nth(at)
+    };
+    let words = size("heap_block_size")?.saturating_add(size("old_heap_block_size").unwrap_or(0));
+    Some(words.saturating_mul(WORD))
+}
+
+/// Sums processes up by group, over several recordings.
+#[derive(Debug, Default)]
+pub struct Sums {
+    rows: BTreeMap<u32, GroupRow>,
+}
+
+impl Sums {
+    /// Adds a process.
+    pub fn add(&mut self, group: u32, row: &Row) {
+        let sum = self.rows.entry(group).or_default();
+        sum.processes += 1;
+        sum.born += u64::from(row.born_ns.is_some());
+        sum.died += u64::from(row.died_ns.is_some());
+        sum.life_ns += row.life_ns;
+        sum.split.add(&row.split);
+        sum.slices += row.slices;
+        sum.sent += row.sent;
+        sum.received += row.received;
+        sum.collections += row.collections;
+        let memory = row.memory.unwrap_or_default();
+        sum.last_bytes += memory.last_bytes;
+        sum.peak_bytes = sum.peak_bytes.max(memory.peak_bytes);
+        sum.grown_bytes += memory.last_bytes.saturating_sub(memory.first_bytes);
+    }
+
+    /// The groups, those with the most time on schedulers first.
+    pub fn report(self, groups: &Groups) -> Vec<GroupRow> {
+        let titles = groups.titles();
+        let mut sums: BTreeMap<&str, GroupRow> = BTreeMap::new();
+        for (number, row) in &self.rows {
+            let Some(title) = titles.get(*number as usize) else { continue };
+            let sum = sums.entry(title).or_default();
+            sum.group.clone_from(title);
+            sum.processes += row.processes;
+            sum.born += row.born;
+            sum.died += row.died;
+            sum.life_ns += row.life_ns;
+            sum.split.add(&row.split);
+            sum.slices += row.slices;
+            sum.sent += row.sent;
+            sum.received += row.received;
+            sum.collections += row.collections;
+            sum.last_bytes += row.last_bytes;
+            sum.peak_bytes = sum.peak_bytes.max(row.peak_bytes);
+            sum.grown_bytes += row.grown_bytes;
+        }
+        let mut rows: Vec<GroupRow> = sums.into_values().collect();
+        let busy = |row: &GroupRow| on_cpu_ns(&row.split);
+        rows.sort_by(|a, b| {
+            busy(b).cmp(&busy(a)).then(b.processes.cmp(&a.processes)).then_with(|| a.group.cmp(&b.group))
+        });
+        rows
+    }
+}
+
+/// Time on any scheduler, as far as the events say.
+pub fn on_cpu_ns(split: &Split) -> u64 {
+    split.running_ns + split.dirty_ns + split.gc_ns
+}

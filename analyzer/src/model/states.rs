@@ -1,0 +1,279 @@
+//! Where each process's time went: on a scheduler, collecting garbage, waiting.
+//!
+//! The parts add up to the time that passed between a process's first event and
+//! its last, to the nanosecond. What the events do not say is said to be unknown.
+//!
+//! * From `in` to `out` a process runs: on a scheduler, or on a dirty one.
+//! * From `out` to `in` it waited in `receive` when its next event is a `receive` or
+//!   a `timeout`; from the first message that was sent to it in the meantime it
+//!   was queued. When its next event is another, it was not waiting for a message:
+//!   it was queued all the time. Without `receive` events nobody can tell.
+//! * Garbage collection is told by its own events, wherever it runs.
+
+use serde::Serialize;
+use spoor_format::chunk::Identity;
+use spoor_format::record::Body;
+
+use crate::model::processes::Processes;
+use crate::read::{Event, Recording, TraceeId, kind};
+
+/// Time by what it was spent on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Split {
+    /// On a scheduler.
+    pub running_ns: u64,
+    /// On a dirty scheduler.
+    pub dirty_ns: u64,
+    /// Collecting garbage.
+    pub gc_ns: u64,
+    /// Ready to run, in a run queue.
+    pub queued_ns: u64,
+    /// Waiting in `receive`.
+    pub waiting_ns: u64,
+    /// Not on a scheduler; whether waiting or queued the events do not say.
+    pub off_ns: u64,
+    /// On a scheduler or not: there are no `in` and `out` events, or some are missing.
+    pub unknown_ns: u64,
+}
+
+impl Split {
+    /// All of it.
+    pub fn sum_ns(&self) -> u64 {
+        self.parts().iter().map(|(_, ns)| ns).sum()
+    }
+
+    /// The parts with their names, in the order of the fields.
+    pub fn parts(&self) -> [(&'static str, u64); 7] {
+        [
+            ("running", self.running_ns),
+            ("dirty", self.dirty_ns),
+            ("gc", self.gc_ns),
+            ("queued", self.queued_ns),
+            ("waiting", self.waiting_ns),
+            ("off", self.off_ns),
+            ("unknown", self.unknown_ns),
+        ]
+    }
+
+    /// What came since an earlier reading of the same process.
+    pub fn since(&self, earlier: &Split) -> Split {
+        Split {
+            running_ns: self.running_ns.saturating_sub(earlier.running_ns),
+            dirty_ns: self.dirty_ns.saturating_sub(earlier.dirty_ns),
+            gc_ns: self.gc_ns.saturating_sub(earlier.gc_ns),
+            queued_ns: self.queued_ns.saturating_sub(earlier.queued_ns),
+            waiting_ns: self.waiting_ns.saturating_sub(earlier.waiting_ns),
+            off_ns: self.off_ns.saturating_sub(earlier.off_ns),
+            unknown_ns: self.unknown_ns.saturating_sub(earlier.unknown_ns),
+        }
+    }
+
+    /// Adds another.
+    pub fn add(&mut self, other: &Split) {
+        self.running_ns += other.running_ns;
+        self.dirty_ns += other.dirty_ns;
+        self.gc_ns += other.gc_ns;
+        self.queued_ns += other.queued_ns;
+        self.waiting_ns += other.waiting_ns;
+        self.off_ns += other.off_ns;
+        self.unknown_ns += other.unknown_ns;
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    Unknown,
+    Running,
+    Dirty,
+    Off,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    begun: bool,
+    epoch: u32,
+    since: u64,
+    mode: Mode,
+    collecting: bool,
+    /// It is off, or came back by the last event: since when.
+    off_from: u64,
+    /// It came back by the last event: when.
+    back_at: Option<u64>,
+    /// It left, or came to, a dirty scheduler.
+    dirty: bool,
+    /// While it was off, the first message was sent to it.
+    message_at: Option<u64>,
+    split: Split,
+}
+
+/// A stretch in which a process was ready to run and did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// From.
+    pub from: u64,
+    /// To.
+    pub to: u64,
+}
+
+/// The processes of one recording.
+#[derive(Debug)]
+pub struct States {
+    states: Vec<State>,
+    dirty_lanes: Vec<bool>,
+    receives: bool,
+    runs: bool,
+}
+
+impl States {
+    /// Of a recording.
+    pub fn new(recording: &Recording) -> States {
+        let lanes = recording.ledger.iter().map(|lane| lane.lane as usize + 1).max().unwrap_or(0);
+        let mut dirty_lanes = vec![false; lanes];
+        for lane in recording.ledger.iter().filter(|lane| lane.kind.starts_with("dirty")) {
+            dirty_lanes[lane.lane as usize] = true;
+        }
+        let flags = recording.meta.get("flags").unwrap_or_default();
+        let flag = |name| flags.split(' ').any(|flag| flag == name);
+        States { states: Vec::new(), dirty_lanes, receives: flag("receive"), runs: flag("running") }
+    }
+
+    /// Takes an event; answers when its process was last in a run queue, if that
+    /// came to light.
+    #[inline]
+    pub fn event(&mut self, event: &Event<'_>, processes: &Processes) -> Option<Queued> {
+        if event.kind == kind::SEND {
+            self.sent(event, processes);
+        }
+        self.receives |= event.kind == kind::RECEIVE;
+        self.runs |= matches!(event.kind, kind::IN | kind::OUT);
+        let (receives, runs) = (self.receives, self.runs);
+        let dirty = self.dirty_lanes.get(event.lane as usize) == Some(&true);
+        let at = event.tracee.0 as usize;
+        if self.states.len() <= at {
+            self.states.resize(at + 1, State::default());
+        }
+        let state = &mut self.states[at];
+        if !state.begun {
+            *state = State { begun: true, epoch: event.epoch, since: event.time, ..State::default() };
+        }
+        let queued = state.came_back(event.kind, receives);
+        state.pass(event.time);
+        if state.epoch != event.epoch || event.missing || !event.complete {
+            state.forget(event.epoch);
+        }
+        state.turn(event, dirty, runs);
+        queued
+    }
+
+    /// Somebody is sent a message: if it waits, it does no longer.
+    fn sent(&mut self, event: &Event<'_>, processes: &Processes) {
+        let Some(to) = receiver(event, processes) else { return };
+        if let Some(state) = self.states.get_mut(to.0 as usize).filter(|state| state.mode == Mode::Off) {
+            state.message_at.get_or_insert(event.time);
+        }
+    }
+
+    /// Up to its last event, or, when it was off at that, up to `now`.
+    pub fn split(&self, tracee: TraceeId, now: Option<u64>) -> Split {
+        let Some(state) = self.states.get(tracee.0 as usize).filter(|state| state.begun) else {
+            return Split::default();
+        };
+        let mut state = state.clone();
+        state.came_back(kind::UNKNOWN, false);
+        if let Some(now) = now {
+            if state.mode == Mode::Off {
+                state.split.off_ns += now.saturating_sub(state.off_from);
+            } else {
+                state.pass(now);
+            }
+        }
+        state.split
+    }
+}
+
+impl State {
+    /// What it was off for, known by the first event after it.
+    fn came_back(&mut self, kind: u8, receives: bool) -> Option<Queued> {
+        let back = self.back_at.take()?;
+        let (from, ns) = (self.off_from, back.saturating_sub(self.off_from));
+        let message = self.message_at.take().map(|at| at.clamp(from, back));
+        let waited = matches!(kind, kind::RECEIVE | kind::TIMEOUT);
+        if self.dirty || (receives && !waited && kind != kind::UNKNOWN) {
+            self.split.queued_ns += ns;
+            return Some(Queued { from, to: back });
+        }
+        if !waited {
+            self.split.off_ns += ns;
+            return None;
+        }
+        let until = message.unwrap_or(back);
+        self.split.waiting_ns += until - from;
+        self.split.queued_ns += back - until;
+        message.map(|from| Queued { from, to: back })
+    }
+
+    fn pass(&mut self, now: u64) {
+        let ns = now.saturating_sub(self.since);
+        match self.mode {
+            // Told when it comes back.
+            Mode::Off => return,
+            _ if self.collecting => self.split.gc_ns += ns,
+            Mode::Unknown => self.split.unknown_ns += ns,
+            Mode::Running => self.split.running_ns += ns,
+            Mode::Dirty => self.split.dirty_ns += ns,
+        }
+        self.since = self.since.max(now);
+    }
+
+    fn forget(&mut self, epoch: u32) {
+        if self.mode == Mode::Off {
+            // Until the next event that it has.
+            self.mode = Mode::Unknown;
+            self.since = self.off_from;
+        }
+        (self.epoch, self.mode, self.collecting) = (epoch, Mode::Unknown, false);
+        (self.back_at, self.message_at) = (None, None);
+    }
+
+    fn turn(&mut self, event: &Event<'_>, dirty: bool, runs: bool) {
+        match event.kind {
+            kind::IN | kind::IN_EXITING => {
+                if self.mode == Mode::Off {
+                    self.back_at = Some(event.time);
+                    self.dirty |= dirty;
+                } else {
+                    self.dirty = dirty;
+                }
+                self.mode = if dirty { Mode::Dirty } else { Mode::Running };
+                self.since = event.time;
+            }
+            kind::OUT | kind::OUT_EXITING => {
+                (self.mode, self.off_from, self.message_at) = (Mode::Off, event.time, None);
+                self.dirty = dirty;
+            }
+            kind::GC_MINOR_START | kind::GC_MAJOR_START => self.collecting = true,
+            kind::GC_MINOR_END | kind::GC_MAJOR_END => self.collecting = false,
+            kind::SPAWNED if runs => {
+                // Made by its parent, it waits for its turn; nothing else can it wait for.
+                (self.mode, self.off_from, self.dirty) = (Mode::Off, event.time, true);
+            }
+            kind::CALL..=kind::EXCEPTION_FROM | kind::SEND if self.mode == Mode::Off => {
+                // Whoever has these is on a scheduler: an `in` is missing.
+                self.split.off_ns += event.time.saturating_sub(self.off_from);
+                (self.mode, self.since) = (Mode::Running, event.time);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// To whom a message is sent, as far as is known.
+pub fn receiver(event: &Event<'_>, processes: &Processes) -> Option<TraceeId> {
+    let detail = event.detail();
+    let (Body::Send { to } | Body::SendToNonExisting { to }) = detail.body()? else { return None };
+    match to.pid() {
+        Some(word) => event.tracees().find(Identity::Process(word)),
+        None => processes.named(detail.term_atom(to)?),
+    }
+}

@@ -1,0 +1,61 @@
+//! Messages.
+
+use std::io::{self, Write};
+
+use crate::model::msgs::{PairRow, QueueRow, Report};
+use crate::view::table::{self, Style};
+use crate::view::units::{bytes, count, duration, moment};
+
+/// As text.
+pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{} messages sent, {} received\n", count(report.sent), count(report.received))?;
+    let columns = [("FROM", false), ("TO", false), ("MESSAGES", true), ("TO NOBODY", true), ("RECORDED BYTES", true)];
+    table::fitted(&columns, report.pairs.iter().map(pair).collect(), &[], style, out)?;
+    more(report.pairs_found - report.pairs.len(), out)?;
+    writeln!(out, "\nOn their way, from send to the process's taking them into its queue")?;
+    let columns = [
+        ("PROCESS", false),
+        ("SENT TO", true),
+        ("CAME", true),
+        ("NOT SEEN SENT", true),
+        ("PEAK", true),
+        ("PEAK AT", true),
+        ("LEFT", true),
+        ("P50", true),
+        ("P99", true),
+        ("MAX", true),
+    ];
+    table::fitted(&columns, report.queues.iter().map(queue).collect(), &[], style, out)?;
+    more(report.queues_found - report.queues.len(), out)
+}
+
+fn more(rows: usize, out: &mut dyn Write) -> io::Result<()> {
+    if rows == 0 { Ok(()) } else { writeln!(out, "({} more rows: --limit 0)", count(rows as u64)) }
+}
+
+/// Zeros are left blank: they only hide the numbers.
+fn some(n: u64) -> String {
+    if n == 0 { String::new() } else { count(n) }
+}
+
+fn pair(row: &PairRow) -> Vec<String> {
+    let sizes = row.recorded_bytes.map_or_else(String::new, bytes);
+    vec![row.from.clone(), row.to.clone(), count(row.messages), some(row.to_nobody), sizes]
+}
+
+fn queue(row: &QueueRow) -> Vec<String> {
+    let points = row.delays.unwrap_or_default();
+    let time = |ns| if row.delays.is_none() { "-".to_owned() } else { duration(ns) };
+    vec![
+        row.process.clone(),
+        count(row.sent),
+        count(row.received),
+        some(row.from_elsewhere),
+        count(row.peak),
+        moment(row.peak_at_ns),
+        some(row.left),
+        time(points.p50_ns),
+        time(points.p99_ns),
+        time(points.max_ns),
+    ]
+}
