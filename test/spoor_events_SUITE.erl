@@ -28,6 +28,7 @@
     long_terms_are_cut_visibly/1,
     large_integers_are_not_printed/1,
     binaries_are_measured_not_copied/1,
+    references_as_the_vm_writes_them/1,
     the_same_as_a_tracer_process/1
 ]).
 -export([f/1, g/1, h/1, throws/1, target/0]).
@@ -44,7 +45,8 @@ all() ->
         garbage_collections, ports, scheduling, sequential_trace, meta_trace, dbg_tracer,
         names_beyond_latin1, unknown_tags, long_terms_are_cut_visibly,
         large_integers_are_not_printed,
-        binaries_are_measured_not_copied
+        binaries_are_measured_not_copied,
+        references_as_the_vm_writes_them
     ] ++ Sessions.
 
 has_sessions() ->
@@ -449,6 +451,17 @@ large_integers_are_not_printed(Config) ->
         [C || {<<"call">>, #{<<"content">> := C}} <- Events]
     ),
     ?assert(Us < 10_000_000).
+
+%% Ordinary ones and aliases are read in place, others printed: more than once,
+%% as the layout of aliases is learned from the first.
+references_as_the_vm_writes_them(Config) ->
+    Alias = fun() -> erlang:monitor(process, self(), [{alias, explicit_unalias}]) end,
+    References =
+        [make_ref(), Alias(), Alias(), make_ref(), ets:new(table, []), atomics:new(1, []), Alias(), make_ref()],
+    {_, Events} = traced(Config, [procs], fun() -> exit({list_to_tuple(References)}) end),
+    [#{<<"reason">> := Reason}] = [Fields || {<<"exit">>, Fields} <- Events],
+    {match, Found} = re:run(Reason, "#Ref<[0-9.]+>", [global, {capture, first, list}]),
+    ?assertEqual([ref_to_list(R) || R <- References], [F || [F] <- Found]).
 
 attempt(Term) ->
     try

@@ -1,6 +1,6 @@
 //! Atoms known by name: made once when the library is loaded, compared as words.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rustler::sys::ErlNifEnv;
 
@@ -33,6 +33,24 @@ macro_rules! atoms {
 /// The keys of garbage collection info, in the order of the format.
 pub(crate) static GC_SIZES: [Atom; spoor_format::record::GC_SIZES.len()] =
     [const { Atom(AtomicU64::new(0)) }; spoor_format::record::GC_SIZES.len()];
+
+/// Which of [`GC_SIZES`] the VM tells first, second, …: a guess from the last time.
+static GC_ORDER: [AtomicU8; GC_SIZES.len()] = [const { AtomicU8::new(0) }; GC_SIZES.len()];
+
+/// The place among [`GC_SIZES`] of the key that the VM tells as its `nth`.
+pub(crate) fn gc_size(key: Word, nth: usize) -> Option<usize> {
+    let guess = GC_ORDER.get(nth);
+    if let Some(place) = guess.map(|guess| usize::from(guess.load(Ordering::Relaxed)))
+        && GC_SIZES[place].word() == key
+    {
+        return Some(place);
+    }
+    let place = GC_SIZES.iter().position(|name| name.word() == key)?;
+    if let Some(guess) = guess {
+        guess.store(place as u8, Ordering::Relaxed);
+    }
+    Some(place)
+}
 
 atoms! {
     // Answers.

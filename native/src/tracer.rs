@@ -31,30 +31,33 @@ use crate::vm::{self, Env, Kind, VmNames, Word};
 inventory::submit! { rustler::Nif { name: c"enabled".as_ptr(), arity: 3, flags: 0, raw_func: enabled } }
 inventory::submit! { rustler::Nif { name: c"trace".as_ptr(), arity: 5, flags: 0, raw_func: trace } }
 
-/// `enabled(Tag, State, Tracee)`: one load decides. A recording that has ended
-/// answers `remove` where the VM understands it, else `discard`.
-unsafe extern "C" fn enabled(_env: *mut ErlNifEnv, argc: c_int, argv: *const ErlNifTerm) -> ErlNifTerm {
-    if argc != 3 {
-        return vm::answer(atoms::REMOVE.word());
+/// `enabled(Tag, State, Tracee)`: one comparison decides.
+unsafe extern "C" fn enabled(_env: *mut ErlNifEnv, _argc: c_int, argv: *const ErlNifTerm) -> ErlNifTerm {
+    // SAFETY: the VM found the function by its arity, 3.
+    let state = State::from_word(unsafe { vm::argument(argv, 1) });
+    if state.is_recording() && !state.is_governed() {
+        return vm::answer(atoms::TRACE.word());
     }
-    // SAFETY: the VM passes `argc` terms, each one word.
-    let &[tag, state, tracee] = unsafe { &*argv.cast::<[Word; 3]>() };
-    let named = vm::small(state).map(State::from_integer);
-    let recording = named.is_some_and(State::is_recording);
-    if recording && let Some(state) = named.filter(|state| state.is_governed()) {
+    // SAFETY: as above.
+    let tag = unsafe { vm::argument(argv, 0) };
+    // SAFETY: as above.
+    let tracee = unsafe { vm::argument(argv, 2) };
+    not_simply_enabled(tag, state, tracee)
+}
+
+/// A recording that has ended answers `remove` where the VM understands it, else
+/// `discard`.
+#[inline(never)]
+fn not_simply_enabled(tag: Word, state: State, tracee: Word) -> ErlNifTerm {
+    if state.is_recording() {
         return governed_enabled(tag, state, tracee);
     }
-    let answer = match (recording, tag == atoms::TRACE_STATUS.word()) {
-        (true, _) => &atoms::TRACE,
-        (false, true) => &atoms::REMOVE,
-        (false, false) => &atoms::DISCARD,
-    };
+    let answer = if tag == atoms::TRACE_STATUS.word() { &atoms::REMOVE } else { &atoms::DISCARD };
     vm::answer(answer.word())
 }
 
 /// `enabled` in a recording that is thinned: an event that will be left out need
 /// not be made, and a process that is left out need not be asked about again.
-#[inline(never)]
 fn governed_enabled(tag: Word, state: State, tracee: Word) -> ErlNifTerm {
     let probe = match tag {
         tag if tag == atoms::TRACE_STATUS.word() => Probe::Process,
@@ -90,18 +93,118 @@ fn tracee_number(tracee: Word) -> Option<u64> {
 /// `trace(Tag, State, Tracee, Term, Opts)`: stores one event.
 unsafe extern "C" fn trace(env: *mut ErlNifEnv, argc: c_int, argv: *const ErlNifTerm) -> ErlNifTerm {
     if argc == 5 {
-        let tick = clock::now();
-        // SAFETY: the VM passes `argc` terms, each one word.
-        let &[tag, state, tracee, term, options] = unsafe { &*argv.cast::<[Word; 5]>() };
-        if let Some(state) = vm::small(state).map(State::from_integer) {
-            let offered = Offered { env, tick, tag, tracee, term, options };
-            let stored = catch_unwind(AssertUnwindSafe(|| registry::enter(state, |lane| offered.store(lane))));
-            if stored.is_err() {
-                registry::count_panic(state);
-            }
+        // SAFETY: the VM passes `argc` terms.
+        let argument = |place| unsafe { vm::argument(argv, place) };
+        let state = State::from_word(argument(1));
+        let stored = catch_unwind(AssertUnwindSafe(|| {
+            let tick = clock::now();
+            let [tag, tracee, term, options] = [0, 2, 3, 4].map(argument);
+            registry::enter(state, |lane| {
+                if !is_stored_simply(lane, env, tick, tag, tracee, term, options) {
+                    Offered { env, tick, tag, tracee, term, options }.store(lane);
+                }
+            });
+        }));
+        if stored.is_err() {
+            registry::count_panic(state);
         }
     }
     vm::answer(atoms::OK.word())
+}
+
+/// Stores an event of the most frequent kinds if there is nothing special about
+/// it. Everything stays in registers: what is put together in memory and read as
+/// a whole at once has to wait for the processor's store buffer.
+#[inline(always)]
+fn is_stored_simply(lane: &mut Lane, env: Env, tick: u64, tag: Word, tracee: Word, term: Word, options: Word) -> bool {
+    let is_call = tag == atoms::CALL.word();
+    if is_call && (lane.content_bytes() > 0 || vm::map_size(env, options) > 0) {
+        return false;
+    }
+    if !is_call && tag != atoms::RETURN_TO.word() {
+        return is_other_stored_simply(lane, env, tick, tag, tracee, term, options);
+    }
+    // One place for both: twice, it would not be made part of its caller.
+    store_function_simply(lane, env, tick, tracee, term, |stream, delta, function| {
+        if is_call { write::call(stream, delta, function) } else { write::return_to(stream, delta, function) }
+    })
+}
+
+/// Neither a call nor a return, but what comes with each message.
+#[inline(never)]
+fn is_other_stored_simply(
+    lane: &mut Lane,
+    env: Env,
+    tick: u64,
+    tag: Word,
+    tracee: Word,
+    term: Word,
+    options: Word,
+) -> bool {
+    if vm::kind(tracee) != Kind::Pid {
+        return false;
+    }
+    let is_in = tag == atoms::IN.word();
+    if is_in || tag == atoms::OUT.word() {
+        return store_function_simply(lane, env, tick, tracee, term, |stream, delta, function| {
+            if is_in { write::in_(stream, delta, function) } else { write::out(stream, delta, function) }
+        });
+    }
+    if lane.content_bytes() > 0 {
+        return false;
+    }
+    if tag == atoms::RECEIVE.word() && vm::map_size(env, options) == 0 && term != atoms::TIMEOUT.word() {
+        return lane.simple_event(tick, |stream, delta| {
+            stream.whose_word(tracee, identity)?;
+            write::receive(stream, delta)
+        });
+    }
+    if tag == atoms::SEND.word()
+        && let Some(to) = vm::only_value(options, atoms::EXTRA.word())
+    {
+        return lane.simple_event(tick, |stream, delta| {
+            stream.whose_word(tracee, identity)?;
+            values::shape(stream, env, to, |stream, to| write::send(stream, delta, to))
+        });
+    }
+    false
+}
+
+#[inline(always)]
+fn store_function_simply(
+    lane: &mut Lane,
+    env: Env,
+    tick: u64,
+    tracee: Word,
+    term: Word,
+    write: impl FnOnce(&mut Stream, u64, u64) -> Result<(), Full>,
+) -> bool {
+    lane.simple_event(tick, |stream, delta| {
+        stream.whose_word(tracee, identity)?;
+        let function = function_of(env, stream, term)?;
+        write(stream, delta, function)
+    })
+}
+
+/// Whose events those of a tracee are.
+fn identity(tracee: Word) -> Identity {
+    match vm::kind(tracee) {
+        Kind::Pid => Identity::Process(vm::identity_word(tracee)),
+        Kind::Port => Identity::Port(vm::identity_word(tracee)),
+        _ => Identity::Nobody,
+    }
+}
+
+/// The reference of `{M, F, Arity}` or `{M, F, Args}`; 0 for anything else.
+#[inline(always)]
+fn function_of(env: Env, stream: &mut Stream, term: Word) -> Result<u64, Full> {
+    if let Some([module, name, third]) = vm::triple(term)
+        && let Some(arity) = vm::small(third)
+        && let Some(known) = stream.known_function((module, name, arity as u64))
+    {
+        return Ok(known);
+    }
+    function_not_known(env, stream, term)
 }
 
 /// An event as the VM offers it.
@@ -183,7 +286,7 @@ impl Offered {
         self.tag == tag.word()
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn store(&self, lane: &mut Lane) {
         if self.is(&atoms::CALL) {
             self.store_call(lane);
@@ -198,7 +301,6 @@ impl Offered {
         }
     }
 
-    #[inline(always)]
     fn store_call(&self, lane: &mut Lane) {
         let content = lane.content_bytes();
         lane.event_about(
@@ -218,8 +320,7 @@ impl Offered {
         );
     }
 
-    #[inline(always)]
-    fn store_function(&self, lane: &mut Lane, write: impl Fn(&mut Stream, u64, u64) -> Result<(), Full>) {
+    fn store_function(&self, lane: &mut Lane, write: impl Fn(&mut Stream, u64, u64) -> Result<(), Full> + Copy) {
         lane.event_about(
             self.tick,
             || self.about(),
@@ -250,23 +351,12 @@ impl Offered {
     }
 
     /// The following record is the tracee's.
-    #[inline(always)]
     fn whose(&self, stream: &mut Stream) -> Result<(), Full> {
-        let word = vm::identity_word(self.tracee);
-        stream.whose(match vm::kind(self.tracee) {
-            Kind::Pid => Identity::Process(word),
-            Kind::Port => Identity::Port(word),
-            _ => Identity::Nobody,
-        })
+        stream.whose_word(self.tracee, identity)
     }
 
-    /// The reference of `{M, F, Arity}` or `{M, F, Args}`; 0 for anything else.
-    #[inline(always)]
     fn function(&self, stream: &mut Stream, term: Word) -> Result<u64, Full> {
-        match vm::function(self.env, term) {
-            Some(function) => stream.function(function, &VmNames(self.env)),
-            None => Ok(0),
-        }
+        function_of(self.env, stream, term)
     }
 
     /// The reference of an atom; 0 for anything else.
@@ -283,21 +373,18 @@ impl Offered {
     }
 
     /// What the match specification said, if it said anything.
-    #[inline(always)]
     fn match_result(&self, stream: &mut Stream) -> Result<(), Full> {
         if vm::map_size(self.env, self.options) == 0 {
             return Ok(());
         }
         match self.option(&atoms::MATCH_SPEC_RESULT) {
-            Some(value) if value != atoms::TRUE.word() => {
-                // The user wrote this `message` action: it is asked for.
-                let limit = values::MAX_TERM_BYTES / 4;
-                values::full(stream, self.env, value, limit, |s, value| write::match_result(s, 0, value))
-            }
+            Some(value) if value != atoms::TRUE.word() => store_match_result(self.env, stream, value),
             _ => Ok(()),
         }
     }
 
+    /// By itself for the room it needs.
+    #[inline(never)]
     fn content(&self, stream: &mut Stream, value: Word, limit: usize) -> Result<(), Full> {
         values::full(stream, self.env, value, limit, |s, value| write::content(s, 0, value))
     }
@@ -429,9 +516,10 @@ impl Offered {
     fn sizes(&self) -> [u64; GC_SIZES.len()] {
         let mut sizes = [0; GC_SIZES.len()];
         let mut rest = self.term;
-        while let Some((pair, tail)) = vm::cell(rest) {
+        for nth in 0.. {
+            let Some((pair, tail)) = vm::cell(rest) else { break };
             if let Some(&[key, value]) = vm::tuple(pair)
-                && let Some(place) = atoms::GC_SIZES.iter().position(|name| name.word() == key)
+                && let Some(place) = atoms::gc_size(key, nth)
             {
                 sizes[place] = vm::small(value).unwrap_or(0) as u64;
             }
@@ -468,6 +556,23 @@ impl Offered {
             });
         }
     }
+}
+
+/// Defines a function, or finds that there is none.
+#[inline(never)]
+fn function_not_known(env: Env, stream: &mut Stream, term: Word) -> Result<u64, Full> {
+    match vm::function(env, term) {
+        Some(function) => stream.function(function, &VmNames(env)),
+        None => Ok(0),
+    }
+}
+
+/// By itself for the room it needs.
+#[inline(never)]
+fn store_match_result(env: Env, stream: &mut Stream, value: Word) -> Result<(), Full> {
+    // The user wrote this `message` action: it is asked for.
+    let limit = values::MAX_TERM_BYTES / 4;
+    values::full(stream, env, value, limit, |s, value| write::match_result(s, 0, value))
 }
 
 /// What a spawned process really runs.

@@ -38,14 +38,30 @@ pub(crate) fn shape(
     term: Word,
     write: impl FnOnce(&mut Stream, RawTerm<'_>) -> Result<(), Full>,
 ) -> Result<(), Full> {
-    if vm::kind(term) == Kind::Pid {
-        // Most of what is asked for, and short.
-        let mut space = [0; 32];
-        let mut to = TermWriter::new(&mut space);
+    // Most of what is asked for, and short.
+    let mut space = [0; 32];
+    let mut to = TermWriter::new(&mut space);
+    if vm::kind(term) == Kind::Pid && term != vm::INVALID_PID {
         to.pid(vm::identity_word(term));
-        let used = to.len();
+    } else if vm::kind(term) == Kind::Boxed
+        && let Some(words) = vm::reference(term)
+    {
+        to.reference(&words);
+    }
+    let used = to.len();
+    if used > 0 {
         return write(stream, RawTerm::trusted(&space[..used]));
     }
+    any_shape(stream, env, term, write)
+}
+
+#[inline(never)]
+fn any_shape(
+    stream: &mut Stream,
+    env: Env,
+    term: Word,
+    write: impl FnOnce(&mut Stream, RawTerm<'_>) -> Result<(), Full>,
+) -> Result<(), Full> {
     let mut space = [0; SHAPE_BYTES];
     let used = encode(stream, env, term, Detail::Shape, &mut space)?;
     write(stream, RawTerm::trusted(&space[..used]))
@@ -119,7 +135,7 @@ impl Encoder<'_> {
             (BoxedKind::Tuple, _) => self.tuple(term, depth)?,
             (BoxedKind::Reference, _) => match vm::reference(term) {
                 Some(words) => self.to.reference(&words),
-                None => self.printed(term),
+                None => self.to.printed(vm::printed_reference(term, &mut [0; 128])),
             },
             (BoxedKind::Pid | BoxedKind::Port, _) => self.printed(term),
             (BoxedKind::Integer, _) => self.integer(term),

@@ -189,11 +189,41 @@ pub(crate) fn cell(word: Word) -> Option<(Word, Word)> {
     Some((head, tail))
 }
 
+/// The words of a tuple of three.
+#[inline(always)]
+pub(crate) fn triple(word: Word) -> Option<[Word; 3]> {
+    if word & 3 != 2 {
+        return None;
+    }
+    let object = (word & !3) as *const Word;
+    // SAFETY: as in `tuple`.
+    if unsafe { *object } != 3 << 6 {
+        return None;
+    }
+    // One by one: the VM has just stored them so, and a wider load would have to
+    // wait until the stores have left the processor's buffer.
+    Some([1, 2, 3].map(|place| {
+        let element = object.wrapping_add(place);
+        // SAFETY: three elements follow the header.
+        unsafe { element.read_volatile() }
+    }))
+}
+
+/// An argument of a callback. Read one by one, for the reason of [`triple`].
+///
+/// # Safety
+/// The VM passed more than `place` arguments.
+#[inline(always)]
+pub(crate) unsafe fn argument(arguments: *const ErlNifTerm, place: usize) -> Word {
+    let argument = arguments.cast::<Word>().wrapping_add(place);
+    // SAFETY: as the caller says; an argument is one word.
+    unsafe { argument.read_volatile() }
+}
+
 /// Module, name and arity of `{M, F, Arity}` or `{M, F, Args}`, as the format
 /// wants them: words of atoms and a number.
-#[inline(always)]
 pub(crate) fn function(env: Env, word: Word) -> Option<(Word, Word, u64)> {
-    let &[module, name, third] = tuple(word)? else { return None };
+    let [module, name, third] = triple(word)?;
     let arity = match small(third) {
         Some(arity) => arity as u64,
         None => u64::from(list_length(env, third)?),
@@ -216,24 +246,58 @@ pub(crate) fn list_length(env: Env, list: Word) -> Option<u32> {
     (proper != 0).then_some(length)
 }
 
-/// The words of an ordinary local reference, as three numbers of its text; the
-/// rest (alias, magic, external) is left to [`printed`].
+/// The three numbers of a local reference's text, read in place; the rest (magic,
+/// external, unknown) is left to [`printed`].
+#[inline]
 pub(crate) fn reference(word: Word) -> Option<[u64; 3]> {
     let object = (word & !3) as *const u64;
     // SAFETY: the caller found a boxed word; its header can be read.
     let header = unsafe { *object };
-    if header != REFERENCE_HEADER.load(Ordering::Relaxed) {
+    if header == 0 || REFERENCE_HEADERS.iter().all(|known| known.load(Ordering::Relaxed) != header) {
         return None;
     }
-    // SAFETY: the header is followed by the words of the reference.
-    let words = unsafe { object.add(1) };
-    // SAFETY: in an ordinary reference these are two words, of three numbers.
-    let [low, high] = unsafe { *words.cast::<[u64; 2]>() };
-    Some([high >> 32, high & 0xffff_ffff, low >> 32])
+    let (low, numbers) = reference_words(object);
+    (low == REFERENCE_MARKER.load(Ordering::Relaxed)).then_some(numbers)
 }
 
-/// Header of ordinary references in this VM; 0 until one was understood.
-static REFERENCE_HEADER: AtomicU64 = AtomicU64::new(0);
+/// What follows the header of a reference: a mark, and the numbers of its text if
+/// the mark is that of an ordinary one.
+fn reference_words(object: *const u64) -> (u64, [u64; 3]) {
+    let words = object.wrapping_add(1).cast::<[u64; 2]>();
+    // SAFETY: a reference of any kind has at least two words behind its header.
+    let [low, high] = unsafe { *words };
+    (low & 0xffff_ffff, [high >> 32, high & 0xffff_ffff, low >> 32])
+}
+
+/// A reference that [`reference`] did not understand, as the VM prints it. Those
+/// with its header are understood from now on, if the text is what the words say:
+/// so the layout of aliases is learned, which no function of the VM makes.
+#[inline(never)]
+pub(crate) fn printed_reference(word: Word, space: &mut [u8]) -> &str {
+    let object = (word & !3) as *const u64;
+    // SAFETY: the caller found a boxed word; its header can be read.
+    let header = unsafe { *object };
+    let text = printed(word, space);
+    let (mark, told) = reference_words(object);
+    if mark == REFERENCE_MARKER.load(Ordering::Relaxed) && reference_text(text) == Some(told) {
+        REFERENCE_HEADERS[1].store(header, Ordering::Relaxed);
+    }
+    text
+}
+
+/// The numbers of `#Ref<0.A.B.C>`.
+fn reference_text(text: &str) -> Option<[u64; 3]> {
+    let mut numbers = text.strip_prefix("#Ref<0.")?.strip_suffix('>')?.split('.');
+    let mut next = || numbers.next()?.parse().ok();
+    let found = [next()?, next()?, next()?];
+    numbers.next().is_none().then_some(found)
+}
+
+/// Headers of ordinary references and of aliases in this VM; 0 until understood.
+static REFERENCE_HEADERS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+/// What follows the header of either, in the low half of a word; others with the
+/// same header have a pointer there.
+static REFERENCE_MARKER: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn integer(env: Env, word: Word) -> Option<i64> {
     let mut value = 0;
@@ -274,10 +338,28 @@ pub(crate) fn map_value(env: Env, map: Word, key: Word) -> Option<Word> {
     Some(unsafe { *value })
 }
 
+/// What an atom stands for in a map that holds nothing else.
+#[inline(always)]
+pub(crate) fn only_value(map: Word, key: Word) -> Option<Word> {
+    let (1, keys, values) = flat_map(map)? else { return None };
+    let of_key = tuple(keys)?.first() == Some(&key);
+    // SAFETY: a map of one pair has one value.
+    of_key.then(|| unsafe { *values })
+}
+
 fn asked_map_value(env: Env, map: Word, key: Word) -> Option<Word> {
     let mut value = 0;
     // SAFETY: live terms, and a word of our own.
     (unsafe { enif_get_map_value(env, map, key, &mut value) } != 0).then_some(value)
+}
+
+/// One word of a boxed term, its header being the first. By itself: what the VM
+/// has just stored word by word is not there yet for a wider load.
+#[inline(always)]
+fn boxed_word(word: Word, place: usize) -> Word {
+    let at = ((word & !3) as *const Word).wrapping_add(place);
+    // SAFETY: the caller found a boxed word of a kind that has so many words.
+    unsafe { at.read_volatile() }
 }
 
 /// Size, tuple of keys and first value of a small map: the VM keeps those flat.
@@ -286,17 +368,12 @@ fn flat_map(word: Word) -> Option<(usize, Word, *const Word)> {
     if word & 3 != 2 {
         return None;
     }
-    let object = (word & !3) as *const [Word; 3];
-    // SAFETY: a boxed word points to the object's header.
-    let header = unsafe { *object.cast::<Word>() };
-    if header != FLAT_MAP_HEADER.load(Ordering::Relaxed) {
+    if boxed_word(word, 0) != FLAT_MAP_HEADER.load(Ordering::Relaxed) {
         return None;
     }
-    // SAFETY: behind the header of a flat map are its size and its keys.
-    let [_, size, keys] = unsafe { *object };
-    // SAFETY: and then the values.
-    let values = unsafe { object.add(1) };
-    Some((size as usize, keys, values.cast()))
+    // Behind the header of a flat map are its size and its keys, then the values.
+    let object = (word & !3) as *const Word;
+    Some((boxed_word(word, 1) as usize, boxed_word(word, 2), object.wrapping_add(3)))
 }
 
 /// Header of flat maps in this VM; no header while their layout is not known.
@@ -486,13 +563,13 @@ fn learn_references(env: Env) {
     if kind(made) != Kind::Boxed {
         return;
     }
+    let object = (made & !3) as *const u64;
     // SAFETY: a boxed word points to its header.
-    let header = unsafe { *((made & !3) as *const u64) };
-    REFERENCE_HEADER.store(header, Ordering::Relaxed);
+    let header = unsafe { *object };
+    let (mark, told) = reference_words(object);
     let mut space = [0; 64];
-    let text = printed(made, &mut space);
-    let told = reference(made).map(|[a, b, c]| format!("#Ref<0.{a}.{b}.{c}>"));
-    if told.as_deref() != Some(text) {
-        REFERENCE_HEADER.store(0, Ordering::Relaxed);
+    if mark == u64::from(u32::MAX) && reference_text(printed(made, &mut space)) == Some(told) {
+        REFERENCE_MARKER.store(mark, Ordering::Relaxed);
+        REFERENCE_HEADERS[0].store(header, Ordering::Relaxed);
     }
 }

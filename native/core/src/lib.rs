@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! registry   which recording a tracer state names
+//! own_word   a word for each thread, near at hand (unsafe island)
 //! gate       who is inside a callback (modelled)
 //! recording  one recording: lanes, limits, life cycle
 //! lane       one VM thread's place to write; its part of the loss ledger
@@ -42,6 +43,7 @@ mod keeper;
 pub mod lane;
 mod mapping;
 mod missing;
+mod own_word;
 mod recall;
 pub mod recording;
 pub mod registry;

@@ -17,7 +17,7 @@ use crate::gate::Epoch;
 use crate::lane::Lane;
 use crate::recording::Recording;
 use crate::sync::barrier_on_all_threads;
-use crate::{OpenError, clock};
+use crate::{OpenError, clock, own_word};
 
 pub use crate::sync::prepare;
 
@@ -32,16 +32,22 @@ enum Phase {
     /// There is none, or not for callbacks.
     Closed = 0,
     /// Being set up.
-    Reserved = 1,
-    /// Takes events.
-    Recording = 2,
+    Reserved = 4,
     /// A limit was reached: events are counted, not stored.
-    Stopping = 3,
+    Stopping = 8,
+    /// Takes events. As the VM tags its small integers: a slot whose recording
+    /// takes events holds the very word that the VM keeps as the state, and one
+    /// comparison tells. No term has the tags of the other phases.
+    Recording = TAG,
 }
+
+/// Tag of a small integer, and how many bits it has.
+const TAG: u64 = 0xf;
+const TAG_BITS: u32 = 4;
 
 /// A place for a recording.
 struct Slot {
-    /// Generation, whether it is governed, and phase: `generation << 3 | governed << 2 | phase`.
+    /// The last state's word with the phase for its tag.
     word: AtomicU64,
     /// Null, or a recording that lives until the slot is closed and quiet.
     recording: AtomicPtr<Recording>,
@@ -50,35 +56,44 @@ struct Slot {
 static TABLE: [Slot; SLOTS] =
     [const { Slot { word: AtomicU64::new(0), recording: AtomicPtr::new(std::ptr::null_mut()) } }; SLOTS];
 
-/// What the VM keeps for each traced process: names one recording.
+/// What the VM keeps for each traced process: names one recording. It is a small
+/// integer, `generation << 5 | governed << 4 | slot`; here is its word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State(u64);
 
+const GOVERNED_BIT: u32 = TAG_BITS + SLOT_BITS;
+
 impl State {
     /// From the integer that the VM handed over.
-    #[inline(always)]
     pub fn from_integer(integer: i64) -> State {
-        State(integer as u64)
+        State((integer as u64) << TAG_BITS | TAG)
+    }
+
+    /// From the word of what the VM handed over. A word of no small integer names
+    /// nothing, as does one of a recording that has ended.
+    #[inline(always)]
+    pub fn from_word(word: u64) -> State {
+        State(word)
     }
 
     /// The integer that the VM keeps.
     pub fn integer(self) -> i64 {
-        self.0 as i64
+        self.0 as i64 >> TAG_BITS
     }
 
     fn new(slot: usize, generation: u64, governed: bool) -> State {
-        State(generation << (SLOT_BITS + 1) | u64::from(governed) << SLOT_BITS | slot as u64)
+        State(generation << (GOVERNED_BIT + 1) | u64::from(governed) << GOVERNED_BIT | (slot as u64) << TAG_BITS | TAG)
     }
 
     /// Is the recording thinned, so that each event is judged? No load.
     #[inline(always)]
     pub fn is_governed(self) -> bool {
-        self.0 >> SLOT_BITS & 1 == 1
+        self.0 >> GOVERNED_BIT & 1 == 1
     }
 
     #[inline(always)]
     fn index(self) -> usize {
-        self.0 as usize % SLOTS
+        (self.0 >> TAG_BITS) as usize % SLOTS
     }
 
     #[inline(always)]
@@ -88,14 +103,14 @@ impl State {
 
     #[inline(always)]
     fn word(self, phase: Phase) -> u64 {
-        self.0 >> SLOT_BITS << 2 | phase as u64
+        self.0 & !TAG | phase as u64
     }
 
     /// Does the recording take events? One load, for the `enabled` callback.
     #[inline(always)]
     pub fn is_recording(self) -> bool {
         // Relaxed: nothing is reached through the answer.
-        self.slot().word.load(Ordering::Relaxed) == self.word(Phase::Recording)
+        self.slot().word.load(Ordering::Relaxed) == self.0
     }
 
     /// Is the recording still being made?
@@ -123,8 +138,8 @@ fn first_generation() -> u64 {
 pub(crate) fn reserve(governed: bool) -> Result<State, OpenError> {
     for (index, slot) in TABLE.iter().enumerate() {
         let old = slot.word.load(Ordering::Relaxed);
-        let free = old & 3 == Phase::Closed as u64 && slot.recording.load(Ordering::Acquire).is_null();
-        let generation = if old == 0 { first_generation() } else { (old >> 3) + 1 };
+        let free = old & TAG == Phase::Closed as u64 && slot.recording.load(Ordering::Acquire).is_null();
+        let generation = if old == 0 { first_generation() } else { (old >> (GOVERNED_BIT + 1)) + 1 };
         let state = State::new(index, generation, governed);
         let reserved = state.word(Phase::Reserved);
         if free && slot.word.compare_exchange(old, reserved, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
@@ -173,14 +188,10 @@ struct Thread {
 /// The thread that came last; a list that only grows.
 static THREADS: AtomicPtr<Thread> = AtomicPtr::new(std::ptr::null_mut());
 
-thread_local! {
-    static THREAD: Cell<*const Thread> = const { Cell::new(std::ptr::null()) };
-}
-
 #[inline(always)]
 fn this_thread() -> &'static Thread {
-    let known = THREAD.get();
-    // SAFETY: null or a leaked allocation of this thread.
+    let known: *const Thread = own_word::get().cast();
+    // SAFETY: null, or what `enlist` set on this thread: leaked, never freed.
     match unsafe { known.as_ref() } {
         Some(thread) => thread,
         None => enlist(),
@@ -204,7 +215,7 @@ fn enlist() -> &'static Thread {
             Err(newer) => last = newer,
         }
     }
-    THREAD.set(pointer);
+    own_word::set(pointer.cast());
     // SAFETY: leaked above, never freed, from here on only shared.
     unsafe { &*pointer }
 }
@@ -234,7 +245,7 @@ impl Drop for Inside {
 pub fn enter(state: State, work: impl FnOnce(&mut Lane)) {
     let Some(inside) = Inside::enter() else { return nested(state) };
     let word = state.slot().word.load(Ordering::Acquire); // pairs with Release in `publish`
-    if word == state.word(Phase::Recording) {
+    if word == state.0 {
         on_lane(&inside, state, work);
     } else if word == state.word(Phase::Stopping) {
         on_lane(&inside, state, |lane| lane.drop_event(Cause::AfterLimit));

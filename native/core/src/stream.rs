@@ -58,6 +58,8 @@ pub struct Stream {
     before: u64,
     last_tick: u64,
     whose: Identity,
+    /// The VM's word of whom `whose` is; 0 when that is not known.
+    whose_word: u64,
     atoms: Cache<u64>,
     functions: Cache<FunctionWords>,
 }
@@ -98,6 +100,7 @@ impl Stream {
             before: 0,
             last_tick: 0,
             whose: Identity::Nobody,
+            whose_word: 0,
             atoms: Cache::new(name_bits),
             functions: Cache::new(name_bits),
         }
@@ -111,19 +114,27 @@ impl Stream {
         tick: u64,
         mut write: impl FnMut(&mut Stream, u64) -> Result<(), Full>,
     ) -> Result<(), Cause> {
+        if self.try_record(tick, &mut write) { Ok(()) } else { self.record_in_next_chunk(tick, &mut write) }
+    }
+
+    /// Stores one timed record in the open chunk, if it fits.
+    #[inline(always)]
+    pub(crate) fn try_record(&mut self, tick: u64, write: impl FnOnce(&mut Stream, u64) -> Result<(), Full>) -> bool {
         // What lies behind the commit word was left by a record that never came
         // to its end (a contained panic); its names are unreliable.
-        if self.at == self.committed {
-            let delta = tick.saturating_sub(self.last_tick);
-            if write(self, delta).is_ok() {
-                self.commit(tick);
-                return Ok(());
-            }
+        if self.at != self.committed {
+            return false;
         }
-        self.record_in_next_chunk(tick, &mut write)
+        let delta = tick.saturating_sub(self.last_tick);
+        let written = write(self, delta).is_ok();
+        if written {
+            self.commit(tick);
+        }
+        written
     }
 
     #[cold]
+    #[inline(never)]
     fn record_in_next_chunk(
         &mut self,
         tick: u64,
@@ -216,13 +227,27 @@ impl Stream {
 
     fn forget_names(&mut self) {
         self.whose = Identity::Nobody;
+        self.whose_word = 0;
         self.atoms.clear();
         self.functions.clear();
     }
 
-    /// The following events are `whose`.
+    /// The following events are of the one that the VM's word names: `identity`
+    /// says who that is. The word of the last one costs a comparison.
     #[inline(always)]
+    pub fn whose_word(&mut self, word: u64, identity: impl FnOnce(u64) -> Identity) -> Result<(), Full> {
+        if self.whose_word == word {
+            return Ok(());
+        }
+        self.whose(identity(word))?;
+        self.whose_word = word;
+        Ok(())
+    }
+
+    /// The following events are `whose`.
+    #[inline(never)]
     pub fn whose(&mut self, whose: Identity) -> Result<(), Full> {
+        self.whose_word = 0;
         if self.whose == whose {
             return Ok(());
         }
@@ -249,6 +274,12 @@ impl Stream {
         let mut space = [0; MAX_ATOM_BYTES];
         write::define_atom(self, 0, names.atom_text(atom, &mut space))?;
         Ok(self.atoms.define(atom))
+    }
+
+    /// The chunk's reference of a function, if it has defined one.
+    #[inline(always)]
+    pub fn known_function(&mut self, function: FunctionWords) -> Option<Ref> {
+        self.functions.get(function)
     }
 
     /// The chunk's reference of a function; defines it when the chunk has not yet.
