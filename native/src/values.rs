@@ -39,14 +39,14 @@ pub(crate) fn shape(
     write: impl FnOnce(&mut Stream, RawTerm<'_>) -> Result<(), Full>,
 ) -> Result<(), Full> {
     // Most of what is asked for, and short.
-    let mut space = [0; 32];
+    let mut space = [0; 96];
     let mut to = TermWriter::new(&mut space);
     if vm::kind(term) == Kind::Pid && term != vm::INVALID_PID {
         to.pid(vm::identity_word(term));
     } else if vm::kind(term) == Kind::Boxed
-        && let Some(words) = vm::reference(term)
+        && let Some(reference) = vm::reference(term)
     {
-        to.reference(&words);
+        to.reference(reference.numbers());
     }
     let used = to.len();
     if used > 0 {
@@ -134,7 +134,7 @@ impl Encoder<'_> {
         match (vm::boxed_kind(self.env, term), self.detail) {
             (BoxedKind::Tuple, _) => self.tuple(term, depth)?,
             (BoxedKind::Reference, _) => match vm::reference(term) {
-                Some(words) => self.to.reference(&words),
+                Some(reference) => self.to.reference(reference.numbers()),
                 None => self.to.printed(vm::printed_reference(term, &mut [0; 128])),
             },
             (BoxedKind::Pid | BoxedKind::Port, _) => self.printed(term),

@@ -246,27 +246,52 @@ pub(crate) fn list_length(env: Env, list: Word) -> Option<u32> {
     (proper != 0).then_some(length)
 }
 
-/// The three numbers of a local reference's text, read in place; the rest (magic,
-/// external, unknown) is left to [`printed`].
-#[inline]
-pub(crate) fn reference(word: Word) -> Option<[u64; 3]> {
-    let object = (word & !3) as *const u64;
-    // SAFETY: the caller found a boxed word; its header can be read.
-    let header = unsafe { *object };
-    if header == 0 || REFERENCE_HEADERS.iter().all(|known| known.load(Ordering::Relaxed) != header) {
-        return None;
-    }
-    let (low, numbers) = reference_words(object);
-    (low == REFERENCE_MARKER.load(Ordering::Relaxed)).then_some(numbers)
+/// The numbers of a local reference's text behind `#Ref<0.`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reference {
+    numbers: [u64; 5],
+    first: usize,
 }
 
-/// What follows the header of a reference: a mark, and the numbers of its text if
-/// the mark is that of an ordinary one.
-fn reference_words(object: *const u64) -> (u64, [u64; 3]) {
-    let words = object.wrapping_add(1).cast::<[u64; 2]>();
-    // SAFETY: a reference of any kind has at least two words behind its header.
-    let [low, high] = unsafe { *words };
-    (low & 0xffff_ffff, [high >> 32, high & 0xffff_ffff, low >> 32])
+impl Reference {
+    pub(crate) fn numbers(&self) -> &[u64] {
+        &self.numbers[self.first..]
+    }
+
+    /// As its words say; with the halves of the word of its process, or without.
+    fn read(word: Word, names_process: bool) -> Reference {
+        let at = |place| boxed_word(word, place);
+        let (low, high) = (at(1), at(2));
+        let halves = |word: u64| (word >> 32, word & 0xffff_ffff);
+        let (process, first) = if names_process { (halves(at(3)), 0) } else { ((0, 0), 2) };
+        Reference { numbers: [process.0, process.1, high >> 32, high & 0xffff_ffff, low >> 32], first }
+    }
+
+    /// Is this the text that the VM prints?
+    fn is_told_by(&self, text: &str) -> bool {
+        let inside = text.strip_prefix("#Ref<0.").and_then(|text| text.strip_suffix('>'));
+        let told = inside.map(|inside| inside.split('.').map(|number| number.parse().ok()));
+        told.is_some_and(|told| told.eq(self.numbers().iter().map(|number| Some(*number))))
+    }
+}
+
+/// A local reference, read in place; the rest (magic, external, unknown) is left to
+/// [`printed_reference`].
+#[inline]
+pub(crate) fn reference(word: Word) -> Option<Reference> {
+    let header = boxed_word(word, 0);
+    let is = |known: &AtomicU64| header != 0 && known.load(Ordering::Relaxed) == header;
+    let names_process = is(&LONG_ALIAS_HEADER);
+    if !names_process && !is(&REFERENCE_HEADER) && !is(&ALIAS_HEADER) {
+        return None;
+    }
+    is_marked(word).then(|| Reference::read(word, names_process))
+}
+
+/// Is what follows the header the mark of references that hold their numbers?
+/// Others with the same header have a pointer there.
+fn is_marked(word: Word) -> bool {
+    boxed_word(word, 1) as u32 == u32::MAX
 }
 
 /// A reference that [`reference`] did not understand, as the VM prints it. Those
@@ -274,30 +299,22 @@ fn reference_words(object: *const u64) -> (u64, [u64; 3]) {
 /// so the layout of aliases is learned, which no function of the VM makes.
 #[inline(never)]
 pub(crate) fn printed_reference(word: Word, space: &mut [u8]) -> &str {
-    let object = (word & !3) as *const u64;
-    // SAFETY: the caller found a boxed word; its header can be read.
-    let header = unsafe { *object };
     let text = printed(word, space);
-    let (mark, told) = reference_words(object);
-    if mark == REFERENCE_MARKER.load(Ordering::Relaxed) && reference_text(text) == Some(told) {
-        REFERENCE_HEADERS[1].store(header, Ordering::Relaxed);
+    let (header, words) = (boxed_word(word, 0), boxed_words(word));
+    if words >= 3 && is_marked(word) {
+        let layouts = [(&ALIAS_HEADER, false), (&LONG_ALIAS_HEADER, true)];
+        if let Some((known, _)) = layouts.into_iter().find(|(_, long)| Reference::read(word, *long).is_told_by(text)) {
+            known.store(header, Ordering::Relaxed);
+        }
     }
     text
 }
 
-/// The numbers of `#Ref<0.A.B.C>`.
-fn reference_text(text: &str) -> Option<[u64; 3]> {
-    let mut numbers = text.strip_prefix("#Ref<0.")?.strip_suffix('>')?.split('.');
-    let mut next = || numbers.next()?.parse().ok();
-    let found = [next()?, next()?, next()?];
-    numbers.next().is_none().then_some(found)
-}
-
-/// Headers of ordinary references and of aliases in this VM; 0 until understood.
-static REFERENCE_HEADERS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
-/// What follows the header of either, in the low half of a word; others with the
-/// same header have a pointer there.
-static REFERENCE_MARKER: AtomicU64 = AtomicU64::new(0);
+/// Headers in this VM, 0 until understood: of ordinary references, and of aliases,
+/// whose text names their process from OTP 26 on.
+static REFERENCE_HEADER: AtomicU64 = AtomicU64::new(0);
+static ALIAS_HEADER: AtomicU64 = AtomicU64::new(0);
+static LONG_ALIAS_HEADER: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn integer(env: Env, word: Word) -> Option<i64> {
     let mut value = 0;
@@ -563,13 +580,8 @@ fn learn_references(env: Env) {
     if kind(made) != Kind::Boxed {
         return;
     }
-    let object = (made & !3) as *const u64;
-    // SAFETY: a boxed word points to its header.
-    let header = unsafe { *object };
-    let (mark, told) = reference_words(object);
     let mut space = [0; 64];
-    if mark == u64::from(u32::MAX) && reference_text(printed(made, &mut space)) == Some(told) {
-        REFERENCE_MARKER.store(mark, Ordering::Relaxed);
-        REFERENCE_HEADERS[0].store(header, Ordering::Relaxed);
+    if is_marked(made) && Reference::read(made, false).is_told_by(printed(made, &mut space)) {
+        REFERENCE_HEADER.store(boxed_word(made, 0), Ordering::Relaxed);
     }
 }
