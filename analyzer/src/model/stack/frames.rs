@@ -1,0 +1,191 @@
+//! One process's stack: its open calls, the marks left by returns to untraced
+//! code, and who gets the time.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::{Observer, Step};
+use crate::read::FunctionId;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    pub(super) function: FunctionId,
+    /// Execution is known to have resumed here; not a call of its own.
+    pub(super) marker: bool,
+    /// Nothing was missing when it began.
+    pub(super) timed: bool,
+    /// It may have ended without a sign.
+    pub(super) unsure: bool,
+    /// More than one frame above it was taken for one chain of tail calls.
+    pub(super) chained: bool,
+    /// It is unsure, and an iteration of a loop whose last one is known to have ended.
+    pub(super) looped: bool,
+    /// The observer's number.
+    pub(super) number: u32,
+    pub(super) start: u64,
+    pub(super) own: u64,
+    pub(super) own_on: u64,
+    /// Time on top while it was unsure, and of that on a scheduler: its own once
+    /// it is sure again.
+    pub(super) doubtful: u64,
+    pub(super) doubtful_on: u64,
+    /// 1 + the place of the next activation of the function below; 0 for none.
+    pub(super) below: u32,
+    /// What timed activations above it took: its own, should it not be timed.
+    pub(super) inner_total: u64,
+}
+
+/// Numbers are dense: no need for a strong hash.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Multiply(u64);
+
+impl Hasher for Multiply {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+    fn write_u32(&mut self, n: u32) {
+        self.0 = (self.0.rotate_left(5) ^ u64::from(n)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+type Fast<K, V> = HashMap<K, V, BuildHasherDefault<Multiply>>;
+
+#[derive(Debug, Default)]
+pub(super) struct Stack {
+    pub(super) frames: Vec<Frame>,
+    /// Time up to here was given to somebody.
+    pub(super) since: u64,
+    /// Whom time is given to.
+    pub(super) owner: Option<usize>,
+    pub(super) off_scheduler: bool,
+    pub(super) epoch: u32,
+    /// All open calls are known: the process was spawned in the recording.
+    pub(super) settled: bool,
+    /// The last chain that was ended on weak evidence: (caller, called).
+    pub(super) guessed: Option<(FunctionId, FunctionId)>,
+    /// The last event ended a call by name: a `return_to` may tell the same return.
+    pub(super) after_return: bool,
+    /// 1 + the place of the topmost activation, by function.
+    pub(super) active: Fast<u32, u32>,
+}
+
+impl Frame {
+    pub(super) fn new(function: FunctionId, marker: bool, start: u64) -> Frame {
+        Frame {
+            function,
+            marker,
+            timed: false,
+            unsure: false,
+            chained: false,
+            looped: false,
+            number: 0,
+            start,
+            own: 0,
+            own_on: 0,
+            doubtful: 0,
+            doubtful_on: 0,
+            below: 0,
+            inner_total: 0,
+        }
+    }
+}
+
+impl Stack {
+    pub(super) fn push(&mut self, mut frame: Frame) {
+        let place = self.frames.len() as u32 + 1;
+        frame.below = self.active.insert(frame.function.0, place).unwrap_or(0);
+        self.frames.push(frame);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Frame> {
+        let frame = self.frames.pop()?;
+        if frame.below == 0 {
+            self.active.remove(&frame.function.0);
+        } else {
+            self.active.insert(frame.function.0, frame.below);
+        }
+        Some(frame)
+    }
+
+    /// The topmost frame of the function among the first `below`.
+    pub(super) fn topmost(&self, function: FunctionId, below: usize, fits: impl Fn(&Frame) -> bool) -> Option<usize> {
+        let mut place = self.active.get(&function.0).copied().unwrap_or(0) as usize;
+        while let Some(at) = place.checked_sub(1) {
+            let frame = self.frames.get(at)?;
+            if at < below && fits(frame) {
+                return Some(at);
+            }
+            place = frame.below as usize;
+        }
+        None
+    }
+
+    /// What timed calls of a function took goes to the activation below, which
+    /// may turn out to be timed itself, or is the function's total.
+    pub(super) fn hand_down(&mut self, gone: &Frame, total: u64, observer: &mut impl Observer) {
+        match (gone.below as usize).checked_sub(1).and_then(|below| self.frames.get_mut(below)) {
+            Some(below) => below.inner_total += total,
+            None if total > 0 => observer.total(gone.function, total),
+            None => {}
+        }
+    }
+
+    /// Gives the time since the last event to the frame on top.
+    #[inline]
+    pub(super) fn spend(&mut self, step: Step, observer: &mut impl Observer) {
+        let ns = step.time.saturating_sub(self.since);
+        self.since = self.since.max(step.time);
+        let on = if self.off_scheduler { 0 } else { ns };
+        if let Some(frame) = self.owner.and_then(|owner| self.frames.get_mut(owner)) {
+            frame.own += ns;
+            frame.own_on += on;
+            if step.complete {
+                observer.spent(frame.number, ns, !self.off_scheduler);
+            }
+        } else if let Some(frame) = self.frames.iter_mut().rfind(|frame| !frame.marker) {
+            frame.doubtful += ns;
+            frame.doubtful_on += on;
+        }
+        // Whoever has an event is on a scheduler.
+        self.off_scheduler = false;
+    }
+
+    /// All frames stand `by` lower than before.
+    pub(super) fn moved_down(&mut self, by: u32) {
+        self.active.clear();
+        for (place, frame) in self.frames.iter_mut().enumerate() {
+            frame.below = frame.below.saturating_sub(by);
+            self.active.insert(frame.function.0, place as u32 + 1);
+        }
+    }
+
+    /// The frame is open still, and with it those that it was called from, down to
+    /// a marker: whether that was in time is not known.
+    pub(super) fn make_sure(&mut self, frame: usize, observer: &mut impl Observer) {
+        let open = self.frames.iter_mut().take(frame + 1).rev().take_while(|frame| !frame.marker && frame.unsure);
+        open.for_each(|frame| (frame.unsure, frame.looped) = (false, false));
+        let Some(frame) = self.frames.get_mut(frame) else { return };
+        let (ns, on) = (std::mem::take(&mut frame.doubtful), std::mem::take(&mut frame.doubtful_on));
+        frame.own += ns;
+        frame.own_on += on;
+        if ns > 0 {
+            observer.spent(frame.number, on, true);
+            observer.spent(frame.number, ns - on, false);
+        }
+        self.find_owner();
+    }
+
+    pub(super) fn is_unsure(&self, frame: usize) -> bool {
+        self.frames.get(frame).is_some_and(|frame| frame.unsure)
+    }
+
+    /// The topmost call gets the time, unless it may have ended.
+    #[inline]
+    pub(super) fn find_owner(&mut self) {
+        let top = self.frames.iter().rposition(|frame| !frame.marker);
+        self.owner = top.filter(|top| !self.is_unsure(*top));
+    }
+}
