@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use spoor_format::segment;
 
 use crate::cli::{Cli, Command, Moment, WindowArgs};
 use crate::model::edges::Side;
@@ -94,14 +95,15 @@ impl Health {
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        if !path.is_dir() {
+        if !path.is_dir() || is_stream(path) {
             files.push(path.clone());
             continue;
         }
         let entries = fs::read_dir(path).with_context(|| path.display().to_string())?;
         let mut found: Vec<PathBuf> = entries
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.is_file() && path.extension().is_some_and(|ext| ext == EXTENSION))
+            .filter(|path| path.extension().is_some_and(|ext| ext == EXTENSION))
+            .filter(|path| path.is_file() || is_stream(path))
             .collect();
         if found.is_empty() {
             bail!("{}: no recording (*.{EXTENSION}) in this directory", path.display());
@@ -116,6 +118,11 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         files.append(&mut found);
     }
     Ok(files)
+}
+
+/// Is it the directory of one recording, in segments?
+fn is_stream(path: &Path) -> bool {
+    path.join(segment::HEAD).is_file()
 }
 
 fn open(path: &Path) -> Result<Recording> {

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::read::{Finding, Info, LaneLedger, Ledger, Outcome, Recording, State};
+use crate::read::{Finding, Info, LaneLedger, Ledger, Outcome, Recording, SegmentFacts, State};
 
 /// A recording at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -20,8 +20,12 @@ pub struct Report {
     pub file_bytes: u64,
     /// Size of the event ring, and of the ring of process facts.
     pub ring_bytes: (u64, u64),
-    /// Did the ring begin to overwrite?
+    /// Did the ring begin to overwrite, or did a stream lose its oldest segments?
     pub ring_turned: bool,
+    /// How events are stored: `ring`, `once` or `stream`.
+    pub mode: String,
+    /// Which segments there are, of a stream.
+    pub segments: Option<SegmentFacts>,
     /// First moment, nanoseconds since 1970; null when no clock is left.
     pub start_wall_ns: Option<u64>,
     /// Last moment, nanoseconds since 1970; null when no clock is left.
@@ -113,6 +117,8 @@ impl Counts {
             file_bytes: recording.file_bytes,
             ring_bytes: (recording.header.events.bytes(), recording.header.info.bytes()),
             ring_turned: recording.ring_turned(),
+            mode: recording.meta.get("mode").unwrap_or("ring").to_owned(),
+            segments: recording.source().segment_facts(),
             start_wall_ns: recording.clock.known_wall_ns(start),
             end_wall_ns: recording.clock.known_wall_ns(end),
             duration_ns: end - start,

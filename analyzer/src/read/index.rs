@@ -77,6 +77,10 @@ pub(crate) fn read(
     let mut bytes = Vec::new();
     let in_file = source.len().saturating_sub(ring.offset).div_ceil(ring.chunk_bytes.max(1)).min(ring.chunks);
     for place in 0..in_file {
+        if source.is_gone(ring.chunk_offset(place)) {
+            index.unreadable = index.unreadable.saturating_add(1);
+            continue;
+        }
         match read_header(source, ring, place, lane_slots, live, &mut bytes) {
             Ok(Some(chunk)) => index.lanes.entry(chunk.header.lane).or_default().push(chunk),
             Ok(None) => index.unused = index.unused.saturating_add(1),
@@ -121,7 +125,7 @@ fn read_header(
         return Err(format!("it says it is of lane {}, there are {lane_slots}", header.lane));
     }
     let payload = start.saturating_add(ChunkHeader::BYTES as u64);
-    let available = source.len().saturating_sub(payload).min(u64::from(header.bytes));
+    let available = source.available(payload, u64::from(header.bytes));
     Ok(Some(ChunkRef { header, index: place, payload, available }))
 }
 

@@ -155,7 +155,8 @@ pub(crate) fn dropped_anywhere(lane: &Lane) -> u64 {
 
 /// Events dropped between two chunks of the lane.
 pub(crate) fn dropped_between(lane: &Lane) -> u64 {
-    lane.dropped.get(Cause::NoChunk as usize).copied().unwrap_or(0)
+    let of = |cause: Cause| lane.dropped.get(cause as usize).copied().unwrap_or(0);
+    of(Cause::NoChunk).saturating_add(of(Cause::NoSegment))
 }
 
 /// The stretch, in ticks, in which the lane dropped events after the last it stored.

@@ -88,7 +88,7 @@ pub enum Info {
 impl Recording {
     /// Opens a recording. Fails only when nothing of it can be read.
     pub fn open(source: Source, path: &str) -> Result<Recording, OpenError> {
-        let mut findings = Vec::new();
+        let mut findings = source.problems().to_vec();
         let front = front::read(&source, &mut findings)?;
         let (header, meta) = (front.header, front.meta);
         check_length(&source, &header, &mut findings);
@@ -111,7 +111,7 @@ impl Recording {
             pids,
             ledger: Vec::new(),
             findings,
-            file_bytes: source.len(),
+            file_bytes: source.file_bytes(),
             start_ns: 0,
             complete_from_ns: 0,
             end_ns: 0,

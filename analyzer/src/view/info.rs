@@ -19,7 +19,9 @@ const TOLD: [(&str, &str); 7] = [
     ("spoor_version", "recorded by"),
 ];
 /// Meta keys that other lines are made of, or that say nothing to people.
-const ELSEWHERE: [&str; 17] = [
+const ELSEWHERE: [&str; 19] = [
+    "mode",
+    "stream",
     "sample",
     "node",
     "host",
@@ -50,6 +52,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     line("runtime", runtime(report))?;
     line("time", time(report))?;
     line("covered", covered(report))?;
+    line("storage", storage(report))?;
     for (key, name) in TOLD {
         line(name, meta(report, key).to_owned())?;
     }
@@ -129,9 +132,30 @@ fn covered(report: &Report) -> String {
         false if report.findings.iter().any(Finding::is_of_limits) => {
             "all of the time, but not all events; nothing is overwritten".to_owned()
         }
-        false => "all of it: the ring has not begun to overwrite".to_owned(),
+        false => match report.mode.as_str() {
+            "ring" => "all of it: the ring has not begun to overwrite".to_owned(),
+            "stream" => "all of it: no segment was deleted".to_owned(),
+            _ => "all of it: the first events are kept".to_owned(),
+        },
+        true if report.meta.iter().any(|(key, _)| key == "snapshot") => {
+            format!("the last {}: what was before is not in the copy{damaged}", duration(report.covered_ns))
+        }
+        true if report.segments.is_some() => {
+            format!("the last {}: the segments before were deleted{damaged}", duration(report.covered_ns))
+        }
         true => format!("the last {}: what was before is overwritten{damaged}", duration(report.covered_ns)),
     }
+}
+
+fn storage(report: &Report) -> String {
+    let kept = match report.mode.as_str() {
+        "ring" => "ring: the newest events stay",
+        "once" => "once: the first events stay, and when it is full the recording ends",
+        _ => report.mode.as_str(),
+    };
+    let Some(segments) = &report.segments else { return kept.to_owned() };
+    let packed = if segments.packed == 0 { String::new() } else { format!(", {} of them packed", segments.packed) };
+    format!("{kept}: segments {} to {}{packed}", segments.first, segments.last)
 }
 
 fn size(report: &Report) -> String {

@@ -1,0 +1,144 @@
+%% @doc Where events go, and which of them stay: `once' and `stream', from Erlang
+%% to what `spoor' reads.
+-module(spoor_storage_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, init_per_testcase/2, end_per_testcase/2]).
+-export([
+    once_keeps_the_first/1, a_stream_reads_as_one_recording/1, a_packed_stream_reads_the_same/1,
+    at_the_cap_the_oldest_goes/1, options_that_exclude_each_other/1,
+    nothing_committed_is_lost_at_sigkill/1
+]).
+-export([tick/1, victim/0]).
+
+all() ->
+    [
+        once_keeps_the_first, a_stream_reads_as_one_recording, a_packed_stream_reads_the_same,
+        at_the_cap_the_oldest_goes, options_that_exclude_each_other, nothing_committed_is_lost_at_sigkill
+    ].
+
+init_per_testcase(Case, Config) ->
+    [{dir, filename:join(?config(priv_dir, Config), Case)} | Config].
+
+end_per_testcase(_Case, _Config) ->
+    _ = spoor:stop(),
+    ok.
+
+%%% Cases
+
+once_keeps_the_first(Config) ->
+    {ok, Session} = start(#{once => <<"2MiB">>}, Config),
+    work(1_000_000),
+    {ok, Summary} = spoor:stop(Session),
+    #{path := Path, stop_reason := <<"full">>, overwritten := 0, events := Events, mode := once} = Summary,
+    ?assertEqual(Events, events(Path)),
+    ?assertMatch(#{<<"mode">> := <<"once">>, <<"ring_turned">> := false}, spoor_reading:json("info", [Path])).
+
+a_stream_reads_as_one_recording(Config) ->
+    stream_reads_as_one(#{stream => <<"128MiB">>, segment => <<"2MiB">>}, 0, Config).
+
+a_packed_stream_reads_the_same(Config) ->
+    stream_reads_as_one(#{stream => <<"128MiB">>, segment => <<"2MiB">>, compress => lz4}, all, Config).
+
+%% Counts are those of the calls that were made, across many segments.
+stream_reads_as_one(Options, Packed, Config) ->
+    {ok, Session} = start(Options, Config),
+    paced(200, 10_000),
+    {ok, #{path := Path, events := Events, overwritten := 0, dropped := Dropped}} = spoor:stop(Session),
+    Lost = lists:sum(maps:values(Dropped)),
+    ?assert(filelib:is_dir(Path)),
+    Info = spoor_reading:json("info", [Path]),
+    #{<<"mode">> := <<"stream">>, <<"segments">> := Segments, <<"findings">> := Findings} = Info,
+    #{<<"first">> := 1, <<"last">> := Last, <<"count">> := Last, <<"packed">> := IsPacked} = Segments,
+    ?assertEqual([], Findings),
+    ?assert(Last > 4),
+    ?assertEqual({Packed, IsPacked}, case Packed of all -> {all, Last}; 0 -> {0, 0} end),
+    ?assertEqual(Events, events(Path)),
+    Calls = proplists:get_value({?MODULE, tick, 1}, spoor_reading:counts(Path)),
+    ?assertEqual(2_000_000, Calls + (Lost + 1) div 2).
+
+at_the_cap_the_oldest_goes(Config) ->
+    {ok, Session} = start(#{stream => <<"12MiB">>, segment => <<"1MiB">>}, Config),
+    paced(200, 10_000),
+    {ok, #{path := Path, events := Events, overwritten := Overwritten}} = spoor:stop(Session),
+    ?assert(Overwritten > 0),
+    ?assert(bytes(Path) =< 12 * 1024 * 1024),
+    ?assertEqual(Events - Overwritten, events(Path)).
+
+options_that_exclude_each_other(Config) ->
+    [?assertMatch({error, {bad_option, _}}, start(Options, Config)) || Options <- [
+        #{ring => 1_000_000, once => true}, #{once => true, stream => true},
+        #{segment => 1_000_000}, #{once => true, compress => lz4}, #{stream => true, compress => zip}
+    ]],
+    {error, Reason} = start(#{stream => 1_000_000}, Config),
+    ?assertMatch({ring_too_small, _}, Reason),
+    ?assertEqual([], filelib:wildcard(filename:join(?config(dir, Config), "*"))).
+
+%% As in spoor_kill_SUITE: what was published before the kill had been recorded.
+nothing_committed_is_lost_at_sigkill(Config) ->
+    [kill_one(filename:join([?config(dir, Config), Mode, integer_to_list(N)]), Mode) ||
+        Mode <- ["once", "stream"], N <- lists:seq(1, 10)].
+
+kill_one(Dir, Mode) ->
+    ok = filelib:ensure_dir(filename:join(Dir, "x")),
+    Paths = [filename:dirname(code:which(M)) || M <- [?MODULE, spoor]],
+    Port = open_port({spawn_executable, os:find_executable("erl")}, [
+        {args, ["-noinput", "+S", "2:2", "-pa" | Paths] ++ ["-s", ?MODULE_STRING, "victim"]},
+        {env, [{"SPOOR_DIR", Dir}, {"SPOOR_MODE", Mode}]}, {line, 1000}, exit_status, hide
+    ]),
+    OsPid = receive {Port, {data, {eol, Line}}} -> Line after 30_000 -> error(victim_does_not_start) end,
+    timer:sleep(100 + rand:uniform(400)),
+    "" = os:cmd("kill -9 " ++ OsPid),
+    receive {Port, {exit_status, 137}} -> ok end,
+    {ok, <<Published:64>>} = file:read_file(filename:join(Dir, "published")),
+    [Recording] = filelib:wildcard(filename:join(Dir, "*.spoor")),
+    #{<<"state">> := <<"died">>, <<"ledger">> := Ledger} = spoor_reading:json("info", [Recording]),
+    #{<<"damaged">> := 0, <<"dropped">> := Dropped} = Ledger,
+    Recorded = proplists:get_value({?MODULE, tick, 1}, spoor_reading:counts(Recording), 0),
+    ?assert(Recorded + Dropped >= Published, {Mode, Recorded, Dropped, Published}),
+    ?assert(Published > 0).
+
+%% @doc The VM that is killed.
+victim() ->
+    Dir = os:getenv("SPOOR_DIR"),
+    Storage =
+        case os:getenv("SPOOR_MODE") of
+            "once" -> #{once => <<"64MiB">>};
+            "stream" -> #{stream => <<"64MiB">>, segment => <<"1MiB">>}
+        end,
+    {ok, _} = spoor:start(?MODULE, Storage#{time => infinity, link => false, procs => new}),
+    spawn_link(fun() ->
+        {ok, Device} = file:open(filename:join(Dir, "published"), [write, raw, binary]),
+        publish(Device, 0)
+    end),
+    io:format("~s~n", [os:getpid()]),
+    timer:sleep(60_000),
+    halt(1).
+
+publish(Device, Done) ->
+    ok = file:pwrite(Device, 0, <<Done:64>>),
+    work(64),
+    publish(Device, Done + 64).
+
+%%% Work
+
+start(Options, Config) ->
+    spoor:start({?MODULE, tick, 1}, Options#{dir => ?config(dir, Config), time => infinity, procs => [self()]}).
+
+work(0) -> ok;
+work(N) -> tick(N), work(N - 1).
+
+%% With time for the disk between.
+paced(0, _) -> ok;
+paced(Times, N) -> work(N), timer:sleep(2), paced(Times - 1, N).
+
+tick(N) -> N.
+
+events(Path) ->
+    #{<<"ledger">> := #{<<"present">> := Present}} = spoor_reading:json("info", [Path]),
+    Present.
+
+bytes(Dir) ->
+    lists:sum([filelib:file_size(File) || File <- filelib:wildcard(filename:join(unicode:characters_to_list(Dir), "*"))]).
