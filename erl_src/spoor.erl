@@ -36,6 +36,11 @@
 %% <tr><td>`overload'</td><td>when more comes than `rate', `function_rate' or `max_cost' allow: `drop'
 %%   (default) what is too much, or `stop'</td></tr>
 %% <tr><td>`ring'</td><td>bytes, or a text like `<<"64MiB">>' (default): the oldest events are overwritten</td></tr>
+%% <tr><td>`once'</td><td>the same, and the first events are kept: ends when full</td></tr>
+%% <tr><td>`stream'</td><td>bytes of a directory of segments, which is one recording; `segment': bytes of each;
+%%   `at_cap': `delete' (default) the oldest, or `stop'; `compress': `none' (default) or `lz4'</td></tr>
+%% <tr><td>`sync'</td><td>writes everything to the disk this often, for fear of the host's death;
+%%   default `infinity': the kernel does when it likes</td></tr>
 %% <tr><td>`dir'</td><td>where the file goes; else `SPOOR_DIR', the application's `dir',
 %%   `$RELEASE_TMP/spoor', the directory of `ERL_CRASH_DUMP', `/tmp/spoor-UID'</td></tr>
 %% <tr><td>`args'</td><td>`none' (default) or `full': arguments and messages too, up to

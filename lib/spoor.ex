@@ -39,6 +39,11 @@ defmodule Spoor do
       much, or `:stop`
     * `:ring` - bytes, or a text like `"64MiB"` (default): the oldest events are
       overwritten
+    * `:once` - the same, and the first events are kept: ends when full
+    * `:stream` - bytes of a directory of segments, which is one recording; `:segment`: bytes
+      of each; `:at_cap`: `:delete` (default) the oldest, or `:stop`; `:compress`: `:none`
+      (default) or `:lz4`
+    * `:sync` - writes everything to the disk this often; `:infinity`
     * `:dir` - where the file goes
     * `:args` - `:none` (default) or `:full`: arguments and messages too, up to
       `:max_term_bytes` (256) each
