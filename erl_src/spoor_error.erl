@@ -111,7 +111,7 @@ amount(Other) ->
     term(Other).
 
 -spec printable(term()) -> iodata().
-printable(Text) when is_binary(Text) -> Text;
+printable(Text) when is_binary(Text) -> spoor_file:text(Text);
 printable(Text) ->
     case io_lib:char_list(Text) of
         true -> Text;
@@ -125,7 +125,7 @@ term(Term) -> io_lib:format("~0tP", [Term, 30]).
 -spec recording(pid()) -> iodata().
 recording(Pid) ->
     try spoor_recording:status(Pid) of
-        {ok, #{path := Path}} -> Path;
+        {ok, #{path := Path}} -> spoor_file:text(Path);
         {error, _} -> term(Pid)
     catch
         exit:_GoneOrGoing -> term(Pid)

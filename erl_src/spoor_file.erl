@@ -3,28 +3,41 @@
 
 -include_lib("kernel/include/file.hrl").
 
--export([path/1, directory/1, snapshot_path/2]).
+-export([path/1, directory/1, own_directory/1, snapshot_path/2, text/1]).
 
 %% @doc The path of a new recording: `spoor-NODE-UTC-OSPID-N.spoor', another one
 %% each time.
--spec path(file:filename_all() | undefined) -> {ok, binary()} | {error, {dir_unwritable, binary(), eperm}}.
+-spec path(file:filename_all() | undefined) -> {ok, binary()} | {error, {dir_unwritable, binary(), file:posix()}}.
 path(Asked) ->
     Number = erlang:unique_integer([positive, monotonic]),
     Name = io_lib:format("spoor-~ts-~ts-~ts-~b.spoor", [node_name(), utc(), os:getpid(), Number]),
     Dir = directory(Asked),
-    case Dir =:= temporary() andalso is_of_another(Dir) of
-        true -> {error, {dir_unwritable, to_binary(Dir), eperm}};
-        false -> {ok, to_binary(filename:join(Dir, unicode:characters_to_list(Name)))}
+    case Dir =/= temporary() orelse own_directory(Dir) of
+        {error, Posix} -> {error, {dir_unwritable, to_binary(Dir), Posix}};
+        _Ours -> {ok, to_binary(filename:join(Dir, unicode:characters_to_list(Name)))}
     end.
 
-%% Anybody can make a directory of this name in /tmp before we do, or a link.
--spec is_of_another(file:filename_all()) -> boolean().
-is_of_another(Dir) ->
-    case file:read_link_info(Dir) of
-        {ok, #file_info{type = directory, uid = Uid}} -> integer_to_list(Uid) =/= user_id();
-        {ok, _Link} -> true;
-        {error, _} -> false
+%% @doc Makes the directory and sees that it is this user's. Anybody can make one of
+%% this name in `/tmp' before we do, or a link: so it is made first, which follows
+%% no link, and looked at then. Nobody else can replace it, once it is ours.
+-spec own_directory(file:filename_all()) -> ok | {error, file:posix()}.
+own_directory(Dir) ->
+    case file:make_dir(Dir) of
+        Made when Made =:= ok; Made =:= {error, eexist} -> is_own(file:read_link_info(Dir), Dir);
+        {error, _} = Error -> Error
     end.
+
+-spec is_own({ok, file:file_info()} | {error, file:posix()}, file:filename_all()) -> ok | {error, file:posix()}.
+is_own({ok, #file_info{type = directory, uid = Uid, mode = Mode}}, Dir) ->
+    case {integer_to_list(Uid) =:= user_id(), Mode band 8#777} of
+        {false, _} -> {error, eperm};
+        {true, 8#700} -> ok;
+        {true, _} -> file:change_mode(Dir, 8#700)
+    end;
+is_own({ok, _Link}, _Dir) ->
+    {error, eperm};
+is_own({error, _} = Error, _Dir) ->
+    Error.
 
 %% @doc The directory asked for, else the first that is set: `SPOOR_DIR', the
 %% application's `dir', `$RELEASE_TMP/spoor', the place of the crash dump, and a
@@ -101,3 +114,18 @@ utc() ->
 -spec to_binary(file:filename_all()) -> binary().
 to_binary(Path) when is_binary(Path) -> Path;
 to_binary(Path) -> unicode:characters_to_binary(Path).
+
+%% @doc The path for people. Bytes that are no UTF-8 are shown as a shell takes them
+%% between `$'' and `''.
+-spec text(binary()) -> binary().
+text(Path) ->
+    case unicode:characters_to_list(Path) of
+        Text when is_list(Text) -> Path;
+        _NoText -> << <<(byte_text(Byte))/binary>> || <<Byte>> <= Path >>
+    end.
+
+-spec byte_text(byte()) -> binary().
+byte_text(Byte) when Byte < 32; Byte > 126; Byte =:= $\'; Byte =:= $\\ ->
+    iolist_to_binary(io_lib:format("\\x~2.16.0B", [Byte]));
+byte_text(Byte) ->
+    <<Byte>>.

@@ -305,7 +305,7 @@ checked({on, Reloaded}, #{id := Id} = Data) ->
     Data;
 checked(lost, #{id := Id, path := Path} = Data) ->
     _ = spoor_tracer:note(Id, trace_lost, []),
-    ?LOG_WARNING("spoor: somebody else turned tracing off, ~ts records no more", [Path]),
+    ?LOG_WARNING("spoor: somebody else turned tracing off, ~ts records no more", [spoor_file:text(Path)]),
     Data#{trace := lost}.
 
 %% Without names a recording is poorer, not over.

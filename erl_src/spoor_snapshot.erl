@@ -59,15 +59,16 @@ finish({error, Posix}, Copy, Part, _Facts) ->
 create(Path, N) ->
     Copy = spoor_file:snapshot_path(Path, N),
     Part = <<Copy/binary, ".part">>,
-    case filelib:is_file(Copy) orelse file:open(Part, [write, exclusive, raw, binary]) of
-        {ok, File} ->
-            _ = file:change_mode(Part, 8#600),
-            {ok, Copy, Part, File};
-        {error, Posix} when Posix =/= eexist ->
-            {error, Copy, Posix};
-        _Taken ->
-            create(Path, N + 1)
+    case filelib:is_file(Copy) orelse open(Part, spoor_tracer:create(Part)) of
+        {ok, File} -> {ok, Copy, Part, File};
+        {error, Posix} when is_atom(Posix), Posix =/= eexist -> {error, Copy, Posix};
+        _Taken -> create(Path, N + 1)
     end.
+
+%% It is there already, and its owner's alone.
+-spec open(binary(), ok | {error, term()}) -> {ok, file:fd()} | {error, term()}.
+open(Part, ok) -> file:open(Part, [read, write, raw, binary]);
+open(_Part, {error, _} = Error) -> Error.
 
 -spec copy_into(binary(), file:fd()) -> {ok, non_neg_integer()} | {error, atom()}.
 copy_into(From, To) ->

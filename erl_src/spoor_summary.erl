@@ -41,8 +41,12 @@ command(Presets) ->
 quoted(Path) ->
     case re:run(Path, "^[A-Za-z0-9@._/+-]+$", [{capture, none}]) of
         match -> Path;
-        nomatch -> ["'", string:replace(Path, "'", "'\\''", all), "'"]
+        nomatch -> quoted(Path, spoor_file:text(Path))
     end.
+
+-spec quoted(binary(), binary()) -> iodata().
+quoted(Path, Path) -> ["'", string:replace(Path, "'", "'\\''", all), "'"];
+quoted(_NoText, Text) -> ["$'", Text, "'"].
 
 -spec text(spoor_tracer:counts(), binary()) -> binary().
 text(Counts, Next) ->

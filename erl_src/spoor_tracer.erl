@@ -12,11 +12,11 @@
 -module(spoor_tracer).
 
 -export([enabled/3, trace/5]).
--export([open/1, start_time/1, close/2, status/1, describe/2, note/3]).
+-export([open/1, start_time/1, close/2, status/1, describe/2, note/3, create/1]).
 
 -export_type([state/0, config/0, counts/0, description/0, message/0]).
 
--nifs([enabled/3, trace/5, open/1, start_time/1, close/2, status/1, describe/2, note/3]).
+-nifs([enabled/3, trace/5, open/1, start_time/1, close/2, status/1, describe/2, note/3, create/1]).
 -on_load(load/0).
 
 -define(ERROR_KEY, {?MODULE, nif_error}).
@@ -113,6 +113,11 @@ describe(_State, _Descriptions) -> unavailable().
 %% @doc Writes a remark into the file.
 -spec note(state(), What :: atom(), Detail :: term()) -> ok | {error, closed} | unavailable().
 note(_State, _What, _Detail) -> unavailable().
+
+%% @doc Makes an empty file that must not exist, of mode 0600 from the start: what
+%% Erlang's own `file' makes is as open as the umask until its mode is changed.
+-spec create(binary()) -> ok | {error, file:posix()} | unavailable().
+create(_Path) -> unavailable().
 
 %% What the native code would have answered is anybody's guess: hence term().
 -spec unavailable() -> term().

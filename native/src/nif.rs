@@ -1,6 +1,8 @@
 //! What Erlang calls: terms in, terms out, nothing decided here.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use rustler::{Atom, Encoder, Env, LocalPid, NifResult, OwnedEnv, Term};
@@ -54,13 +56,12 @@ fn open<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
 
 fn options(config: Term<'_>) -> NifResult<Options> {
     let number = |key: Atom| config.map_get(key)?.decode::<u64>();
-    let text = |key: Atom| config.map_get(key)?.decode::<rustler::Binary<'_>>().map(|b| lossy(&b));
     let pairs: Vec<(rustler::Binary<'_>, rustler::Binary<'_>)> = config.map_get(atoms::meta())?.decode()?;
     let content = config.map_get(atoms::content())?.decode::<Atom>()? == atoms::full();
     let (time, max_events) = (number(atoms::time())?, number(atoms::max_events())?);
     let max_term_bytes = number(atoms::max_term_bytes())? as usize;
     Ok(Options {
-        path: PathBuf::from(text(atoms::path())?),
+        path: path_of(config.map_get(atoms::path())?)?.to_owned(),
         storage: storage(config)?,
         sync: config.map_get(atoms::sync()).and_then(|ms| ms.decode::<u64>()).ok().map(Duration::from_millis),
         threads: threads(),
@@ -117,8 +118,21 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// A path is bytes, in whatever encoding.
+fn path_of(term: Term<'_>) -> NifResult<&Path> {
+    let bytes = term.decode::<rustler::Binary<'_>>()?.as_slice();
+    Ok(Path::new(OsStr::from_bytes(bytes)))
+}
+
+fn path_term<'a>(env: Env<'a>, path: &Path) -> Term<'a> {
+    let bytes = path.as_os_str().as_bytes();
+    let mut binary = rustler::NewBinary::new(env, bytes.len());
+    binary.as_mut_slice().copy_from_slice(bytes);
+    binary.into()
+}
+
 fn reason<'a>(env: Env<'a>, error: &OpenError) -> Term<'a> {
-    let path = |path: &std::path::Path| path.display().to_string();
+    let path = |path: &Path| path_term(env, path);
     match error {
         OpenError::NoSpace { need, have } => (atoms::no_space(), need, have).encode(env),
         OpenError::Directory { path: at, error } => (atoms::dir_unwritable(), path(at), posix(error)).encode(env),
@@ -146,6 +160,15 @@ fn posix(error: &std::io::Error) -> Atom {
         libc::EFBIG => atoms::efbig(),
         _ => atoms::eunknown(),
     }
+}
+
+/// Makes an empty file that must not exist, for its owner alone from the start.
+#[rustler::nif(schedule = "DirtyIo")]
+fn create<'a>(env: Env<'a>, path: Term<'a>) -> NifResult<Term<'a>> {
+    Ok(match spoor_core::create_private(path_of(path)?) {
+        Ok(_empty) => atoms::ok().encode(env),
+        Err(error) => (atoms::error(), posix(&error)).encode(env),
+    })
 }
 
 /// Begins to count the time limit.
@@ -176,7 +199,7 @@ fn summary_map<'a>(env: Env<'a>, summary: &Summary) -> NifResult<Term<'a>> {
     Term::map_from_pairs(
         env,
         &[
-            (atoms::path(), summary.path.display().to_string().encode(env)),
+            (atoms::path(), path_term(env, &summary.path)),
             (atoms::phase(), phase.encode(env)),
             (atoms::events(), summary.events.encode(env)),
             (atoms::overwritten(), summary.overwritten.encode(env)),

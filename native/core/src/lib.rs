@@ -55,4 +55,5 @@ mod sync;
 
 pub use error::OpenError;
 pub use keeper::Host;
+pub use mapping::create_private;
 pub use recording::{Limit, Options, Summary};

@@ -184,9 +184,13 @@ fn make_directory(path: &Path) -> Result<(), OpenError> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)
 }
 
+/// Makes an empty file that must not exist, for its owner alone from the start.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
 fn make_file(path: &Path) -> Result<File, OpenError> {
-    let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
-    options.map_err(|error| match error.kind() {
+    create_private(path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             OpenError::Directory { path: path.parent().unwrap_or(path).to_owned(), error }
         }
