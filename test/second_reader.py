@@ -34,6 +34,7 @@ TABLE = """
 17 annotate content value:term
 18 annotate dropped since:uint lasted:uint events:uint
 19 annotate missing any:uint
+20 annotate message shape:uint reference:term
 32 event call function:function
 33 event return_to function:function
 34 event return_from function:function

@@ -165,6 +165,8 @@ pub struct Event<'a> {
     pub match_result: RawTerm<'a>,
     /// Arguments, message or value, or [`RawTerm::NONE`].
     pub content: RawTerm<'a>,
+    /// Shape of the message and the reference that it carries.
+    pub message: Option<(u64, RawTerm<'a>)>,
     /// What was dropped on the lane before it.
     pub dropped: Option<Dropped>,
     /// What the process lacks before it.
@@ -230,7 +232,7 @@ impl<'a> Reader<'a> {
     /// the chunk can be read: where the next record begins is unknown.
     pub fn next_event(&mut self) -> Result<Option<Event<'a>>, DecodeError> {
         let (mut match_result, mut content) = (RawTerm::NONE, RawTerm::NONE);
-        let (mut dropped_before, mut missing) = (None, Missing::None);
+        let (mut dropped_before, mut missing, mut message) = (None, Missing::None, None);
         while !self.cursor.is_empty() {
             let record = Record::decode(&mut self.cursor, self.schema)?;
             match record.body {
@@ -247,6 +249,7 @@ impl<'a> Reader<'a> {
                 Body::Content { value } => content = value,
                 Body::Dropped { since, lasted, events } => dropped_before = Some((since, lasted, events)),
                 Body::Missing { any } => missing = if any == 0 { Missing::Own } else { Missing::Any },
+                Body::Message { shape, reference } => message = Some((shape, reference)),
                 Body::Foreign { class: Class::Define | Class::Context | Class::Annotate, .. } => {}
                 body => {
                     let beyond = DecodeError::Layout { why: "ticks of more than 64 bits" };
@@ -256,7 +259,7 @@ impl<'a> Reader<'a> {
                         let from = tick.saturating_sub(since);
                         Dropped { from, until: from.saturating_add(lasted).min(tick), events }
                     });
-                    return Ok(Some(Event { tick, whose, match_result, content, dropped, missing, body }));
+                    return Ok(Some(Event { tick, whose, match_result, content, message, dropped, missing, body }));
                 }
             }
         }

@@ -352,6 +352,9 @@ records! {
     18 Annotate Dropped dropped { since: Uint, lasted: Uint, events: Uint }
     /// Events of this process were dropped since its event before; of any, if `any` is not 0.
     19 Annotate Missing missing { any: Uint }
+    /// The message sent or received is of a shape of Message shapes; the reference it
+    /// carries, or `none`. Nothing else of it.
+    20 Annotate Message message { shape: Uint, reference: Term }
 
     /// A function was called.
     32 Event Call call { function: Function }
@@ -441,6 +444,18 @@ pub const GC_SIZES: [&str; 12] = [
     "bin_vheap_block_size",
     "bin_old_vheap_size",
     "bin_old_vheap_block_size",
+];
+
+/// The shapes of messages that [`Body::Message`] numbers, and where the reference
+/// stands in them. New shapes are only appended.
+pub const MESSAGE_SHAPES: [(&str, &str); 7] = [
+    ("call", "{'$gen_call', {_, Tag}, _}, Tag being Ref, [alias | Ref] or [[alias | Ref] | _]"),
+    ("cast", "{'$gen_cast', _}: none"),
+    ("reply", "{Ref, _} or {[alias | Ref], _}"),
+    ("down", "{'DOWN', Ref, _, _, _}"),
+    ("event_call", "{Pid, {Pid, Tag}, _}, to a gen_event"),
+    ("notify", "{notify, _}, to a gen_event: none"),
+    ("system", "{system, {_, Tag}, _}"),
 ];
 
 /// The row of an id.

@@ -66,6 +66,8 @@ atoms! {
     GC_MAJOR_START = "gc_major_start", GC_MAJOR_END = "gc_major_end", GC_MAX_HEAP_SIZE = "gc_max_heap_size",
     // Keys and values.
     EXTRA = "extra", MATCH_SPEC_RESULT = "match_spec_result", TRUE = "true", UNDEFINED = "undefined",
+    // Messages.
+    GEN_CALL = "$gen_call", GEN_CAST = "$gen_cast", NOTIFY = "notify", SYSTEM = "system", DOWN = "DOWN", ALIAS = "alias",
     // What proc_lib starts.
     PROC_LIB = "proc_lib", INIT_P = "init_p", GEN = "gen", INIT_IT = "init_it", INIT = "init",
     GEN_SERVER = "gen_server", SUPERVISOR = "supervisor",

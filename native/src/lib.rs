@@ -20,6 +20,7 @@ mod nif;
 mod tracer;
 mod values;
 mod vm;
+mod wire;
 
 use rustler::codegen_runtime::inventory;
 use rustler::sys::{ErlNifEntry, ErlNifEnv, ErlNifTerm, c_int, c_void};

@@ -27,6 +27,7 @@ use spoor_format::term::RawTerm;
 use crate::atoms::{self, Atom};
 use crate::values;
 use crate::vm::{self, Env, Kind, VmNames, Word};
+use crate::wire;
 
 inventory::submit! { rustler::Nif { name: c"enabled".as_ptr(), arity: 3, flags: 0, raw_func: enabled } }
 inventory::submit! { rustler::Nif { name: c"trace".as_ptr(), arity: 5, flags: 0, raw_func: trace } }
@@ -409,6 +410,9 @@ impl Offered {
                     self.content(stream, value, limit)?;
                 }
                 self.match_result(stream)?;
+                if matches!(passes, Passes::Term) {
+                    wire::annotate(stream, self.env, self.term)?;
+                }
                 writer(self, stream, delta)
             },
         );

@@ -9,7 +9,7 @@ use spoor_format::chunk::{self, ChunkHeader, Identity};
 use spoor_format::clock::ClockPair;
 use spoor_format::header::{self, FRONT_BYTES, Header, Meta, RingKind, RingLayout};
 use spoor_format::lane::{self, CAUSES, Lane, LaneKind};
-use spoor_format::record::{FieldType, GC_SIZES, SPECS, Schema, write};
+use spoor_format::record::{FieldType, GC_SIZES, MESSAGE_SHAPES, SPECS, Schema, write};
 use spoor_format::status::{self, Phase, Status};
 use spoor_format::term::{HiddenType, MAX_DEPTH, tag};
 use spoor_format::text;
@@ -200,6 +200,13 @@ fn the_smaller_tables_are_the_codes() {
     let mut sizes = String::from("| Place | Size |\n|---|---|\n");
     (0..).zip(GC_SIZES).for_each(|(place, name): (u32, _)| writeln!(sizes, "| {place} | `{name}` |").expect("text"));
     generated("gc sizes", &sizes);
+
+    let mut shapes = String::from("| Shape | Name | Message, and its reference |\n|---|---|---|\n");
+    (0..).zip(MESSAGE_SHAPES).for_each(|(number, (name, text)): (u32, _)| {
+        let text = text.replace('|', "\\|");
+        writeln!(shapes, "| {number} | `{name}` | {text} |").expect("text");
+    });
+    generated("message shapes", &shapes);
 
     let mut hidden = String::from("| Type | Name | Size |\n|---|---|---|\n");
     for (kind, name) in HiddenType::ALL {

@@ -1,0 +1,72 @@
+//! What kind of message it is, and the reference it carries: what joins a request
+//! with its reply. Reads words in place; nothing else of a message is looked at.
+
+use spoor_core::stream::Stream;
+use spoor_format::Full;
+use spoor_format::record::write;
+use spoor_format::term::RawTerm;
+
+use crate::atoms;
+use crate::values;
+use crate::vm::{self, BoxedKind, Env, Kind, Word};
+
+/// Places in `spoor_format::record::MESSAGE_SHAPES`.
+mod shape {
+    pub(super) const CALL: u64 = 0;
+    pub(super) const CAST: u64 = 1;
+    pub(super) const REPLY: u64 = 2;
+    pub(super) const DOWN: u64 = 3;
+    pub(super) const EVENT_CALL: u64 = 4;
+    pub(super) const NOTIFY: u64 = 5;
+    pub(super) const SYSTEM: u64 = 6;
+}
+
+/// Writes the annotation of a message, if it is of a known shape.
+#[inline(always)]
+pub(crate) fn annotate(stream: &mut Stream, env: Env, message: Word) -> Result<(), Full> {
+    let Some(elements) = vm::tuple(message) else { return Ok(()) };
+    match shape_of(env, elements) {
+        Some((shape, Some(reference))) => {
+            values::shape(stream, env, reference, |s, reference| write::message(s, 0, shape, reference))
+        }
+        Some((shape, None)) => write::message(stream, 0, shape, RawTerm::NONE),
+        None => Ok(()),
+    }
+}
+
+fn shape_of(env: Env, message: &[Word]) -> Option<(u64, Option<Word>)> {
+    match *message {
+        [tag, _] if tag == atoms::GEN_CAST.word() => Some((shape::CAST, None)),
+        [tag, _] if tag == atoms::NOTIFY.word() => Some((shape::NOTIFY, None)),
+        [tag, _] => Some((shape::REPLY, Some(reference(env, tag)?))),
+        [tag, from, _] if tag == atoms::GEN_CALL.word() => Some((shape::CALL, Some(tag_of(env, from)?))),
+        [tag, from, _] if tag == atoms::SYSTEM.word() => Some((shape::SYSTEM, Some(tag_of(env, from)?))),
+        [pid, from, _] if is_pid(env, pid) => Some((shape::EVENT_CALL, Some(tag_of(env, from)?))),
+        [tag, down, _, _, _] if tag == atoms::DOWN.word() => Some((shape::DOWN, Some(reference(env, down)?))),
+        _ => None,
+    }
+}
+
+/// The reference of `{Pid, Tag}`.
+fn tag_of(env: Env, from: Word) -> Option<Word> {
+    let &[_, tag] = vm::tuple(from)? else { return None };
+    reference(env, tag)
+}
+
+/// The reference of `Ref`, `[alias | Ref]` or `[[alias | Ref] | _]`.
+fn reference(env: Env, tag: Word) -> Option<Word> {
+    let reference = match vm::cell(tag) {
+        None => tag,
+        Some((head, tail)) if head == atoms::ALIAS.word() => tail,
+        Some((head, _)) => vm::cell(head).filter(|(head, _)| *head == atoms::ALIAS.word())?.1,
+    };
+    (vm::kind(reference) == Kind::Boxed && vm::boxed_kind(env, reference) == BoxedKind::Reference).then_some(reference)
+}
+
+fn is_pid(env: Env, word: Word) -> bool {
+    match vm::kind(word) {
+        Kind::Pid => true,
+        Kind::Boxed => vm::boxed_kind(env, word) == BoxedKind::Pid,
+        _ => false,
+    }
+}
