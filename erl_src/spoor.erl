@@ -14,6 +14,7 @@
 %% <tr><td>`{calls, Patterns}'</td><td>the same, where a module is called like a preset</td></tr>
 %% <tr><td>`scheduling'</td><td>which process runs when, and where</td></tr>
 %% <tr><td>`gc'</td><td>garbage collections with their sizes</td></tr>
+%% <tr><td>`requests'</td><td>calls of gen_server and the like, casts, replies</td></tr>
 %% <tr><td>`messages'</td><td>messages sent and received, by processes and ports</td></tr>
 %% <tr><td>`full'</td><td>all of this; calls only of functions that are named too</td></tr>
 %% </table>

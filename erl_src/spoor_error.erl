@@ -15,7 +15,7 @@ text({bad_pattern, calls}) ->
     "calls needs functions: {calls, Patterns}, with a module, {M, F}, {M, F, Arity} or a list of them.";
 text({bad_pattern, Term}) ->
     [
-        term(Term), " names nothing to trace. Give calls, scheduling, gc, messages or full, a module, "
+        term(Term), " names nothing to trace. Give calls, scheduling, gc, requests, messages or full, a module, "
         "{M, F}, {M, F, Arity}, a fun M:F/A, or a list of these."
     ];
 text({no_match, {M, F, A} = Pattern}) when is_atom(M), is_atom(F), is_integer(A) orelse A =:= '_' ->

@@ -7,9 +7,9 @@
 -export([plan/2, open/1, run/2]).
 -export([text/1, patterns_text/1, pattern_text/1]).
 
--export_type([what/0, preset/0, pattern/0, plan/0, flag/0, procs/0, error/0]).
+-export_type([messages/0, what/0, preset/0, pattern/0, plan/0, flag/0, procs/0, error/0]).
 
--type preset() :: calls | scheduling | gc | messages | full.
+-type preset() :: calls | scheduling | gc | requests | messages | full.
 -type pattern() :: {module() | '_', atom(), arity() | '_'}.
 -type user_pattern() ::
     module() | {module(), atom()} | {module(), atom(), arity() | '_'} | fun().
@@ -26,11 +26,15 @@
 
 -type procs() :: none | spoor_options:procs().
 
+-type messages() :: all | requests.
+
 -type plan() :: #{
     presets := [preset()],
     patterns := [pattern()],
     flags := [flag()],
     port_flags := [flag()],
+    %% Which messages are traced, where any are.
+    messages := messages(),
     procs := procs(),
     options := spoor_options:options()
 }.
@@ -58,7 +62,7 @@ plan(What, Given) ->
 open(Given) ->
     maybe_ok(spoor_options:parse(Given, ?OPEN_OPTIONS), fun(Options) ->
         {ok, #{
-            presets => [], patterns => [], flags => [], port_flags => [],
+            presets => [], patterns => [], flags => [], port_flags => [], messages => all,
             procs => none, options => Options
         }}
     end).
@@ -132,7 +136,8 @@ has_patterns(Presets, Patterns) ->
 
 -spec flatten(term()) -> [preset() | {calls, term()}].
 flatten(Preset) when
-    Preset =:= calls; Preset =:= scheduling; Preset =:= gc; Preset =:= messages; Preset =:= full
+    Preset =:= calls; Preset =:= scheduling; Preset =:= gc; Preset =:= requests;
+    Preset =:= messages; Preset =:= full
 ->
     [Preset];
 flatten({calls, List}) when is_list(List), length(List) >= 0 -> [{calls, Item} || Item <- List];
@@ -169,6 +174,7 @@ spell_out({Presets, Patterns}, #{procs := Procs, force := Force} = Options) ->
                 patterns => Patterns,
                 flags => flags(Presets, Patterns, Options),
                 port_flags => port_flags(Presets, Procs),
+                messages => messages(Presets),
                 procs => Procs,
                 options => Options
             }};
@@ -196,8 +202,17 @@ flags(Presets, Patterns, #{args := Args, running := Running, set_on_spawn := Set
 preset_flags(calls) -> [procs];
 preset_flags(scheduling) -> [running, procs];
 preset_flags(gc) -> [garbage_collection];
+preset_flags(requests) -> [send, 'receive', procs];
 preset_flags(messages) -> [send, 'receive', procs];
 preset_flags(full) -> [send, 'receive', procs, running, exiting, garbage_collection].
+
+%% Only those of requests, unless all are asked for too.
+-spec messages([preset()]) -> messages().
+messages(Presets) ->
+    case lists:member(requests, Presets) andalso Presets -- [messages, full] =:= Presets of
+        true -> requests;
+        false -> all
+    end.
 
 %% Ports are traced where processes are not listed one by one.
 -spec port_flags([preset()], procs()) -> [flag()].

@@ -21,6 +21,8 @@
     tracer := {module(), spoor_tracer:state()},
     targets := targets(),
     plan := spoor_spec:plan(),
+    %% What the VM's own session was told of messages before.
+    messages_before := [{send | 'receive', spoor_requests:match_spec() | boolean()}],
     %% The strong handle of our session: the session lives as long as it.
     session := term(),
     %% Modules that a pattern names, with a function of each.
@@ -87,6 +89,7 @@ prepare(#{procs := Procs, patterns := Patterns} = Plan, Targets, State) ->
         tracer => Tracer,
         targets => Targets,
         plan => Plan,
+        messages_before => [Known || Api =:= legacy, Known <- spoor_requests:known()],
         session => Procs =/= none andalso session(Api, Tracer),
         probes => [{P, Probe} || P <- Patterns, Probe <- [spoor_functions:probe(P)], Probe =/= none]
     }.
@@ -105,6 +108,7 @@ session({session, Api}, {_, State} = Tracer) ->
 start(#{targets := none}) ->
     {ok, #{functions => 0, processes => 0}};
 start(#{plan := #{patterns := Patterns, flags := Flags, port_flags := PortFlags}} = Tracing) ->
+    ok = set_messages(Tracing),
     Matched = [{Pattern, set_pattern(Tracing, Pattern, true)} || Pattern <- Patterns],
     case [Pattern || {Pattern, 0} <- Matched] of
         [Pattern | _] ->
@@ -119,6 +123,22 @@ start(#{plan := #{patterns := Patterns, flags := Flags, port_flags := PortFlags}
     {ok, counts()} | {error, term()}.
 started({ok, Processes}, Functions) -> {ok, #{functions => Functions, processes => Processes}};
 started({error, Reason}, _Functions) -> {error, Reason}.
+
+%% Those of requests are told from others by the VM itself.
+-spec set_messages(tracing()) -> ok.
+set_messages(#{plan := #{messages := all}}) ->
+    ok;
+set_messages(#{plan := #{messages := requests}, api := {session, Api}, session := Session}) ->
+    _ = Api:send(Session, spoor_requests:match_spec(send), []),
+    _ = Api:recv(Session, spoor_requests:match_spec('receive'), []),
+    ok;
+set_messages(#{plan := #{messages := requests}, api := legacy}) ->
+    spoor_requests:set([{Event, spoor_requests:match_spec(Event)} || Event <- [send, 'receive']]).
+
+%% The VM's own session belongs to all.
+-spec restore_messages(tracing()) -> ok.
+restore_messages(#{plan := #{messages := requests}, messages_before := Before}) -> spoor_requests:set(Before);
+restore_messages(_Tracing) -> ok.
 
 -spec set_pattern(tracing(), spoor_spec:pattern(), boolean()) -> non_neg_integer().
 set_pattern(#{api := {session, Api}, session := Session}, Pattern, Spec) ->
@@ -192,6 +212,7 @@ stop(#{api := {session, Api}, session := Session, tracer := Tracer}) when Sessio
     end;
 stop(#{tracer := Tracer, plan := #{patterns := Patterns}} = Tracing) ->
     ok = sweep(Tracer),
+    ok = restore_messages(Tracing),
     lists:foreach(fun(Pattern) -> set_pattern(Tracing, Pattern, false) end, Patterns).
 
 %% @doc Turns off what the VM's own session gives to this tracer and nobody else's.

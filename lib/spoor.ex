@@ -19,6 +19,7 @@ defmodule Spoor do
     * `{:calls, patterns}` - the same, where a module is called like a preset
     * `:scheduling` - which process runs when, and where
     * `:gc` - garbage collections with their sizes
+    * `:requests` - calls of GenServer and the like, casts, replies
     * `:messages` - messages sent and received
     * `:full` - all of this; calls only of functions that are named too
 

@@ -61,6 +61,8 @@ pub enum Command {
     Flame(Flame),
     /// What each scheduler thread did: busy share, slices, migrations, timeline.
     Sched(Sched),
+    /// Requests to servers: how long clients waited, in the mailbox, for service, for the reply.
+    Requests(Requests),
 }
 
 /// Which recordings.
@@ -371,6 +373,23 @@ pub struct Sched {
     /// Which events; slices of processes that are not asked for count as idle.
     #[command(flatten)]
     pub select: SelectArgs,
+}
+
+/// `spoor requests`.
+#[derive(Debug, Args)]
+pub struct Requests {
+    /// Which recordings.
+    #[command(flatten)]
+    pub input: Input,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Only requests to these servers: names as printed (* and ? allowed).
+    #[arg(long = "server", value_name = "NAME", help_heading = "Filters")]
+    pub servers: Vec<String>,
+    /// Which stretch of time.
+    #[command(flatten)]
+    pub window: WindowArgs,
 }
 
 /// A moment of a recording.

@@ -157,6 +157,7 @@ fn is_other_stored_simply(
     if tag == atoms::RECEIVE.word() && vm::map_size(env, options) == 0 && term != atoms::TIMEOUT.word() {
         return lane.simple_event(tick, |stream, delta| {
             stream.whose_word(tracee, identity)?;
+            wire::annotate(stream, env, term)?;
             write::receive(stream, delta)
         });
     }
@@ -165,6 +166,7 @@ fn is_other_stored_simply(
     {
         return lane.simple_event(tick, |stream, delta| {
             stream.whose_word(tracee, identity)?;
+            wire::annotate(stream, env, term)?;
             values::shape(stream, env, to, |stream, to| write::send(stream, delta, to))
         });
     }

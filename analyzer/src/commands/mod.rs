@@ -9,6 +9,7 @@ mod hist;
 mod info;
 mod msgs;
 mod procs;
+mod requests;
 mod sched;
 mod slow;
 
@@ -55,6 +56,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Msgs(args) => msgs::run(args),
         Command::Flame(args) => flame::run(args),
         Command::Sched(args) => sched::run(args),
+        Command::Requests(args) => requests::run(args),
     };
     match done {
         Ok(Health::Fine) => ExitCode::SUCCESS,

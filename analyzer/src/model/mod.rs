@@ -18,6 +18,7 @@ pub mod pressure;
 pub mod processes;
 pub mod procs;
 
+pub mod requests;
 pub mod sched;
 pub mod slow;
 pub mod stack;

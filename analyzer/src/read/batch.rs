@@ -244,6 +244,17 @@ impl<'a> Detail<'a> {
         annotations.filter_map(|r| if let Body::Content { value } = r.body { Some(value) } else { None }).last()
     }
 
+    /// Shape of a message and the reference it carries.
+    pub fn message(&self) -> Option<(u64, RawTerm<'a>)> {
+        let until_event = self.records().map(|record| record.body).take_while(|body| !body.class().timed());
+        until_event
+            .filter_map(|body| match body {
+                Body::Message { shape, reference } => Some((shape, reference)),
+                _ => None,
+            })
+            .last()
+    }
+
     /// The atom behind a reference.
     pub fn atom(&self, reference: u64) -> Option<AtomId> {
         self.batch.atom(reference)

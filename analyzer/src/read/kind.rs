@@ -56,12 +56,12 @@ mod tests {
             (SPAWN, "spawn"),
             (SPAWNED, "spawned"),
             (EXIT, "exit"),
-            (REGISTER, "register"),
-            (UNREGISTER, "unregister"),
             (SEND, "send"),
             (SEND_TO_NON_EXISTING, "send_to_non_existing_process"),
             (RECEIVE, "receive"),
             (TIMEOUT, "timeout"),
+            (REGISTER, "register"),
+            (UNREGISTER, "unregister"),
             (UNKNOWN, "unknown"),
         ];
         for (id, name) in named {

@@ -11,6 +11,7 @@ pub mod info;
 pub mod msgs;
 pub mod pressure;
 pub mod procs;
+pub mod requests;
 pub mod sched;
 pub mod slow;
 pub mod svg;
