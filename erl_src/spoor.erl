@@ -109,6 +109,7 @@
     | {ring_too_small, Least :: pos_integer()}
     | too_many_recordings
     | {unsupported, Why :: binary()}
+    | no_snapshots
     | {not_started, term()}
     | not_recording.
 

@@ -36,7 +36,9 @@ take(#{id := Id, path := Path}, Given) ->
 
 -spec copy(spoor:id(), binary(), map()) -> {ok, snapshot()} | {error, spoor:reason()}.
 copy(Id, Path, Asked) ->
-    case create(Path, 1) of
+    case filelib:is_dir(Path) orelse create(Path, 1) of
+        true ->
+            {error, no_snapshots};
         {ok, Copy, Part, File} ->
             Copied = copy_into(Path, File),
             finish(Copied, Copy, Part, fun() -> maps:merge(Asked, counts(Id)) end);

@@ -8,7 +8,7 @@
 -export([all/0, init_per_testcase/2, end_per_testcase/2]).
 -export([
     once_keeps_the_first/1, a_stream_reads_as_one_recording/1, a_packed_stream_reads_the_same/1,
-    at_the_cap_the_oldest_goes/1, options_that_exclude_each_other/1,
+    at_the_cap_the_oldest_goes/1, options_that_exclude_each_other/1, a_stream_has_no_snapshots/1,
     nothing_committed_is_lost_at_sigkill/1
 ]).
 -export([tick/1, victim/0]).
@@ -16,7 +16,8 @@
 all() ->
     [
         once_keeps_the_first, a_stream_reads_as_one_recording, a_packed_stream_reads_the_same,
-        at_the_cap_the_oldest_goes, options_that_exclude_each_other, nothing_committed_is_lost_at_sigkill
+        at_the_cap_the_oldest_goes, options_that_exclude_each_other, a_stream_has_no_snapshots,
+        nothing_committed_is_lost_at_sigkill
     ].
 
 init_per_testcase(Case, Config) ->
@@ -75,6 +76,13 @@ options_that_exclude_each_other(Config) ->
     {error, Reason} = start(#{stream => 1_000_000}, Config),
     ?assertMatch({ring_too_small, _}, Reason),
     ?assertEqual([], filelib:wildcard(filename:join(?config(dir, Config), "*"))).
+
+a_stream_has_no_snapshots(Config) ->
+    {ok, #{path := Path} = Session} = start(#{stream => <<"16MiB">>, segment => <<"2MiB">>}, Config),
+    {error, no_snapshots} = spoor:snapshot(Session),
+    ?assertNotEqual(nomatch, string:find(spoor:format_error(no_snapshots), "copy its directory")),
+    {ok, #{path := Path}} = spoor:stop(Session),
+    ?assertEqual([], filelib:wildcard(filename:join(?config(dir, Config), "*snap*"))).
 
 %% As in spoor_kill_SUITE: what was published before the kill had been recorded.
 nothing_committed_is_lost_at_sigkill(Config) ->
