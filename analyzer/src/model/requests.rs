@@ -160,8 +160,7 @@ impl Requests {
                 self.servers.entry(event.tracee).or_default().waiting.push_back(key());
             }
             (REPLY, true) => self.replied(event, &key()),
-            (REPLY, false) => self.ended(event, &key(), processes, |counts| counts.answered += 1),
-            (DOWN, false) => self.ended(event, &key(), processes, |counts| counts.server_died += 1),
+            (REPLY | DOWN, false) => self.ended(event, &key(), processes, shape == REPLY),
             _ => {}
         }
     }
@@ -211,7 +210,7 @@ impl Requests {
         }
     }
 
-    fn ended(&mut self, event: &Event<'_>, key: &Key, processes: &Processes, how: impl Fn(&mut Counts)) {
+    fn ended(&mut self, event: &Event<'_>, key: &Key, processes: &Processes, answered: bool) {
         // Whoever else gets a message with this reference is not the client.
         if self.open.get(key).is_none_or(|request| request.client.is_some_and(|client| client != event.tracee)) {
             return;
@@ -221,15 +220,18 @@ impl Requests {
         let name = title(&request, event, processes);
         let row = self.rows.entry(name).or_default();
         row.add(&request);
-        how(&mut row.counts);
-        let answered = request.replied.is_some();
-        if let Some(wait) = request.sent.and_then(|sent| event.time.checked_sub(sent)).filter(|_| answered) {
-            row.client_wait.record(wait);
+        // Word of the server's death is no reply: nobody knows how long that would have taken.
+        if !answered {
+            row.counts.server_died += 1;
+            return;
         }
-        if let Some(delivery) = request.replied.and_then(|replied| event.time.checked_sub(replied)) {
-            row.delivery.record(delivery);
+        row.counts.answered += 1;
+        if let Some(replied) = request.replied {
+            let since = |start: Option<u64>| start.and_then(|start| event.time.checked_sub(start));
+            since(request.sent).into_iter().for_each(|wait| row.client_wait.record(wait));
+            since(Some(replied)).into_iter().for_each(|delivery| row.delivery.record(delivery));
+            row.counts.not_split += u64::from(request.split.is_none());
         }
-        row.counts.not_split += u64::from(answered && request.split.is_none());
     }
 
     fn forget(&mut self, client: TraceeId, key: &Key) {
