@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{About, Health, each, feed, limit, nothing_matches, stdout, style, tell, window};
@@ -16,15 +17,15 @@ use crate::read::{FunctionId, Names};
 use crate::view;
 use crate::view::units::count;
 
-#[derive(Serialize)]
-struct Answer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Answer<'a> {
     recordings: &'a [About],
     #[serde(flatten)]
     report: &'a Report,
 }
 
-#[derive(Serialize)]
-struct KeyedAnswer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct KeyedAnswer<'a> {
     recordings: &'a [About],
     by: &'a str,
     rows: &'a [keyed::Row],

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{About, Health, each, feed, limit, nothing_matches, stdout, style, tell, window};
@@ -15,8 +16,8 @@ use crate::view;
 /// The longest pauses listed.
 const LONGEST: usize = 10;
 
-#[derive(Serialize)]
-struct Answer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Answer<'a> {
     recordings: &'a [About],
     #[serde(flatten)]
     report: &'a Report,

@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{About, Health, each, feed, nothing_matches, stdout, style, tell, window};
@@ -15,8 +16,8 @@ use crate::view;
 use crate::view::hist::Distribution;
 use crate::view::units::count;
 
-#[derive(Serialize)]
-struct Answer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Answer<'a> {
     recordings: &'a [About],
     functions: Vec<FunctionCount>,
     clipped: Clipped,
@@ -24,7 +25,7 @@ struct Answer<'a> {
     distribution: &'a Distribution,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct FunctionCount {
     function: String,
     calls: u64,

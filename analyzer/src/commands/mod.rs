@@ -11,7 +11,10 @@ mod msgs;
 mod procs;
 mod requests;
 mod sched;
+mod schema;
 mod slow;
+
+pub use schema::schemas;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,6 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::segment;
 
@@ -298,7 +302,7 @@ fn progress(recording: &Recording) -> ProgressBar {
 }
 
 /// What every JSON answer says about a recording.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct About {
     path: String,
     state: String,

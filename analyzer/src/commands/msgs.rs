@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{About, Health, each, feed, limit, nothing_matches, stdout, style, tell, window};
@@ -12,8 +13,8 @@ use crate::model::msgs::{Msgs, Report};
 use crate::read::Names;
 use crate::view;
 
-#[derive(Serialize)]
-struct Answer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Answer<'a> {
     recordings: &'a [About],
     #[serde(flatten)]
     report: &'a Report,

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{About, Health, each, feed, limit, nothing_matches, stdout, style, tell, window};
@@ -13,8 +14,8 @@ use crate::read::Names;
 use crate::view;
 use crate::view::units::count;
 
-#[derive(Serialize)]
-struct Answer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Answer<'a> {
     recordings: &'a [About],
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<&'a [GroupRow]>,

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{About, Health, each, feed, stdout, style, tell, window};
@@ -12,8 +13,8 @@ use crate::model::requests::{Report, Requests};
 use crate::read::Names;
 use crate::view;
 
-#[derive(Serialize)]
-struct Answer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Answer<'a> {
     recording: &'a About,
     #[serde(flatten)]
     report: &'a Report,

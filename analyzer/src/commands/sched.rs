@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{About, Health, each, feed, nothing_matches, stdout, style, tell, window};
@@ -14,8 +15,8 @@ use crate::model::sched::{Report, Sched};
 use crate::read::{Names, Recording, Window};
 use crate::view;
 
-#[derive(Serialize)]
-struct Answer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Answer<'a> {
     recording: &'a About,
     #[serde(flatten)]
     report: &'a Report,

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{About, Health, each, feed, nothing_matches, stdout, style, tell, window};
@@ -11,8 +12,8 @@ use crate::model::slow::{Slow, SlowCall};
 use crate::read::{Names, TraceeId};
 use crate::view;
 
-#[derive(Serialize)]
-struct Answer<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Answer<'a> {
     recordings: &'a [About],
     function: &'a str,
     calls: &'a [SlowCall],

@@ -1,5 +1,6 @@
 //! How often each function was called, and how long its calls took.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::filter::Filter;
@@ -63,7 +64,7 @@ pub enum Sort {
 }
 
 /// A function's row.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Row {
     /// As users write it.
     pub function: String,
@@ -96,7 +97,7 @@ pub struct Row {
 }
 
 /// Calls without a duration.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Clipped {
     /// Began before the recording, the window, or a hole in it.
     pub begin: u64,
@@ -125,7 +126,7 @@ impl Clipped {
 }
 
 /// The table.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
     /// Functions in the order asked for.
     pub functions: Vec<Row>,

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::calls::step_of;
@@ -62,7 +63,7 @@ struct Stats {
 }
 
 /// A pair.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Row {
     /// The nearest traced function below on the stack; null for none.
     pub caller: Option<String>,

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::record::Body;
 
@@ -28,7 +29,7 @@ pub struct Gc {
 }
 
 /// The kind of a collection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Of the young heap.
@@ -54,7 +55,7 @@ struct Pause {
 }
 
 /// Collections of a group of processes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Row {
     /// The group; null for all processes.
     pub group: Option<String>,
@@ -76,7 +77,7 @@ pub struct Row {
 }
 
 /// One collection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PauseRow {
     /// The recording it is in.
     pub recording: String,
@@ -93,7 +94,7 @@ pub struct PauseRow {
 }
 
 /// The report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
     /// The sum of the windows.
     pub window_ns: u64,

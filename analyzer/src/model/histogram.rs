@@ -4,6 +4,7 @@
 //! are kept as they are until there are enough to be worth a histogram.
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The longest duration told apart from longer ones.
@@ -27,7 +28,7 @@ enum Values {
 }
 
 /// The points of a distribution that tables show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Percentiles {
     /// The median.
     pub p50_ns: u64,

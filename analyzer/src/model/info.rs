@@ -1,11 +1,12 @@
 //! What a recording is: the first page of any report.
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::read::{Finding, Info, LaneLedger, Ledger, Outcome, Recording, SegmentFacts, State};
 
 /// A recording at a glance.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
     /// As the user named it.
     pub path: String,
@@ -36,9 +37,11 @@ pub struct Report {
     pub covered_ns: u64,
     /// All that the meta section says, but for the table of records.
     #[serde(serialize_with = "as_object")]
+    #[schemars(with = "std::collections::BTreeMap<String, String>")]
     pub meta: Vec<(String, String)>,
     /// Events by kind.
     #[serde(serialize_with = "as_object")]
+    #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub events_by_kind: Vec<(String, u64)>,
     /// Processes and ports that had events.
     pub tracees: usize,
@@ -59,7 +62,7 @@ fn as_object<S: Serializer, V: Serialize>(pairs: &[(String, V)], serializer: S) 
 }
 
 /// A lane.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LaneRow {
     /// Its short name.
     pub name: String,
@@ -69,7 +72,7 @@ pub struct LaneRow {
 }
 
 /// A remark of the recorder.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Note {
     /// Nanoseconds since the start.
     pub at_ns: u64,

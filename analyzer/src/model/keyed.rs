@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::calls::{Clipped, Columns, Sort, step_of};
@@ -51,7 +52,7 @@ struct Stats {
 }
 
 /// A row.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Row {
     /// The module, or the process group.
     pub name: String,

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::chunk::Identity;
 use spoor_format::record::Body;
@@ -66,7 +67,7 @@ struct Queue {
 }
 
 /// Messages between two groups.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PairRow {
     /// Who sent.
     pub from: String,
@@ -82,7 +83,7 @@ pub struct PairRow {
 }
 
 /// Messages on their way to one process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct QueueRow {
     /// The recording it is in.
     pub recording: String,
@@ -106,7 +107,7 @@ pub struct QueueRow {
 }
 
 /// The report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Report {
     /// `send` events.
     pub sent: u64,

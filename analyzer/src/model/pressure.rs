@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::chunk::Identity;
 
@@ -34,7 +35,7 @@ pub struct Pressure {
 }
 
 /// The run queues, all together.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RunQueue {
     /// How often a process was in a run queue, as far as that came to light.
     pub waits: u64,
@@ -50,7 +51,7 @@ pub struct RunQueue {
 }
 
 /// Processes that went on on another lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Migration {
     /// The lane before.
     pub from: String,
@@ -61,7 +62,7 @@ pub struct Migration {
 }
 
 /// Garbage collection on a lane.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LaneGc {
     /// The lane.
     pub lane: String,
@@ -72,7 +73,7 @@ pub struct LaneGc {
 }
 
 /// What presses them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
     /// The run queues: null without `in` and `out` events.
     pub run_queue: Option<RunQueue>,

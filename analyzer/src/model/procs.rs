@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::chunk::Identity;
 use spoor_format::record::Body;
@@ -38,7 +39,7 @@ struct Seen {
 
 /// Heap of a process in bytes: what the VM has set aside for it, as seen at the end of its
 /// garbage collections.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Memory {
     /// After the first collection in the window.
     pub first_bytes: u64,
@@ -49,7 +50,7 @@ pub struct Memory {
 }
 
 /// A process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Row {
     /// Its pid.
     pub process: String,
@@ -81,7 +82,7 @@ pub struct Row {
 }
 
 /// A group of processes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GroupRow {
     /// What its processes have in common.
     pub group: String,

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::record::Body;
 
@@ -69,7 +70,7 @@ struct Row {
 }
 
 /// How requests ended.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counts {
     /// Requests seen, from either end.
     pub requests: u64,
@@ -92,7 +93,7 @@ pub struct Counts {
 }
 
 /// One line of the answer. Durations in nanoseconds; none without requests.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Line {
     /// Name of the server or its destination as the client wrote it.
     pub server: String,
@@ -112,7 +113,7 @@ pub struct Line {
 }
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Report {
     /// Most requests first.
     pub servers: Vec<Line>,

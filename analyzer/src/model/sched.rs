@@ -9,6 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::chunk::Identity;
 
@@ -97,7 +98,7 @@ struct Slice {
 }
 
 /// What a recording says of its schedulers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
     /// Slices come from in and out events; else from how events follow each other.
     pub from_in_out_events: bool,
@@ -123,7 +124,7 @@ pub struct Report {
 }
 
 /// A lane.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LaneRow {
     /// Its short name.
     pub lane: String,
@@ -150,7 +151,7 @@ pub struct LaneRow {
 }
 
 /// A slice.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct SliceRow {
     /// When it began, in nanoseconds since the start of the recording.
     pub at_ns: u64,
@@ -167,7 +168,7 @@ pub struct SliceRow {
 }
 
 /// A process group.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct GroupRow {
     /// Name, label or initial call.
     pub group: String,

@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::calls::step_of;
@@ -23,7 +24,7 @@ const NODES: usize = 1_000;
 const DEPTH: usize = 50;
 
 /// A slow call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SlowCall {
     /// What was called.
     pub function: String,
@@ -48,7 +49,7 @@ pub struct SlowCall {
 }
 
 /// Calls of a function from the same place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Node {
     /// The function.
     pub function: String,

@@ -10,6 +10,7 @@
 //!   it was queued all the time. Without `receive` events nobody can tell.
 //! * Garbage collection is told by its own events, wherever it runs.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::chunk::Identity;
 use spoor_format::record::Body;
@@ -18,7 +19,7 @@ use crate::model::processes::Processes;
 use crate::read::{Event, Recording, TraceeId, kind};
 
 /// Time by what it was spent on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Split {
     /// On a scheduler.
     pub running_ns: u64,

@@ -3,6 +3,7 @@
 //! Offered is stored or dropped for a cause; stored is present, overwritten or
 //! damaged. Always, for each lane and for the sum.
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use spoor_format::lane::{CAUSES, Cause, Lane, LaneKind};
 
@@ -10,7 +11,7 @@ use super::finding::{Finding, LIMITS};
 use super::index::{ChunkRef, RingIndex};
 
 /// What became of the events of a lane, or of all lanes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Ledger {
     /// Events stored since the recording began.
     pub stored: u64,
@@ -24,6 +25,7 @@ pub struct Ledger {
     pub dropped: u64,
     /// The same by cause, without those that are 0.
     #[serde(serialize_with = "as_object")]
+    #[schemars(with = "std::collections::BTreeMap<String, u64>")]
     pub dropped_by_cause: Vec<(String, u64)>,
 }
 
@@ -80,7 +82,7 @@ impl Ledger {
 }
 
 /// A lane and its ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LaneLedger {
     /// The lane's number.
     pub lane: u32,

@@ -24,7 +24,7 @@ use super::finding::Finding;
 const LONGEST_HOLE: u64 = 16;
 
 /// Which segments a stream has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct SegmentFacts {
     /// Number of the oldest.
     pub first: u64,

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::histogram::Durations;
@@ -18,7 +19,7 @@ const BAR: usize = 40;
 const POINTS: [u32; 10] = [0, 50_000, 75_000, 90_000, 95_000, 99_000, 99_900, 99_990, 99_999, 100_000];
 
 /// How many durations lie from one bound to the next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Bar {
     /// From here on.
     pub from_ns: u64,
@@ -29,7 +30,7 @@ pub struct Bar {
 }
 
 /// A percentile.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Point {
     /// In percent.
     pub percentile: f64,
@@ -40,7 +41,7 @@ pub struct Point {
 }
 
 /// A distribution.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Distribution {
     /// Timed calls.
     pub timed: u64,
