@@ -5,8 +5,8 @@
 //! is stored last, with release: what lies behind it was never promised.
 
 use crate::DecodeError;
-use crate::codec::Cursor;
-use crate::record::{Body, Class, Record, Ref, Schema};
+use crate::codec::{Cursor, short_varint};
+use crate::record::{Body, Class, FieldType, Record, Ref, SPECS, Schema};
 use crate::term::RawTerm;
 
 /// First bytes of a chunk that was ever used.
@@ -175,6 +175,31 @@ pub struct Event<'a> {
     pub body: Body<'a>,
 }
 
+/// An event that says a function and nothing else; see [`Reader::next_plain`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plain {
+    /// When, on the recorder's clock.
+    pub tick: u64,
+    /// Id of its record.
+    pub id: u8,
+    /// The function, by its reference in the chunk; 0 for none.
+    pub function: Ref,
+}
+
+/// Ids of events whose only field is a function, a bit each.
+const PLAIN: u64 = {
+    let (mut ids, mut row) = (0, 0);
+    #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "computed when compiled")]
+    while row < SPECS.len() {
+        let spec = &SPECS[row];
+        if matches!((spec.class, spec.fields), (Class::Event, [(_, FieldType::Function)])) && spec.id < 64 {
+            ids |= 1 << spec.id;
+        }
+        row += 1;
+    }
+    ids
+};
+
 /// Reads the timed records of a payload, keeping the chunk's names.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -226,6 +251,28 @@ impl<'a> Reader<'a> {
         let Some(number) = reference.checked_sub(1) else { return Ok(None) };
         let function = usize::try_from(number).ok().and_then(|n| self.functions.get(n));
         function.map(|def| Some(*def)).ok_or(DecodeError::Dangling { what: "function", number })
+    }
+
+    /// The next record, when it is a short event that says a function and nothing
+    /// else, without names or circumstances of its own: nearly all are. `None` says
+    /// that [`Reader::next_event`] has to be asked. Whose it is has not changed.
+    #[inline(always)]
+    pub fn next_plain(&mut self) -> Option<Plain> {
+        let word = self.cursor.peek_word()?;
+        let id = word as u8;
+        if id >= 64 || PLAIN >> id & 1 == 0 {
+            return None;
+        }
+        let (delta, length) = short_varint(word >> 8)?;
+        let rest = word.wrapping_shr(length.wrapping_mul(8).wrapping_add(8));
+        let (function, more) = short_varint(rest)?;
+        let bytes = length.wrapping_add(more).wrapping_add(1);
+        if bytes > 8 {
+            return None;
+        }
+        self.tick = self.tick.checked_add(delta)?;
+        self.cursor.step(bytes);
+        Some(Plain { tick: self.tick, id, function })
     }
 
     /// The next timed record, `None` at the end. After an error nothing more of
@@ -312,6 +359,21 @@ mod tests {
         let back = reader.next_event().expect("good").expect("a return");
         assert_eq!((back.tick, back.content.is_none()), (112, true));
         assert_eq!(reader.next_event(), Ok(None));
+    }
+
+    #[test]
+    fn plain_events_are_those_that_the_table_describes() {
+        let mut payload = Vec::new();
+        write::call(&mut payload, 5, 1).expect("fits");
+        write::return_to(&mut payload, 1 << 27, 300).expect("fits");
+        write::exception_from(&mut payload, 1, 1, 0).expect("fits");
+        payload.extend_from_slice(&[0; 8]);
+        let schema = Schema::default();
+        let mut reader = Reader::new(&payload, 100, &schema);
+        assert_eq!(reader.next_plain(), Some(Plain { tick: 105, id: 32, function: 1 }));
+        assert_eq!(reader.next_plain(), Some(Plain { tick: 105 + (1 << 27), id: 33, function: 300 }));
+        assert_eq!(reader.next_plain(), None);
+        assert!(matches!(reader.next_event(), Ok(Some(Event { body: Body::ExceptionFrom { .. }, .. }))));
     }
 
     #[test]

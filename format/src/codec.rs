@@ -154,10 +154,35 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
+    /// The next eight bytes as one word, when there are as many.
+    #[inline(always)]
+    pub(crate) fn peek_word(&self) -> Option<u64> {
+        self.bytes.get(self.at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// Steps over bytes that [`Cursor::peek_word`] answered.
+    #[inline(always)]
+    pub(crate) fn step(&mut self, n: u32) {
+        self.at = self.at.saturating_add(n as usize).min(self.bytes.len());
+    }
+
     /// What was read since `start`, an earlier [`Cursor::offset`].
     pub(crate) fn since(&self, start: usize) -> &'a [u8] {
         self.bytes.get(start..self.at).unwrap_or_default()
     }
+}
+
+/// The varint of at most four bytes that a word begins with, and its length.
+/// Without a branch for each byte: their lengths are hard to predict.
+#[inline(always)]
+pub(crate) fn short_varint(word: u64) -> Option<(u64, u32)> {
+    let stops = !word & 0x8080_8080;
+    if stops == 0 {
+        return None;
+    }
+    let bits = word & (stops ^ stops.wrapping_sub(1));
+    let value = bits & 0x7f | bits >> 1 & 0x3f80 | bits >> 2 & 0x1f_c000 | bits >> 3 & 0xfe0_0000;
+    Some((value, stops.trailing_zeros().wrapping_add(1) >> 3))
 }
 
 /// Signed to unsigned, small magnitudes staying small.
@@ -205,6 +230,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn short_varints_are_varints(value: u64, behind: u64) {
+            let value = value >> (value % 64);
+            let mut bytes = varint(value);
+            let length = bytes.len();
+            bytes.extend_from_slice(&behind.to_le_bytes());
+            let word = u64::from_le_bytes(*bytes.first_chunk().expect("eight bytes and more"));
+            let want = (length <= 4).then_some((value, length as u32));
+            prop_assert_eq!(short_varint(word), want);
+        }
+
         #[test]
         fn varints_round_trip(value: u64) {
             let bytes = varint(value);

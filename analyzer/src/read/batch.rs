@@ -4,7 +4,7 @@
 //! file runs through), so that no event is handed out from bytes that turn out
 //! to be damaged further on.
 
-use spoor_format::chunk::{ChunkHeader, Identity, Missing, Reader};
+use spoor_format::chunk::{ChunkHeader, Identity, Missing, Plain, Reader};
 use spoor_format::record::{Body, Class, Field, FieldType, Record, Schema, Spec, spec, types};
 use spoor_format::term::{RawTerm, Term};
 use spoor_format::{Cursor, DecodeError};
@@ -124,8 +124,14 @@ impl Batch {
         let mut reader = Reader::new(payload, base, context.schema);
         let (mut last_tick, mut whose) = (base, Identity::Nobody);
         let mut tracee = context.tracees.id(whose);
+        let place = |reader: &Reader<'_>| u32::try_from(reader.offset()).unwrap_or(u32::MAX);
         loop {
-            let at = u32::try_from(reader.offset()).unwrap_or(u32::MAX);
+            let mut at = place(&reader);
+            while let Some(Plain { tick, id: kind, function }) = reader.next_plain() {
+                let function = if function == 0 { NO_FUNCTION } else { self.function_number(function)? };
+                self.events.push(Packed { tick, tracee, function, at, kind, missing: Missing::None });
+                (last_tick, at) = (tick, place(&reader));
+            }
             let Some(event) = reader.next_event()? else { return Ok(()) };
             if event.tick < last_tick {
                 return Err(DecodeError::Layout { why: "time runs backwards" });
