@@ -19,6 +19,8 @@ match_spec('receive') ->
     [{['_', '_', Message], Guards, []} || {Message, Guards} <- messages() ++ Others].
 
 %% gen_server, gen_statem, gen_event, sys and tasks, as gen.erl sends them.
+%% The VM's aliases are improper lists.
+-dialyzer({no_improper_lists, messages/0}).
 -spec messages() -> [{term(), [term()]}].
 messages() ->
     [
