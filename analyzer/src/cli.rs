@@ -1,6 +1,8 @@
 //! What can be said on the command line.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::thread;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -71,6 +73,21 @@ pub struct Input {
     /// Recordings, or directories with recordings in them.
     #[arg(required = true, value_name = "FILE")]
     pub paths: Vec<PathBuf>,
+}
+
+/// How many threads.
+#[derive(Debug, Args)]
+pub struct Threads {
+    /// Threads to compute with: all processors unless given. The answer is the same.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl Threads {
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
 }
 
 /// Which stretch of time.
@@ -183,6 +200,9 @@ pub struct Calls {
     /// At most this many functions; 0 for all. With --json all unless given.
     #[arg(short = 'n', long, value_name = "N")]
     pub limit: Option<usize>,
+    /// How many threads.
+    #[command(flatten)]
+    pub threads: Threads,
     /// Which events.
     #[command(flatten)]
     pub select: SelectArgs,
@@ -212,6 +232,9 @@ pub struct Hist {
     /// other HdrHistogram tools read and add up.
     #[arg(long, value_name = "PATH")]
     pub hlog: Option<PathBuf>,
+    /// How many threads.
+    #[command(flatten)]
+    pub threads: Threads,
     /// Which events.
     #[command(flatten)]
     pub select: SelectArgs,

@@ -17,12 +17,13 @@ const US: u64 = 1_000 * common::RATE;
 
 fn calls(bytes: Vec<u8>) -> Report {
     let recording = Recording::open(Source::from_bytes(bytes), "thin.spoor").expect("a recording");
-    let mut calls = Calls::default();
+    let mut calls = Calls::new(2);
     let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
-    while let Some(event) = stream.next() {
-        calls.event(&event, true);
-    }
-    calls.end_of_recording();
+    calls.recording(|calls| {
+        while let Some(event) = stream.next() {
+            calls.event(&event, true);
+        }
+    });
     let outcome = stream.finish();
     calls.report(&outcome.names, &Filter::default(), Sort::Name, usize::MAX)
 }

@@ -38,14 +38,16 @@ pub(super) fn run(args: &cli::Calls) -> Result<Health> {
         return run_keyed(args);
     }
     let filter = cli::filter(&args.select, Picks::Functions);
-    let (mut calls, mut names, mut about) = (Calls::default(), Names::default(), Vec::new());
+    let (mut calls, mut names, mut about) = (Calls::new(args.threads.count()), Names::default(), Vec::new());
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
-        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _, asked_for| {
-            calls.event(event, asked_for);
-            Ok(true)
+        let known = std::mem::take(&mut names);
+        let (outcome, _) = calls.recording(|calls| {
+            feed(recording, known, window, &filter, |event, _, asked_for| {
+                calls.event(event, asked_for);
+                Ok(true)
+            })
         })?;
-        calls.end_of_recording();
         tell(recording, &outcome.findings)?;
         about.push(About::new(recording, window, &outcome));
         names = outcome.names;

@@ -34,16 +34,18 @@ struct FunctionCount {
 pub(super) fn run(args: &cli::Hist) -> Result<Health> {
     let mut filter = cli::filter(&args.select, Picks::Functions);
     filter.functions.push(args.function.clone());
-    let (mut calls, mut names, mut about) = (Calls::default(), Names::default(), Vec::new());
+    let (mut calls, mut names, mut about) = (Calls::new(args.threads.count()), Names::default(), Vec::new());
     // When the first window begins, and how long all are together.
     let (mut begins, mut length) = (None, 0);
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
-        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _, asked_for| {
-            calls.event(event, asked_for);
-            Ok(true)
+        let known = std::mem::take(&mut names);
+        let (outcome, _) = calls.recording(|calls| {
+            feed(recording, known, window, &filter, |event, _, asked_for| {
+                calls.event(event, asked_for);
+                Ok(true)
+            })
         })?;
-        calls.end_of_recording();
         tell(recording, &outcome.findings)?;
         let one = About::new(recording, window, &outcome);
         length += one.window_ns();

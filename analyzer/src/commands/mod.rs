@@ -241,17 +241,19 @@ fn feed(
         if events.is_multiple_of(PROGRESS_STEP) {
             progress.set_position(stream.done_bytes());
         }
-        let Some(event) = stream.next() else { break };
+        // By reference: it is too big to be copied for nothing.
+        let next = stream.next();
+        let Some(event) = &next else { break };
         events += 1;
         if learning {
-            processes.learn(&event);
+            processes.learn(event);
         }
         if !events_asked_for.takes_kind(event.kind) {
             continue;
         }
-        let process = takes.takes(&event, &processes);
+        let process = takes.takes(event, &processes);
         let asked_for = process && events_asked_for.takes_lane(event.lane);
-        if (process || filter.everyone) && !work(&event, &processes, asked_for)? {
+        if (process || filter.everyone) && !work(event, &processes, asked_for)? {
             break;
         }
     }

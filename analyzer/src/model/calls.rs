@@ -6,30 +6,31 @@ use serde::Serialize;
 use crate::model::filter::Filter;
 use crate::model::histogram::{Durations, Percentiles};
 use crate::model::label;
-use crate::model::stack::{Clip, Ended, Observer, Stacks, Step};
+use crate::model::replay::{Feeder, Replay, Tally};
+use crate::model::stack::{Clip, Ended, Observer, Step};
 use crate::read::{Event, FunctionId, Names, kind};
 use spoor_format::record::Body;
 
 /// Call times of one recording after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Calls {
-    stacks: Stacks,
-    table: Table,
-    /// There were events that say who runs when.
-    running: bool,
+    replay: Replay<Table>,
 }
 
 /// The number of calls that are asked for; others have 0.
 const ASKED_FOR: u32 = 1;
 
+/// What was counted and timed.
 #[derive(Debug, Default)]
-struct Table {
+pub struct Table {
     functions: Vec<Stats>,
     /// The number of calls that begin now, and of the one that ends.
     begins: u32,
     ends: u32,
     /// Returns of calls of which nothing is known.
     unknown: u64,
+    /// There were events that say who runs when.
+    running: bool,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -145,31 +146,24 @@ pub struct Report {
 }
 
 impl Calls {
-    /// Takes an event; with `asked_for` false, a call that it begins is not counted.
-    #[inline]
-    pub fn event(&mut self, event: &Event<'_>, asked_for: bool) {
-        if let Some(step) = step_of(event) {
-            self.table.begins = if asked_for { ASKED_FOR } else { 0 };
-            self.table.ends = self.table.begins;
-            self.running |= matches!(event.kind, kind::IN | kind::OUT);
-            self.stacks.step(step, &mut self.table);
-        }
+    /// Computed by this many threads, with the same result as by any other number.
+    pub fn new(threads: usize) -> Calls {
+        Calls { replay: Replay::new(threads) }
     }
 
-    /// A recording ends; the next may begin.
-    pub fn end_of_recording(&mut self) {
-        self.table.ends = ASKED_FOR;
-        self.stacks.end(&mut self.table);
-        self.stacks = Stacks::default();
+    /// Takes the events of a recording, which `read` hands over.
+    pub fn recording<R>(&mut self, read: impl FnOnce(&mut Feeder<'_, Table>) -> R) -> R {
+        self.replay.recording(read)
     }
 
     /// The table.
     pub fn report(&self, names: &Names, filter: &Filter, sort: Sort, limit: usize) -> Report {
-        let own_of = |stats: &Stats| if self.running { stats.own_on } else { stats.own };
-        let all_own: u64 = self.table.functions.iter().map(own_of).sum();
+        let table = self.replay.tally();
+        let own_of = |stats: &Stats| if table.running { stats.own_on } else { stats.own };
+        let all_own: u64 = table.functions.iter().map(own_of).sum();
         let mut rows: Vec<Row> = Vec::new();
         let (mut calls, mut clipped) = (0, [0; Clip::ALL.len()]);
-        for (number, stats) in self.table.functions.iter().enumerate() {
+        for (number, stats) in table.functions.iter().enumerate() {
             let id = FunctionId(number as u32);
             if stats.calls + stats.clipped.iter().sum::<u64>() == 0 || !filter.takes_function(names, id) {
                 continue;
@@ -187,8 +181,8 @@ impl Calls {
             calls,
             own_ns: all_own,
             clipped: Clipped::of(&clipped),
-            unknown_returns: self.table.unknown,
-            own_is_on_scheduler: self.running,
+            unknown_returns: table.unknown,
+            own_is_on_scheduler: table.running,
         }
     }
 
@@ -196,7 +190,7 @@ impl Calls {
     /// their calls without a duration.
     pub fn distribution(&self, names: &Names, filter: &Filter) -> (Durations, Vec<(String, u64)>, Clipped) {
         let (mut durations, mut functions, mut clipped) = (Durations::default(), Vec::new(), [0; Clip::ALL.len()]);
-        for (number, stats) in self.table.functions.iter().enumerate() {
+        for (number, stats) in self.replay.tally().functions.iter().enumerate() {
             let id = FunctionId(number as u32);
             if stats.calls > 0 && filter.takes_function(names, id) {
                 durations.add(&stats.durations);
@@ -211,7 +205,8 @@ impl Calls {
     fn row(&self, names: &Names, id: FunctionId, stats: &Stats, all_own: u64) -> Row {
         let (module, name, arity) = names.function_parts(id);
         let timed = stats.durations.count();
-        let own = if self.running { stats.own_on } else { stats.own };
+        let running = self.replay.tally().running;
+        let own = if running { stats.own_on } else { stats.own };
         Row {
             function: label::function(names, id),
             module: label::module(names, id),
@@ -220,7 +215,7 @@ impl Calls {
             timed,
             raised: stats.raised,
             own_ns: stats.own,
-            own_on_scheduler_ns: self.running.then_some(stats.own_on),
+            own_on_scheduler_ns: running.then_some(stats.own_on),
             share: if all_own == 0 { 0.0 } else { own as f64 / all_own as f64 },
             total_ns: stats.total,
             mean_ns: stats.durations.sum_ns().checked_div(timed).unwrap_or(0),
@@ -265,6 +260,42 @@ impl Table {
             self.functions.resize(at + 1, Stats::default());
         }
         &mut self.functions[at]
+    }
+}
+
+impl Tally for Table {
+    #[inline]
+    fn before(&mut self, step: &Step, asked_for: bool) {
+        self.begins = if asked_for { ASKED_FOR } else { 0 };
+        self.ends = self.begins;
+        self.running |= matches!(step.kind, kind::IN | kind::OUT);
+    }
+
+    fn before_end(&mut self) {
+        self.ends = ASKED_FOR;
+    }
+
+    fn add(&mut self, other: Table) {
+        self.unknown += other.unknown;
+        self.running |= other.running;
+        for (number, theirs) in other.functions.into_iter().enumerate() {
+            self.stats(FunctionId(number as u32)).add(theirs);
+        }
+    }
+}
+
+impl Stats {
+    fn add(&mut self, other: Stats) {
+        self.calls += other.calls;
+        self.raised += other.raised;
+        self.own += other.own;
+        self.own_on += other.own_on;
+        self.total += other.total;
+        self.clipped.iter_mut().zip(other.clipped).for_each(|(sum, n)| *sum += n);
+        match self.durations.count() {
+            0 => self.durations = other.durations,
+            _ => self.durations.add(&other.durations),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Durations of calls: HdrHistogram with 3 significant digits, 1 ns to 1 day.
 //!
-//! Most functions of a recording are called a few times only; their durations
-//! are kept as they are until there are enough to be worth a histogram.
+//! Durations are gathered until there are enough of them to be worth a histogram,
+//! and then entered into it together: most functions of a recording are called a
+//! few times only, and the buckets of the others do not all fit into a cache.
 
 use hdrhistogram::Histogram;
 use schemars::JsonSchema;
@@ -10,21 +11,18 @@ use serde::Serialize;
 /// The longest duration told apart from longer ones.
 pub const LONGEST_NS: u64 = 86_400_000_000_000;
 const DIGITS: u8 = 3;
-/// A histogram takes as much memory as some hundred durations.
+/// So many are gathered; a histogram takes as much memory, or more.
 const FEW: usize = 256;
 
 /// Durations.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Durations {
-    values: Values,
+    /// Those that are not in the histogram yet.
+    recent: Vec<u64>,
+    histogram: Option<Box<Histogram<u64>>>,
+    /// Of those in the histogram.
     sum: u64,
     max: u64,
-}
-
-#[derive(Debug, Clone)]
-enum Values {
-    Few(Vec<u64>),
-    Many(Box<Histogram<u64>>),
 }
 
 /// The points of a distribution that tables show.
@@ -42,67 +40,57 @@ pub struct Percentiles {
     pub max_ns: u64,
 }
 
-impl Default for Durations {
-    fn default() -> Self {
-        Durations { values: Values::Few(Vec::new()), sum: 0, max: 0 }
-    }
-}
-
 impl Durations {
     /// Adds one.
     #[inline]
     pub fn record(&mut self, ns: u64) {
-        self.sum = self.sum.saturating_add(ns);
-        self.max = self.max.max(ns);
-        match &mut self.values {
-            Values::Many(histogram) => record(histogram, ns),
-            Values::Few(few) if few.len() < FEW => few.push(ns),
-            Values::Few(few) => {
-                let mut histogram = of(few);
-                record(&mut histogram, ns);
-                self.values = Values::Many(Box::new(histogram));
-            }
+        if self.recent.len() >= FEW {
+            self.enter();
         }
+        self.recent.push(ns);
+    }
+
+    #[inline(never)]
+    fn enter(&mut self) {
+        (self.sum, self.max) = (self.sum_ns(), self.max_ns());
+        let histogram = self.histogram.get_or_insert_with(|| Box::new(of(&[])));
+        self.recent.drain(..).for_each(|ns| record(histogram, ns));
     }
 
     /// How many there are.
     pub fn count(&self) -> u64 {
-        match &self.values {
-            Values::Few(few) => few.len() as u64,
-            Values::Many(histogram) => histogram.len(),
-        }
+        self.histogram.as_ref().map_or(0, |histogram| histogram.len()) + self.recent.len() as u64
     }
 
     /// Their sum.
     pub fn sum_ns(&self) -> u64 {
-        self.sum
+        self.recent.iter().fold(self.sum, |sum, ns| sum.saturating_add(*ns))
     }
 
     /// The longest, exactly.
     pub fn max_ns(&self) -> u64 {
-        self.max
+        self.recent.iter().fold(self.max, |max, ns| max.max(*ns))
     }
 
     /// As a histogram of 3 significant digits.
     pub fn histogram(&self) -> Histogram<u64> {
-        match &self.values {
-            Values::Many(histogram) => histogram.as_ref().clone(),
-            Values::Few(few) => of(few),
-        }
+        let Some(entered) = &self.histogram else { return of(&self.recent) };
+        let mut histogram = entered.as_ref().clone();
+        self.recent.iter().for_each(|ns| record(&mut histogram, *ns));
+        histogram
     }
 
     /// Adds those of another.
     pub fn add(&mut self, other: &Durations) {
-        match &other.values {
-            Values::Few(few) => few.iter().for_each(|ns| self.record(*ns)),
-            Values::Many(theirs) => {
-                let mut sum = self.histogram();
-                sum.add(theirs.as_ref()).expect("a histogram that grows takes any other");
-                self.values = Values::Many(Box::new(sum));
-                self.sum = self.sum.saturating_add(other.sum);
-                self.max = self.max.max(other.max);
+        if let Some(theirs) = &other.histogram {
+            match &mut self.histogram {
+                None => self.histogram = Some(theirs.clone()),
+                Some(ours) => ours.add(theirs.as_ref()).expect("a histogram that grows takes any other"),
             }
+            self.sum = self.sum.saturating_add(other.sum);
+            self.max = self.max.max(other.max);
         }
+        other.recent.iter().for_each(|ns| self.record(*ns));
     }
 
     /// The distribution; `None` when there are no durations.
@@ -110,18 +98,11 @@ impl Durations {
         if self.count() == 0 {
             return None;
         }
-        let own;
-        let histogram = match &self.values {
-            Values::Many(histogram) => histogram.as_ref(),
-            Values::Few(few) => {
-                own = of(few);
-                &own
-            }
-        };
+        let (histogram, max_ns) = (self.histogram(), self.max_ns());
         // The histogram answers the upper end of a bucket; nothing took longer
         // than the longest.
-        let at = |quantile| histogram.value_at_quantile(quantile).min(self.max);
-        Some(Percentiles { p50_ns: at(0.5), p90_ns: at(0.9), p99_ns: at(0.99), p999_ns: at(0.999), max_ns: self.max })
+        let at = |quantile| histogram.value_at_quantile(quantile).min(max_ns);
+        Some(Percentiles { p50_ns: at(0.5), p90_ns: at(0.9), p99_ns: at(0.99), p999_ns: at(0.999), max_ns })
     }
 }
 
@@ -167,7 +148,7 @@ mod tests {
         assert_eq!(p.p99_ns, direct.value_at_quantile(0.99));
         few.record(5);
         assert_eq!(few.count(), FEW as u64 + 1);
-        assert!(matches!(few.values, Values::Many(_)));
+        assert!(few.histogram.is_some());
     }
 
     #[test]

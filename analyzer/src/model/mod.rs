@@ -7,7 +7,6 @@ pub mod filter;
 pub mod flame;
 pub mod gc;
 pub mod group;
-
 pub mod histogram;
 pub mod info;
 pub mod keyed;
@@ -17,7 +16,7 @@ pub mod open_calls;
 pub mod pressure;
 pub mod processes;
 pub mod procs;
-
+pub mod replay;
 pub mod requests;
 pub mod sched;
 pub mod slow;

@@ -45,8 +45,14 @@ struct Piece {
 
 impl Piece {
     fn ns_at(&self, tick: u64) -> u64 {
-        let ahead =
-            |ticks: u64| u64::try_from(u128::from(ticks).saturating_mul(self.rate) >> SHIFT).unwrap_or(u64::MAX);
+        let ahead = |ticks: u64| {
+            let ns = match u64::try_from(self.rate) {
+                // Nearly always, and one instruction.
+                Ok(rate) => u128::from(ticks).wrapping_mul(u128::from(rate)),
+                Err(_) => u128::from(ticks).saturating_mul(self.rate),
+            };
+            u64::try_from(ns >> SHIFT).unwrap_or(u64::MAX)
+        };
         match tick.checked_sub(self.tick) {
             Some(ticks) => self.ns.saturating_add(ahead(ticks)),
             None => self.ns.saturating_sub(ahead(self.tick.saturating_sub(tick))),

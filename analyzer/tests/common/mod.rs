@@ -161,15 +161,16 @@ pub fn killed_shop() -> FileBuilder {
 /// the ledger. `None` when it cannot be opened.
 pub fn everything(bytes: Vec<u8>) -> Option<(String, Vec<Finding>, Ledger)> {
     let recording = Recording::open(Source::from_bytes(bytes), "shop.spoor").ok()?;
-    let (mut out, mut calls) = (Vec::new(), Calls::default());
+    let (mut out, mut calls) = (Vec::new(), Calls::new(1));
     let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
     let mut processes = Processes::from_infos(stream.infos(), stream.names());
-    while let Some(event) = stream.next() {
-        processes.learn(&event);
-        calls.event(&event, true);
-        view::dump::text(&event, &processes, &mut out).expect("a Vec takes all");
-    }
-    calls.end_of_recording();
+    calls.recording(|calls| {
+        while let Some(event) = stream.next() {
+            processes.learn(&event);
+            calls.event(&event, true);
+            view::dump::text(&event, &processes, &mut out).expect("a Vec takes all");
+        }
+    });
     let outcome = stream.finish();
     let report = calls.report(&outcome.names, &Filter::default(), Sort::Own, usize::MAX);
     view::calls::text(&report, Default::default(), &mut out).expect("a Vec takes all");

@@ -1,9 +1,9 @@
 //! One process's stack: its open calls, the marks left by returns to untraced
 //! code, and who gets the time.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::Hasher;
 
+use super::active::Active;
 use super::{Observer, Step};
 use crate::read::FunctionId;
 
@@ -51,8 +51,6 @@ impl Hasher for Multiply {
     }
 }
 
-type Fast<K, V> = HashMap<K, V, BuildHasherDefault<Multiply>>;
-
 #[derive(Debug, Default)]
 pub(super) struct Stack {
     pub(super) frames: Vec<Frame>,
@@ -69,7 +67,7 @@ pub(super) struct Stack {
     /// The last event ended a call by name: a `return_to` may tell the same return.
     pub(super) after_return: bool,
     /// 1 + the place of the topmost activation, by function.
-    pub(super) active: Fast<u32, u32>,
+    pub(super) active: Active,
 }
 
 impl Frame {
@@ -96,23 +94,19 @@ impl Frame {
 impl Stack {
     pub(super) fn push(&mut self, mut frame: Frame) {
         let place = self.frames.len() as u32 + 1;
-        frame.below = self.active.insert(frame.function.0, place).unwrap_or(0);
+        frame.below = self.active.set(frame.function.0, place);
         self.frames.push(frame);
     }
 
     pub(super) fn pop(&mut self) -> Option<Frame> {
         let frame = self.frames.pop()?;
-        if frame.below == 0 {
-            self.active.remove(&frame.function.0);
-        } else {
-            self.active.insert(frame.function.0, frame.below);
-        }
+        self.active.set(frame.function.0, frame.below);
         Some(frame)
     }
 
     /// The topmost frame of the function among the first `below`.
     pub(super) fn topmost(&self, function: FunctionId, below: usize, fits: impl Fn(&Frame) -> bool) -> Option<usize> {
-        let mut place = self.active.get(&function.0).copied().unwrap_or(0) as usize;
+        let mut place = self.active.get(function.0) as usize;
         while let Some(at) = place.checked_sub(1) {
             let frame = self.frames.get(at)?;
             if at < below && fits(frame) {
@@ -158,7 +152,7 @@ impl Stack {
         self.active.clear();
         for (place, frame) in self.frames.iter_mut().enumerate() {
             frame.below = frame.below.saturating_sub(by);
-            self.active.insert(frame.function.0, place as u32 + 1);
+            self.active.set(frame.function.0, place as u32 + 1);
         }
     }
 

@@ -12,6 +12,7 @@
 //! * `return_from` and `exception_from` name the call that ends.
 //! * A begin or an end that is not in the recording never becomes a duration.
 
+mod active;
 mod frames;
 mod returns;
 
@@ -116,6 +117,8 @@ type Pairs = HashSet<(FunctionId, FunctionId), BuildHasherDefault<Multiply>>;
 pub struct Stacks {
     stacks: Vec<Stack>,
     frames: usize,
+    /// Stands for every 2^n-th process only.
+    share_bits: u32,
     /// Stacks are cut when there are more frames than this; 0 for [`MAX_FRAMES`].
     limit: usize,
     /// Functions that were called, and so are traced.
@@ -131,10 +134,16 @@ pub struct Stacks {
 }
 
 impl Stacks {
+    /// For the processes of one share, of which there are two to the power of `bits`:
+    /// those whose numbers have the same last bits.
+    pub fn share(bits: u32) -> Stacks {
+        Stacks { share_bits: bits, ..Stacks::default() }
+    }
+
     /// Takes the next event.
     #[inline]
     pub fn step(&mut self, step: Step, observer: &mut impl Observer) {
-        let at = step.process as usize;
+        let at = (step.process >> self.share_bits) as usize;
         if self.stacks.len() <= at {
             self.stacks.resize_with(at + 1, || Stack { epoch: step.epoch, ..Stack::default() });
         }
@@ -186,7 +195,7 @@ impl Stacks {
             self.last_caller.resize(known + 1, None);
         }
         self.traced[known] = true;
-        if self.frames > self.limit.max(MAX_FRAMES) {
+        if self.frames > self.limit.max(MAX_FRAMES >> self.share_bits) {
             self.trim(observer);
         }
     }

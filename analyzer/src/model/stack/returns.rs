@@ -16,6 +16,9 @@ impl Stacks {
             }
             return self.pop_to(at, 0, step, observer);
         };
+        if !told && self.return_to_caller(at, target, step, observer) {
+            return;
+        }
         let stack = &self.stacks[at];
         let Some(top) = stack.frames.iter().rposition(|frame| !frame.marker) else {
             return self.return_from_nowhere(at, target, told, observer);
@@ -36,6 +39,24 @@ impl Stacks {
             self.return_to_untraced(at, target, top, step, observer);
         }
         self.mark(at, target, step);
+    }
+
+    /// The topmost call returns to the one below it, and nothing is in doubt: what
+    /// [`Stacks::resume`] does with nearly all returns, without its questions.
+    #[inline]
+    fn return_to_caller(&mut self, at: usize, target: FunctionId, step: Step, observer: &mut impl Observer) -> bool {
+        let stack = &mut self.stacks[at];
+        let [.., under, top] = stack.frames.as_slice() else { return false };
+        let sure = |frame: &Frame| !frame.marker && !frame.unsure && frame.doubtful == 0;
+        if under.function != target || !sure(under) || !sure(top) {
+            return false;
+        }
+        let (called, resumed) = (top.function, stack.frames.len() - 2);
+        stack.guessed = None;
+        self.learn(target, called);
+        self.pop(at, step.time, Some(false), step.complete, observer);
+        self.stacks[at].owner = Some(resumed);
+        true
     }
 
     /// A call ended that began before anything we know of.
