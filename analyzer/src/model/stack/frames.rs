@@ -92,12 +92,15 @@ impl Frame {
 }
 
 impl Stack {
+    // Inlined: frames are written and read field by field, not copied.
+    #[inline(always)]
     pub(super) fn push(&mut self, mut frame: Frame) {
         let place = self.frames.len() as u32 + 1;
         frame.below = self.active.set(frame.function.0, place);
         self.frames.push(frame);
     }
 
+    #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<Frame> {
         let frame = self.frames.pop()?;
         self.active.set(frame.function.0, frame.below);
@@ -119,6 +122,7 @@ impl Stack {
 
     /// What timed calls of a function took goes to the activation below, which
     /// may turn out to be timed itself, or is the function's total.
+    #[inline(always)]
     pub(super) fn hand_down(&mut self, gone: &Frame, total: u64, observer: &mut impl Observer) {
         match (gone.below as usize).checked_sub(1).and_then(|below| self.frames.get_mut(below)) {
             Some(below) => below.inner_total += total,
