@@ -2,34 +2,49 @@
 //! lists that are searched from end to end, nothing remembered that can be looked up.
 //! It must agree with the analyzer on random events, sensible or not, with holes.
 //!
-//! It knows every rule but those on returns to untraced functions (7 and 8), where the
-//! analyzer draws conclusions: here all functions are traced, and so none is drawn.
 //! `SPOOR_STREAMS=10000` sets the number of streams.
 
-use spoor_analyzer::model::stack::{Clip, Ended, Observer, Stacks, Step};
+use spoor_analyzer::model::stack::{Clip, DEEP, Ended, Observer, Stacks, Step};
 use spoor_analyzer::read::{FunctionId, kind};
 
-const FUNCTIONS: u64 = 4;
+/// Functions that are traced, and others after them.
+const TRACED: u64 = 4;
+const FUNCTIONS: u64 = 6;
 const PROCESSES: u64 = 3;
 
 /// What comes of events, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
-    Timed { function: u32, start: u64, duration: u64, own: u64, own_on: u64, raised: bool },
+    /// With the number of the call that it stands on, from 1.
+    Called {
+        function: u32,
+        parent: u32,
+    },
+    Timed {
+        function: u32,
+        start: u64,
+        duration: u64,
+        own: u64,
+        own_on: u64,
+        raised: bool,
+    },
     Clipped(Option<u32>, Clip),
 }
 
 #[derive(Default, PartialEq, Debug)]
 struct Result {
     outcomes: Vec<Outcome>,
-    calls: [u64; FUNCTIONS as usize],
+    calls: u32,
     totals: [u64; FUNCTIONS as usize],
+    /// What was said to be spent on top of all calls.
+    spent: u64,
 }
 
 impl Observer for Result {
-    fn called(&mut self, _: u32, _: u32, function: FunctionId) -> u32 {
-        self.calls[function.0 as usize] += 1;
-        0
+    fn called(&mut self, _: u32, parent: u32, function: FunctionId) -> u32 {
+        self.calls += 1;
+        self.outcomes.push(Outcome::Called { function: function.0, parent });
+        self.calls
     }
     fn ended(&mut self, e: &Ended) {
         let Ended { start, duration, own, own_on, raised, .. } = *e;
@@ -41,16 +56,28 @@ impl Observer for Result {
     fn clipped(&mut self, function: Option<FunctionId>, why: Clip) {
         self.outcomes.push(Outcome::Clipped(function.map(|f| f.0), why));
     }
-    fn spent(&mut self, _: u32, _: u64, _: bool) {}
+    fn spent(&mut self, _: u32, ns: u64, _: bool) {
+        self.spent += ns;
+    }
 }
 
 /// A place on a stack: a call, or a function that execution is known to be in again.
 #[derive(Clone, Debug)]
 struct Place {
     function: u32,
-    /// Its call; `None` where that was not seen.
+    /// Its call; `None` where that was not seen: a mark.
     call: Option<usize>,
+    unsure: bool,
+    /// The returns that may have ended it.
+    ends: Vec<u64>,
+    iteration: bool,
     several_left_at_once: bool,
+}
+
+impl Place {
+    fn new(function: u32, call: Option<usize>) -> Place {
+        Place { function, call, unsure: false, ends: Vec::new(), iteration: false, several_left_at_once: false }
+    }
 }
 
 #[derive(Debug)]
@@ -60,9 +87,13 @@ struct Call {
     known_start: bool,
     own: u64,
     own_on: u64,
+    doubt: u64,
+    doubt_on: u64,
     inside: Vec<usize>,
-    timed: Option<u64>,
+    end: Option<u64>,
 }
+
+type Pair = (u32, u32);
 
 #[derive(Default)]
 struct Process {
@@ -71,23 +102,47 @@ struct Process {
     off: bool,
     told: bool,
     epoch: u32,
+    /// It was spawned in the recording, and nothing was missing since.
+    all_known: bool,
+    // What it has shown; each process is read by itself.
+    called: Vec<u32>,
+    seen: Vec<Pair>,
+    guesses: Vec<Pair>,
+    refuted: Vec<Pair>,
+    last_guess: Option<Pair>,
 }
 
-#[derive(Default)]
+impl Process {
+    fn top(&self) -> Option<usize> {
+        self.places.iter().rposition(|place| place.call.is_some())
+    }
+    fn calls_above(&self, place: usize) -> Vec<usize> {
+        (place + 1..self.places.len()).filter(|i| self.places[*i].call.is_some()).collect()
+    }
+    fn called_by_others(&self, called: u32, caller: u32) -> bool {
+        self.seen.iter().any(|(_, c)| *c == called) && !self.seen.contains(&(caller, called))
+    }
+    fn guess(&mut self, pair: Pair) {
+        if !self.refuted.contains(&pair) {
+            self.guesses.push(pair);
+        }
+    }
+    fn unguess(&mut self, pair: Pair) {
+        self.guesses.retain(|guess| *guess != pair);
+    }
+}
+
 struct Oracle {
     processes: Vec<Process>,
     calls: Vec<Call>,
-    seen: Vec<(u32, u32)>,
     result: Result,
+    deep: usize,
 }
 
 impl Oracle {
-    fn run(steps: &[Step]) -> Result {
-        let mut oracle = Oracle::default();
-        oracle.processes.resize_with(PROCESSES as usize, Process::default);
-        for process in &mut oracle.processes {
-            process.epoch = steps[0].epoch;
-        }
+    fn run(steps: &[Step], deep: usize) -> Result {
+        let processes = (0..PROCESSES).map(|_| Process::default()).collect();
+        let mut oracle = Oracle { processes, calls: Vec::new(), result: Result::default(), deep };
         for step in steps {
             oracle.step(step);
         }
@@ -101,8 +156,9 @@ impl Oracle {
     /// Calls in no timed call of the same function make the function's total.
     fn add_totals(&mut self) {
         for call in &self.calls {
-            let counted = call.inside.iter().any(|outer| self.calls[*outer].timed.is_some());
-            self.result.totals[call.function as usize] += call.timed.filter(|_| !counted).unwrap_or(0);
+            let Some(end) = call.end else { continue };
+            let counted = call.inside.iter().any(|outer| self.calls[*outer].end.is_some_and(|outer| outer >= end));
+            self.result.totals[call.function as usize] += if counted { 0 } else { end - call.start };
         }
     }
 
@@ -111,9 +167,13 @@ impl Oracle {
         if self.processes[at].epoch != step.epoch || step.missing {
             self.end_all(at, Clip::Hole);
             self.processes[at].epoch = step.epoch;
-            self.processes[at].off = false;
+            (self.processes[at].off, self.processes[at].all_known) = (false, false);
         }
-        self.give_time(at, step.time);
+        if step.kind == kind::SPAWNED {
+            self.processes[at].all_known = true;
+            return;
+        }
+        self.give_time(at, step);
         let function = step.function.map(|f| f.0);
         match step.kind {
             kind::CALL => self.call(at, step),
@@ -121,58 +181,119 @@ impl Oracle {
             kind::OUT => self.processes[at].off = true,
             kind::RETURN_TO => self.return_to(at, function, step),
             kind::RETURN_FROM | kind::EXCEPTION_FROM => self.return_from(at, function.expect("it names one"), step),
-            _ => self.end_all(at, Clip::Exit),
+            _ => self.exit(at, step),
         }
     }
 
-    fn give_time(&mut self, at: usize, now: u64) {
+    fn give_time(&mut self, at: usize, step: &Step) {
         let process = &mut self.processes[at];
-        if let Some(call) = process.places.iter().rev().find_map(|place| place.call) {
-            self.calls[call].own += now - process.last;
-            self.calls[call].own_on += if process.off { 0 } else { now - process.last };
+        let ns = step.time - process.last;
+        let on = if process.off { 0 } else { ns };
+        if let Some(place) = process.places.iter().rev().find(|place| place.call.is_some()) {
+            let call = &mut self.calls[place.call.expect("it is one")];
+            if place.unsure {
+                (call.doubt, call.doubt_on) = (call.doubt + ns, call.doubt_on + on);
+            } else {
+                (call.own, call.own_on) = (call.own + ns, call.own_on + on);
+                self.result.spent += if step.complete { ns } else { 0 };
+            }
         }
-        (process.last, process.off) = (now, false);
+        (process.last, process.off) = (step.time, false);
     }
 
     fn call(&mut self, at: usize, step: &Step) {
         let function = step.function.expect("it names one").0;
-        self.result.calls[function as usize] += 1;
         let process = &mut self.processes[at];
         process.told = false;
+        process.called.push(function);
+        let under = process.places.iter().rev().find(|place| place.call.is_some() && !place.iteration);
+        let parent = under.map_or(0, |place| place.call.expect("it is one") as u32 + 1);
+        self.result.calls += 1;
+        self.result.outcomes.push(Outcome::Called { function, parent });
         let open = process.places.iter().filter_map(|place| place.call);
         let inside = open.filter(|call| self.calls[*call].function == function).collect();
-        let number = self.calls.len();
-        process.places.push(Place { function, call: Some(number), several_left_at_once: false });
+        process.places.push(Place::new(function, Some(self.calls.len())));
         let (start, known_start) = (step.time, step.complete);
-        self.calls.push(Call { function, start, known_start, own: 0, own_on: 0, inside, timed: None });
+        let (own, own_on, doubt, doubt_on) = (0, 0, 0, 0);
+        self.calls.push(Call { function, start, known_start, own, own_on, doubt, doubt_on, inside, end: None });
+        if process.places.len() > self.deep {
+            let half = process.places.len() / 2;
+            for lost in process.places.drain(..half).filter(|place| place.call.is_some()) {
+                self.result.outcomes.push(Outcome::Clipped(Some(lost.function), Clip::Deep));
+            }
+        }
     }
 
-    fn pop(&mut self, at: usize, step: &Step, raised: bool) {
-        let Some(number) = self.processes[at].places.pop().and_then(|place| place.call) else { return };
-        let call = &mut self.calls[number];
-        self.result.outcomes.push(if call.known_start && step.complete {
-            let Call { function, start, own, own_on, .. } = *call;
-            let duration = step.time - start;
-            call.timed = Some(duration);
-            Outcome::Timed { function, start, duration, own, own_on, raised }
+    fn pop(&mut self, at: usize, time: u64, complete: bool, raised: bool) {
+        let place = self.processes[at].places.pop().expect("there is one");
+        let Some(number) = place.call else { return };
+        let Call { function, start, own, own_on, doubt, doubt_on, .. } = self.calls[number];
+        self.result.outcomes.push(if place.unsure {
+            Outcome::Clipped(Some(function), Clip::Unsure)
+        } else if self.calls[number].known_start && complete {
+            self.calls[number].end = Some(time);
+            Outcome::Timed { function, start, duration: time - start, own, own_on, raised }
         } else {
-            Outcome::Clipped(Some(call.function), Clip::Hole)
+            Outcome::Clipped(Some(function), Clip::Hole)
         });
+        // Time that was not its own may be that of the call below.
+        if let Some(under) = self.processes[at].places.iter().rev().find_map(|place| place.call) {
+            self.calls[under].doubt += doubt;
+            self.calls[under].doubt_on += doubt_on;
+        }
     }
 
     fn keep(&mut self, at: usize, places: usize, step: &Step) {
         while self.processes[at].places.len() > places {
-            self.pop(at, step, false);
+            self.pop(at, step.time, step.complete, false);
+        }
+    }
+
+    /// It was open all the time, and so was what called it, as far as that is known.
+    fn make_sure(&mut self, at: usize, place: usize) {
+        let places = &mut self.processes[at].places;
+        let mut i = place;
+        loop {
+            let was_unsure = std::mem::take(&mut places[i].unsure);
+            places[i].ends.clear();
+            places[i].iteration &= !was_unsure;
+            if was_unsure || i == place {
+                let call = &mut self.calls[places[i].call.expect("it is one")];
+                self.result.spent += call.doubt;
+                call.own += std::mem::take(&mut call.doubt);
+                call.own_on += std::mem::take(&mut call.doubt_on);
+            }
+            if !was_unsure || i == 0 || places[i - 1].call.is_none() {
+                return;
+            }
+            i -= 1;
         }
     }
 
     fn end_all(&mut self, at: usize, why: Clip) {
         while let Some(place) = self.processes[at].places.pop() {
             if place.call.is_some() {
+                let why = if place.unsure { Clip::Unsure } else { why };
                 self.result.outcomes.push(Outcome::Clipped(Some(place.function), why));
             }
         }
-        self.processes[at].told = false;
+        (self.processes[at].told, self.processes[at].last_guess) = (false, None);
+    }
+
+    fn exit(&mut self, at: usize, step: &Step) {
+        let all_unsure = self.processes[at].places.iter().all(|place| place.call.is_none() || place.unsure);
+        if step.normal_exit && step.complete && all_unsure {
+            while let Some(place) = self.processes[at].places.last_mut() {
+                if let (Some(call), [_]) = (place.call, place.ends.as_slice()) {
+                    (place.unsure, self.calls[call].doubt, self.calls[call].doubt_on) = (false, 0, 0);
+                }
+                let ended = place.ends.first().copied().unwrap_or(step.time);
+                self.pop(at, ended, true, false);
+            }
+        }
+        self.end_all(at, Clip::Exit);
+        let (last, epoch) = (step.time, step.epoch);
+        self.processes[at] = Process { last, epoch, ..Process::default() };
     }
 
     fn return_from(&mut self, at: usize, function: u32, step: &Step) {
@@ -181,7 +302,8 @@ impl Oracle {
         match places.iter().rposition(|place| place.call.is_some() && place.function == function) {
             Some(found) => {
                 self.keep(at, found + 1, step);
-                self.pop(at, step, step.kind == kind::EXCEPTION_FROM);
+                self.make_sure(at, found);
+                self.pop(at, step.time, step.complete, step.kind == kind::EXCEPTION_FROM);
             }
             None => self.result.outcomes.push(Outcome::Clipped(Some(function), Clip::Begin)),
         }
@@ -189,42 +311,127 @@ impl Oracle {
 
     fn return_to(&mut self, at: usize, target: Option<u32>, step: &Step) {
         let told = std::mem::take(&mut self.processes[at].told);
-        let places = self.processes[at].places.clone();
-        let top = places.iter().rposition(|place| place.call.is_some());
-        if top.is_none() && !told {
-            let whose = places.last().map(|place| place.function);
-            self.result.outcomes.push(Outcome::Clipped(whose, Clip::Begin));
-        }
+        let process = &mut self.processes[at];
+        let Some(top) = process.top() else { return self.return_of_an_older_call(at, target, told) };
         let Some(target) = target else { return self.keep(at, 0, step) };
         // At least the topmost call has ended, unless that was told already.
-        let below = if told { places.len() } else { top.unwrap_or(places.len()) };
-        let found = places[..below].iter().rposition(|place| place.function == target);
-        let marker = Place { function: target, call: None, several_left_at_once: false };
-        let Some(found) = found else {
-            let goes_on = top.filter(|top| places[*top].function == target && places[*top].several_left_at_once);
-            if let Some(top) = goes_on.filter(|_| !told) {
-                return self.keep(at, top + 1, step);
-            }
-            self.keep(at, 0, step);
-            return self.processes[at].places.push(marker);
-        };
-        let above: Vec<usize> = (found + 1..places.len()).filter(|i| places[*i].call.is_some()).collect();
-        if !told && above.len() == 1 {
-            self.seen.push((target, places[above[0]].function));
+        let below = if told { process.places.len() } else { top };
+        if let Some(found) = process.places[..below].iter().rposition(|place| place.function == target) {
+            return self.goes_on(at, found, target, told, step);
         }
-        if !told && above.len() > 1 && places[found].call.is_none() {
-            let others =
-                |called: u32| self.seen.iter().any(|(_, c)| *c == called) && !self.seen.contains(&(target, called));
+        if !told && process.places[top].function == target && process.places[top].several_left_at_once {
+            return self.keep(at, top + 1, step);
+        }
+        if process.called.contains(&target) {
+            self.keep(at, 0, step);
+        } else if !told {
+            self.returns_outside(at, target, top, step);
+        }
+        self.processes[at].places.push(Place::new(target, None));
+    }
+
+    /// There are marks only.
+    fn return_of_an_older_call(&mut self, at: usize, target: Option<u32>, told: bool) {
+        let process = &mut self.processes[at];
+        if !told {
+            let whose = process.places.last().map(|place| place.function);
+            let whose = whose.filter(|function| process.called.contains(function));
+            self.result.outcomes.push(Outcome::Clipped(whose, Clip::Begin));
+        }
+        let Some(target) = target else { return process.places.clear() };
+        let Some(found) = process.places.iter().rposition(|place| place.function == target) else {
+            process.places = vec![Place::new(target, None)];
+            return;
+        };
+        process.places.truncate(found + 1);
+        if !told && !process.called.contains(&target) {
+            // What returns had been ended by a guess.
+            if let Some(guess) = process.last_guess.take() {
+                process.unguess(guess);
+                process.refuted.push(guess);
+            }
+        }
+    }
+
+    fn goes_on(&mut self, at: usize, found: usize, target: u32, told: bool, step: &Step) {
+        let process = &mut self.processes[at];
+        process.last_guess = None;
+        let above = process.calls_above(found);
+        if !told && above.len() == 1 {
+            let called = process.places[above[0]].function;
+            process.seen.push((target, called));
+            self.make_sure(at, above[0]);
+        }
+        let process = &mut self.processes[at];
+        if !told && above.len() > 1 && process.places[found].call.is_none() {
             let (_, lower) = above.split_last().expect("more than one");
-            if let Some(open) = lower.iter().rev().find(|i| others(places[**i].function)) {
+            let of_others = |i: &&usize| process.called_by_others(process.places[**i].function, target);
+            if let Some(open) = lower.iter().rev().find(of_others) {
                 self.keep(at, open + 1, step);
-                return self.processes[at].places.push(marker);
+                return self.processes[at].places.push(Place::new(target, None));
             }
-            if let Some(under) = places[..found].iter().rposition(|place| place.call.is_some()) {
-                self.processes[at].places[under].several_left_at_once = true;
+            if let Some(under) = process.places[..found].iter().rposition(|place| place.call.is_some()) {
+                process.places[under].several_left_at_once = true;
             }
+            process.guess((target, process.places[above[0]].function));
         }
         self.keep(at, found + 1, step);
+        if self.processes[at].places[found].call.is_some() {
+            self.make_sure(at, found);
+        }
+    }
+
+    fn returns_outside(&mut self, at: usize, target: u32, top: usize, step: &Step) {
+        let process = &mut self.processes[at];
+        let calls: Vec<usize> = (0..=top).rev().filter(|i| process.places[*i].call.is_some()).collect();
+        let function = |i: usize| process.places[i].function;
+        // From the topmost call down to one that is none of the chain.
+        let stranger = calls.iter().position(|i| *i < top && process.called_by_others(function(*i), target));
+        let seen = |i: &&usize| process.seen.contains(&(target, function(**i)));
+        let guessed = |i: &&usize| process.guesses.contains(&(target, function(**i)));
+        let chain = &calls[..stranger.unwrap_or(calls.len())];
+        if let Some(head) = chain.iter().find(seen) {
+            return self.keep(at, *head, step);
+        }
+        if let Some(head) = chain.iter().find(guessed) {
+            if *head < top {
+                process.last_guess = Some((target, function(*head)));
+            }
+            return self.keep(at, *head, step);
+        }
+        if calls.len() == 1 {
+            return self.last_call_ends(at, target, top, step);
+        }
+        let lowest = *chain.last().expect("the topmost call at least");
+        let (last, first_unsure) = (function(top), stranger.map_or(0, |i| calls[i] + 1));
+        process.guess((target, function(lowest)));
+        let recurs = process.seen.contains(&(last, last));
+        self.keep(at, top, step);
+        let rest = &mut self.processes[at].places[first_unsure..];
+        rest.iter_mut().filter(|place| place.call.is_some()).for_each(|place| {
+            place.unsure = true;
+            place.ends.push(step.time);
+        });
+        let same = rest.iter_mut().rev().take_while(|place| place.call.is_some() && place.function == last);
+        same.for_each(|place| place.iteration |= !recurs);
+    }
+
+    /// The only call that is known to be open ends.
+    fn last_call_ends(&mut self, at: usize, target: u32, top: usize, step: &Step) {
+        let process = &mut self.processes[at];
+        let called = process.places[top].function;
+        if process.places[top].unsure && process.all_known {
+            process.seen.push((target, called));
+            self.make_sure(at, top);
+        } else if process.places[top].unsure {
+            let marks: Vec<u32> = process.places[top + 1..].iter().map(|mark| mark.function).collect();
+            marks.iter().for_each(|mark| process.unguess((*mark, called)));
+        } else if top > 0 {
+            process.seen.push((target, called));
+        } else {
+            process.guess((target, called));
+        }
+        self.keep(at, top, step);
     }
 }
 
@@ -241,44 +448,88 @@ impl Random {
     }
 }
 
+/// Events of any kind in any order.
+fn nonsense(random: &mut Random) -> (u8, Option<u64>) {
+    match random.below(20) {
+        0..=7 => (kind::CALL, Some(random.below(TRACED))),
+        8..=13 => (kind::RETURN_TO, Some(random.below(FUNCTIONS))),
+        14 => (kind::RETURN_TO, None),
+        15 => (kind::RETURN_FROM, Some(random.below(TRACED))),
+        16 => (kind::EXCEPTION_FROM, Some(random.below(TRACED))),
+        17 => (kind::OUT, None),
+        18 => (kind::IN, None),
+        _ => (if random.below(3) == 0 { kind::EXIT } else { kind::IN }, None),
+    }
+}
+
+/// What a VM says of a program that calls, tail calls and returns; the stack holds
+/// functions and whether each was called as a tail call.
+fn program(random: &mut Random, stack: &mut Vec<(u64, bool)>) -> Option<(u8, Option<u64>)> {
+    let more = if stack.len() < 6 { 5 } else { 2 };
+    match random.below(10) {
+        9 => Some((if random.below(2) == 0 { kind::OUT } else { kind::IN }, None)),
+        8 if random.below(12) == 0 => {
+            stack.clear();
+            Some((kind::EXIT, None))
+        }
+        n if n < more => {
+            let function = random.below(FUNCTIONS);
+            stack.push((function, !stack.is_empty() && random.below(3) == 0));
+            (function < TRACED).then_some((kind::CALL, Some(function)))
+        }
+        _ => {
+            let mut told = false;
+            while let Some((function, tail)) = stack.pop() {
+                told |= function < TRACED;
+                if !tail {
+                    break;
+                }
+            }
+            told.then_some((kind::RETURN_TO, stack.last().map(|(function, _)| *function)))
+        }
+    }
+}
+
 fn stream(seed: u64) -> Vec<Step> {
     let (mut random, mut time, mut epoch, mut complete) = (Random(seed), 0, 0, true);
+    let mut stacks: Vec<Vec<(u64, bool)>> = vec![Vec::new(); PROCESSES as usize];
+    let holes = random.below(2) == 0;
     let length = 8 + random.below(200);
     let mut steps = Vec::new();
     for n in 0..length {
         time += random.below(20);
-        if n >= FUNCTIONS && random.below(50) == 0 {
+        if holes && random.below(50) == 0 {
             epoch += 1;
             complete = random.below(3) > 0;
         }
-        // Each function is called once in the beginning: all are traced.
-        let (kind, function) = match (n < FUNCTIONS, random.below(20)) {
-            (true, _) => (kind::CALL, Some(n)),
-            (_, 0..=7) => (kind::CALL, Some(random.below(FUNCTIONS))),
-            (_, 8..=13) => (kind::RETURN_TO, Some(random.below(FUNCTIONS))),
-            (_, 14) => (kind::RETURN_TO, None),
-            (_, 15) => (kind::RETURN_FROM, Some(random.below(FUNCTIONS))),
-            (_, 16) => (kind::EXCEPTION_FROM, Some(random.below(FUNCTIONS))),
-            (_, 17) => (kind::OUT, None),
-            (_, 18) => (kind::IN, None),
-            _ => (if random.below(4) == 0 { kind::EXIT } else { kind::IN }, None),
+        let process = random.below(PROCESSES) as u32;
+        let next = match (seed % 2, random.below(30)) {
+            (_, 0) if n < 20 => Some((kind::SPAWNED, None)),
+            (0, _) => Some(nonsense(&mut random)),
+            _ => program(&mut random, &mut stacks[process as usize]),
         };
+        let Some((kind, function)) = next else { continue };
         steps.push(Step {
             time,
-            process: if n < FUNCTIONS { 0 } else { random.below(PROCESSES) as u32 },
+            process,
             kind,
             function: function.map(|f| FunctionId(f as u32)),
             normal_exit: random.below(2) == 0,
             epoch,
             complete,
-            missing: n >= FUNCTIONS && random.below(80) == 0,
+            missing: holes && random.below(80) == 0,
         });
     }
     steps
 }
 
-fn analyzed(steps: &[Step]) -> Result {
-    let (mut stacks, mut result) = (Stacks::default(), Result::default());
+/// Some streams are cut at a depth that they reach.
+fn deep(seed: u64) -> usize {
+    if seed % 5 < 2 { 6 } else { DEEP }
+}
+
+fn analyzed(steps: &[Step], deep: usize) -> Result {
+    let (mut stacks, mut result) = (Stacks::cut_at(deep), Result::default());
     steps.iter().for_each(|step| stacks.step(*step, &mut result));
     stacks.end(&mut result);
     result
@@ -291,17 +542,25 @@ fn streams() -> u64 {
 #[test]
 #[allow(clippy::print_stdout, reason = "how much was compared is a result")]
 fn an_obvious_implementation_agrees() {
-    let (mut events, mut timed, mut clipped) = (0, 0, 0);
+    let (mut events, mut timed, mut reasons) = (0, 0, [0_u64; Clip::ALL.len()]);
     for seed in 0..streams() {
         let steps = stream(seed);
-        let (want, got) = (Oracle::run(&steps), analyzed(&steps));
+        let (want, got) = (Oracle::run(&steps, deep(seed)), analyzed(&steps, deep(seed)));
         assert_eq!(want, got, "stream {seed}: {steps:#?}");
         events += steps.len();
         timed += got.outcomes.iter().filter(|o| matches!(o, Outcome::Timed { .. })).count();
-        clipped += got.outcomes.iter().filter(|o| matches!(o, Outcome::Clipped(..))).count();
+        for outcome in &got.outcomes {
+            if let Outcome::Clipped(_, why) = outcome {
+                reasons[*why as usize] += 1;
+            }
+        }
     }
-    println!("{} streams, {events} events, {timed} timed, {clipped} clipped: 0 differences", streams());
-    assert!(timed > 0 && clipped > 0);
+    println!(
+        "{} streams, {events} events, {timed} timed, not timed {:?} {reasons:?}: 0 differences",
+        streams(),
+        Clip::ALL
+    );
+    assert!(timed > 0 && reasons.iter().all(|calls| *calls > 0));
 }
 
 /// What the analyzer gets is changed a little: the comparison must see it.
@@ -317,10 +576,34 @@ fn a_difference_is_seen() {
     for (number, change) in changes.iter().enumerate() {
         let seen = (0..200).any(|seed| {
             let mut steps = stream(seed);
-            let want = Oracle::run(&steps);
+            let want = Oracle::run(&steps, deep(seed));
             steps.iter_mut().for_each(change);
-            want != analyzed(&steps)
+            want != analyzed(&steps, deep(seed))
         });
         assert!(seen, "change {number}");
+    }
+}
+
+/// Each process alone, and all together: the same calls, the same times.
+#[test]
+fn processes_tell_nothing_about_each_other() {
+    for seed in 0..streams() {
+        let steps = stream(seed);
+        let of = |process: u32| steps.iter().filter(move |step| step.process == process).copied().collect::<Vec<_>>();
+        let mut alone = Result::default();
+        for process in 0..PROCESSES as u32 {
+            let result = analyzed(&of(process), deep(seed));
+            alone.outcomes.extend(result.outcomes);
+            alone.calls += result.calls;
+            alone.spent += result.spent;
+            alone.totals.iter_mut().zip(result.totals).for_each(|(sum, ns)| *sum += ns);
+        }
+        let mut together = analyzed(&steps, deep(seed));
+        // Calls are numbered otherwise.
+        for result in [&mut alone, &mut together] {
+            result.outcomes.retain(|outcome| !matches!(outcome, Outcome::Called { .. }));
+            result.outcomes.sort_by_key(|outcome| format!("{outcome:?}"));
+        }
+        assert_eq!(alone, together, "stream {seed}");
     }
 }

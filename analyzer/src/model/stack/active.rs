@@ -4,15 +4,17 @@
 /// Where the topmost activation of each function stands; 0 is nowhere.
 ///
 /// A function that was ever on the stack keeps its slot, so nothing is ever
-/// removed and probing needs no marks.
+/// removed and probing needs no marks. It also keeps whether it was called: a
+/// function that was is traced.
 #[derive(Debug, Default)]
 pub(super) struct Active {
-    /// (1 + function, place); (0, 0) is free. Empty or a power of two, never full.
+    /// (1 + function, twice the place and [`CALLED`]); (0, 0) is free. Empty or a power of two, never full.
     slots: Vec<(u32, u32)>,
     used: usize,
 }
 
 const FIRST_SLOTS: usize = 16;
+const CALLED: u32 = 1;
 
 impl Active {
     /// The place of the function's topmost activation, 0 for none.
@@ -20,13 +22,19 @@ impl Active {
     pub(super) fn get(&self, function: u32) -> u32 {
         match self.slots.is_empty() {
             true => 0,
-            false => self.slots[self.find(function)].1,
+            false => self.slots[self.find(function)].1 >> 1,
         }
     }
 
-    /// Puts a place there and answers the one before.
+    /// Was it ever put there by a call?
     #[inline]
-    pub(super) fn set(&mut self, function: u32, place: u32) -> u32 {
+    pub(super) fn was_called(&self, function: u32) -> bool {
+        !self.slots.is_empty() && self.slots[self.find(function)].1 & CALLED != 0
+    }
+
+    /// Puts a place there and answers the one before; `called` if by a call.
+    #[inline]
+    pub(super) fn set(&mut self, function: u32, place: u32, called: bool) -> u32 {
         if 2 * self.used >= self.slots.len() {
             self.grow();
         }
@@ -34,13 +42,14 @@ impl Active {
         let slot = &mut self.slots[at];
         self.used += usize::from(slot.0 == 0);
         slot.0 = function.wrapping_add(1);
-        std::mem::replace(&mut slot.1, place)
+        let before = slot.1;
+        slot.1 = place << 1 | before & CALLED | u32::from(called);
+        before >> 1
     }
 
     /// No function is on the stack.
     pub(super) fn clear(&mut self) {
-        self.slots.fill((0, 0));
-        self.used = 0;
+        self.slots.iter_mut().for_each(|slot| slot.1 &= CALLED);
     }
 
     #[inline]
@@ -69,19 +78,24 @@ impl Active {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
 
     #[test]
     fn it_is_a_map() {
-        let (mut active, mut map) = (Active::default(), HashMap::new());
+        let (mut active, mut map, mut called) = (Active::default(), HashMap::new(), HashSet::new());
         let mut random = 1_u32;
         for _ in 0..20_000 {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let (function, place) = (random >> 20 & 0x3ff, random >> 10 & 3);
             assert_eq!(active.get(function), map.get(&function).copied().unwrap_or(0));
-            assert_eq!(active.set(function, place), map.insert(function, place).unwrap_or(0));
+            assert_eq!(active.was_called(function), called.contains(&function));
+            if place == 1 {
+                called.insert(function);
+            }
+            assert_eq!(active.set(function, place, place == 1), map.insert(function, place).unwrap_or(0));
         }
         active.clear();
         assert!((0..0x400).all(|function| active.get(function) == 0));
+        assert!((0..0x400).all(|function| active.was_called(function) == called.contains(&function)));
     }
 }

@@ -4,7 +4,8 @@
 use std::hash::Hasher;
 
 use super::active::Active;
-use super::{Observer, Step};
+use super::knowledge::Knowledge;
+use super::{Clip, Observer, Step};
 use crate::read::FunctionId;
 
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +17,8 @@ pub(super) struct Frame {
     pub(super) timed: bool,
     /// It may have ended without a sign.
     pub(super) unsure: bool,
+    /// It was unsure already when it may have ended at a later return, too.
+    pub(super) again: bool,
     /// More than one frame above it was taken for one chain of tail calls.
     pub(super) chained: bool,
     /// It is unsure, and an iteration of a loop whose last one is known to have ended.
@@ -33,6 +36,9 @@ pub(super) struct Frame {
     pub(super) below: u32,
     /// What timed activations above it took: its own, should it not be timed.
     pub(super) inner_total: u64,
+    /// When it became unsure, and how much of `inner_total` there was then.
+    pub(super) unsure_at: u64,
+    pub(super) inner_before: u64,
 }
 
 /// Numbers are dense: no need for a strong hash.
@@ -67,7 +73,11 @@ pub(super) struct Stack {
     /// The last event ended a call by name: a `return_to` may tell the same return.
     pub(super) after_return: bool,
     /// 1 + the place of the topmost activation, by function.
-    pub(super) active: Active,
+    active: Active,
+    /// What its returns have told; `None` for nothing.
+    pub(super) knowledge: Option<Box<Knowledge>>,
+    /// Whose knowledge that is, among all processes' that ever were.
+    pub(super) learner: u32,
 }
 
 impl Frame {
@@ -77,6 +87,7 @@ impl Frame {
             marker,
             timed: false,
             unsure: false,
+            again: false,
             chained: false,
             looped: false,
             number: 0,
@@ -87,24 +98,53 @@ impl Frame {
             doubtful_on: 0,
             below: 0,
             inner_total: 0,
+            unsure_at: 0,
+            inner_before: 0,
         }
     }
 }
 
 impl Stack {
+    /// Nothing is open, and nothing known.
+    pub(super) fn of(learner: u32) -> Stack {
+        Stack { learner, ..Stack::default() }
+    }
+
     // Inlined: frames are written and read field by field, not copied.
     #[inline(always)]
     pub(super) fn push(&mut self, mut frame: Frame) {
         let place = self.frames.len() as u32 + 1;
-        frame.below = self.active.set(frame.function.0, place);
+        frame.below = self.active.set(frame.function.0, place, !frame.marker);
         self.frames.push(frame);
     }
 
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<Frame> {
         let frame = self.frames.pop()?;
-        self.active.set(frame.function.0, frame.below);
+        self.active.set(frame.function.0, frame.below, false);
         Some(frame)
+    }
+
+    /// The process has called it.
+    pub(super) fn is_traced(&self, function: FunctionId) -> bool {
+        self.active.was_called(function.0)
+    }
+
+    pub(super) fn knowledge(&mut self) -> &mut Knowledge {
+        self.knowledge.get_or_insert_default()
+    }
+
+    pub(super) fn knows(&self, what: impl Fn(&Knowledge) -> bool) -> bool {
+        self.knowledge.as_deref().is_some_and(what)
+    }
+
+    pub(super) fn is_called_by_others(&self, called: FunctionId, caller: FunctionId) -> bool {
+        self.knows(|known| known.is_called_by_others(called, caller))
+    }
+
+    /// Nothing is open, and nothing known: the process is no more.
+    pub(super) fn clear(&mut self, learner: u32) {
+        *self = Stack { since: self.since, epoch: self.epoch, learner, ..Stack::default() };
     }
 
     /// The topmost frame of the function among the first `below`.
@@ -131,6 +171,20 @@ impl Stack {
         }
     }
 
+    /// An unsure call was taken off at its process's end and handed down. If it ended
+    /// when it became unsure, activations that came later were not inside of it.
+    pub(super) fn total_after(&mut self, gone: &Frame, observer: &mut impl Observer) {
+        let timed = gone.timed && !gone.unsure;
+        let inside = if timed { gone.unsure_at.saturating_sub(gone.start) } else { gone.inner_before };
+        let below = (gone.below as usize).checked_sub(1).and_then(|below| self.frames.get_mut(below));
+        if let Some(below) = below.filter(|below| !below.marker && below.unsure_at == gone.unsure_at) {
+            below.inner_before += inside;
+        }
+        if timed {
+            self.hand_down(gone, gone.inner_total - gone.inner_before, observer);
+        }
+    }
+
     /// Gives the time since the last event to the frame on top.
     #[inline]
     pub(super) fn spend(&mut self, step: Step, observer: &mut impl Observer) {
@@ -151,27 +205,45 @@ impl Stack {
         self.off_scheduler = false;
     }
 
-    /// All frames stand `by` lower than before.
-    pub(super) fn moved_down(&mut self, by: u32) {
+    /// Its lower half is lost: endless loops of tail calls look like deep recursion.
+    #[cold]
+    pub(super) fn cut(&mut self, observer: &mut impl Observer) {
+        let gone = self.frames.len() / 2;
+        for frame in self.frames.drain(..gone) {
+            if !frame.marker {
+                observer.leaves(frame.number);
+                observer.clipped(Some(frame.function), Clip::Deep);
+            }
+            // What it would have given to a frame below it.
+            observer.total(frame.function, frame.inner_total);
+        }
         self.active.clear();
         for (place, frame) in self.frames.iter_mut().enumerate() {
-            frame.below = frame.below.saturating_sub(by);
-            self.active.set(frame.function.0, place as u32 + 1);
+            frame.below = frame.below.saturating_sub(gone as u32);
+            self.active.set(frame.function.0, place as u32 + 1, false);
         }
+        self.find_owner();
     }
 
     /// The frame is open still, and with it those that it was called from, down to
     /// a marker: whether that was in time is not known.
     pub(super) fn make_sure(&mut self, frame: usize, observer: &mut impl Observer) {
-        let open = self.frames.iter_mut().take(frame + 1).rev().take_while(|frame| !frame.marker && frame.unsure);
-        open.for_each(|frame| (frame.unsure, frame.looped) = (false, false));
-        let Some(frame) = self.frames.get_mut(frame) else { return };
-        let (ns, on) = (std::mem::take(&mut frame.doubtful), std::mem::take(&mut frame.doubtful_on));
-        frame.own += ns;
-        frame.own_on += on;
-        if ns > 0 {
-            observer.spent(frame.number, on, true);
-            observer.spent(frame.number, ns - on, false);
+        for (depth, frame) in self.frames.iter_mut().take(frame + 1).rev().enumerate() {
+            if frame.marker || depth > 0 && !frame.unsure {
+                break;
+            }
+            let was_unsure = std::mem::take(&mut frame.unsure);
+            frame.looped &= !was_unsure;
+            let (ns, on) = (std::mem::take(&mut frame.doubtful), std::mem::take(&mut frame.doubtful_on));
+            frame.own += ns;
+            frame.own_on += on;
+            if ns > 0 {
+                observer.spent(frame.number, on, true);
+                observer.spent(frame.number, ns - on, false);
+            }
+            if !was_unsure {
+                break;
+            }
         }
         self.find_owner();
     }

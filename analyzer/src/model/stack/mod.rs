@@ -12,20 +12,21 @@
 //! * `return_from` and `exception_from` name the call that ends.
 //! * A begin or an end that is not in the recording never becomes a duration.
 
+//! * Each process is read by its own events alone: the stacks of some processes come
+//!   out the same whether those of others are kept beside them or elsewhere.
+
 mod active;
 mod frames;
+mod knowledge;
 mod returns;
 
-use std::collections::HashSet;
-use std::hash::BuildHasherDefault;
-
 use crate::read::{FunctionId, kind};
-use frames::{Frame, Multiply, Stack};
+use frames::{Frame, Stack};
+use knowledge::Pairs;
 
-/// Frames of all stacks together; what is deeper loses its lower part.
-const MAX_FRAMES: usize = 1 << 20;
-/// Stacks deeper than this are cut to half of it when there are too many frames.
-const DEEP: usize = 512;
+/// A stack that gets deeper loses its lower half: room for most recursions, and
+/// 5 MB for a server whose loop never returns.
+pub const DEEP: usize = 1 << 16;
 /// How far below the topmost call the beginning of a chain of tail calls is looked
 /// for: longer chains are loops, and those return to nobody.
 const REACH: usize = 256;
@@ -110,27 +111,25 @@ pub trait Observer {
     fn spent(&mut self, frame: u32, ns: u64, on_scheduler: bool);
 }
 
-type Pairs = HashSet<(FunctionId, FunctionId), BuildHasherDefault<Multiply>>;
-
-/// The stacks of all processes of one recording.
-#[derive(Debug, Default)]
+/// The stacks of processes of one recording: of all, or of any part of them.
+#[derive(Debug)]
 pub struct Stacks {
     stacks: Vec<Stack>,
-    frames: usize,
     /// Stands for every 2^n-th process only.
     share_bits: u32,
-    /// Stacks are cut when there are more frames than this; 0 for [`MAX_FRAMES`].
-    limit: usize,
-    /// Functions that were called, and so are traced.
-    traced: Vec<bool>,
-    /// (caller, called): seen for certain, not as a tail call.
-    calls_seen: Pairs,
-    /// (caller, called): taken for the beginning of a chain of tail calls.
-    chains_seen: Pairs,
-    /// Pairs that were taken for that and turned out not to be.
-    refuted: Pairs,
-    /// The caller last put into `calls_seen`, by called function.
-    last_caller: Vec<Option<FunctionId>>,
+    deep: usize,
+    /// (caller, called) that any process has learned; told, not used.
+    returning: Pairs,
+    /// By called function, what was learned last, and by whom: most calls of a
+    /// function tell what the one before told.
+    learned_last: Vec<(u32, FunctionId)>,
+    learners: u32,
+}
+
+impl Default for Stacks {
+    fn default() -> Self {
+        Stacks::cut_at(DEEP)
+    }
 }
 
 impl Stacks {
@@ -140,12 +139,22 @@ impl Stacks {
         Stacks { share_bits: bits, ..Stacks::default() }
     }
 
+    /// Stacks of more than `deep` frames lose their lower half.
+    pub fn cut_at(deep: usize) -> Stacks {
+        let (stacks, returning, learned_last) = Default::default();
+        Stacks { stacks, share_bits: 0, deep, returning, learned_last, learners: 0 }
+    }
+
     /// Takes the next event.
     #[inline]
     pub fn step(&mut self, step: Step, observer: &mut impl Observer) {
         let at = (step.process >> self.share_bits) as usize;
         if self.stacks.len() <= at {
-            self.stacks.resize_with(at + 1, || Stack { epoch: step.epoch, ..Stack::default() });
+            let learners = &mut self.learners;
+            self.stacks.resize_with(at + 1, || {
+                *learners += 1;
+                Stack::of(*learners)
+            });
         }
         if self.stacks[at].epoch != step.epoch || step.missing {
             self.forget(at, Clip::Hole, observer);
@@ -175,7 +184,7 @@ impl Stacks {
 
     /// (caller, called) of which calls were seen to return to their caller.
     pub fn returning_calls(&self) -> impl Iterator<Item = (FunctionId, FunctionId)> {
-        self.calls_seen.iter().copied()
+        self.returning.iter().copied()
     }
 
     fn call(&mut self, at: usize, step: Step, observer: &mut impl Observer) {
@@ -188,15 +197,8 @@ impl Stacks {
         stack.after_return = false;
         stack.owner = Some(stack.frames.len());
         stack.push(Frame { number, timed: step.complete, ..Frame::new(function, false, step.time) });
-        self.frames += 1;
-        let known = function.0 as usize;
-        if self.traced.len() <= known {
-            self.traced.resize(known + 1, false);
-            self.last_caller.resize(known + 1, None);
-        }
-        self.traced[known] = true;
-        if self.frames > self.limit.max(MAX_FRAMES >> self.share_bits) {
-            self.trim(observer);
+        if stack.frames.len() > self.deep {
+            stack.cut(observer);
         }
     }
 
@@ -214,23 +216,24 @@ impl Stacks {
             self.unsure_ended(at, observer);
         }
         self.forget(at, Clip::Exit, observer);
+        self.learners += 1;
+        self.stacks[at].clear(self.learners);
     }
 
-    /// A process that ends normally has returned from all its calls. Had those
-    /// that are unsure been open after the last return, it would not have been
-    /// the last: they ended when they became unsure.
+    /// A process that ends normally has returned from all its calls. Where only
+    /// one of its returns can have ended a call, that one has.
     fn unsure_ended(&mut self, at: usize, observer: &mut impl Observer) {
-        let mut ended_at = self.stacks[at].since;
-        while let Some(frame) = self.stacks[at].frames.last().copied() {
+        while let Some(frame) = self.stacks[at].frames.last_mut() {
             if frame.marker {
-                ended_at = frame.start;
                 self.drop_marker(at, observer);
-            } else {
-                if let Some(frame) = self.stacks[at].frames.last_mut() {
-                    (frame.unsure, frame.doubtful, frame.doubtful_on) = (false, 0, 0);
-                }
-                self.pop(at, ended_at, Some(false), true, observer);
+                continue;
             }
+            if !frame.again {
+                (frame.unsure, frame.doubtful, frame.doubtful_on) = (false, 0, 0);
+            }
+            let frame = *frame;
+            self.pop(at, frame.unsure_at, Some(false), true, observer);
+            self.stacks[at].total_after(&frame, observer);
         }
     }
 
@@ -259,7 +262,6 @@ impl Stacks {
         let stack = &mut self.stacks[at];
         let unsure = stack.is_unsure(stack.frames.len() - 1);
         let frame = stack.pop().expect("the caller saw a frame");
-        self.frames -= 1;
         let duration = time.saturating_sub(frame.start);
         let mut total = frame.inner_total;
         observer.leaves(frame.number);
@@ -286,7 +288,6 @@ impl Stacks {
     fn drop_marker(&mut self, at: usize, observer: &mut impl Observer) {
         let stack = &mut self.stacks[at];
         if let Some(marker) = stack.pop() {
-            self.frames -= 1;
             stack.hand_down(&marker, marker.inner_total, observer);
         }
     }
@@ -304,28 +305,8 @@ impl Stacks {
         }
         let stack = &mut self.stacks[at];
         stack.after_return = false;
+        stack.guessed = None;
         stack.find_owner();
-    }
-
-    /// Cuts deep stacks: endless loops of tail calls look like deep recursion.
-    #[cold]
-    fn trim(&mut self, observer: &mut impl Observer) {
-        for stack in self.stacks.iter_mut().filter(|stack| stack.frames.len() > DEEP) {
-            let gone = stack.frames.len() - DEEP / 2;
-            for frame in stack.frames.drain(..gone) {
-                if !frame.marker {
-                    observer.leaves(frame.number);
-                    observer.clipped(Some(frame.function), Clip::Deep);
-                }
-                // What it would have given to a frame below it.
-                observer.total(frame.function, frame.inner_total);
-            }
-            self.frames -= gone;
-            stack.moved_down(gone as u32);
-            stack.find_owner();
-        }
-        // Many shallow stacks cannot be cut: do not look again too soon.
-        self.limit = 2 * self.frames;
     }
 
     /// Execution has resumed in `target`, which is not on the stack.
@@ -335,21 +316,22 @@ impl Stacks {
     }
 
     fn push_marker(&mut self, at: usize, function: FunctionId, time: u64) {
-        self.frames += 1;
         self.stacks[at].push(Frame::new(function, true, time));
-    }
-
-    fn is_traced(&self, function: FunctionId) -> bool {
-        self.traced.get(function.0 as usize) == Some(&true)
     }
 
     /// `caller` called `called`, and not as a tail call.
     #[inline]
-    fn learn(&mut self, caller: FunctionId, called: FunctionId) {
-        let Some(last) = self.last_caller.get_mut(called.0 as usize) else { return };
-        if *last != Some(caller) {
-            *last = Some(caller);
-            self.calls_seen.insert((caller, called));
+    fn learn(&mut self, at: usize, caller: FunctionId, called: FunctionId) {
+        let known = called.0 as usize;
+        if self.learned_last.len() <= known {
+            // No learner has this number.
+            self.learned_last.resize(known + 1, (0, called));
+        }
+        let stack = &mut self.stacks[at];
+        if self.learned_last[known] != (stack.learner, caller) {
+            self.learned_last[known] = (stack.learner, caller);
+            stack.knowledge().learn(caller, called);
+            self.returning.insert((caller, called));
         }
     }
 }

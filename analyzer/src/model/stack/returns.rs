@@ -1,7 +1,7 @@
 //! What a return tells: which calls it ends, which may have ended, and what is
 //! learned from it about who calls whom.
 
-use super::frames::Frame;
+use super::frames::{Frame, Stack};
 use super::{Clip, Observer, REACH, Stacks, Step};
 use crate::read::FunctionId;
 
@@ -32,7 +32,7 @@ impl Stacks {
             // Nothing above it is left: what was taken for a chain was not one.
             return self.pop_to(at, top + 1, step, observer);
         }
-        if self.is_traced(target) {
+        if self.stacks[at].is_traced(target) {
             // Its call would be here, had it come after any of these.
             self.pop_to(at, 0, step, observer);
         } else if !told {
@@ -53,7 +53,7 @@ impl Stacks {
         }
         let (called, resumed) = (top.function, stack.frames.len() - 2);
         stack.guessed = None;
-        self.learn(target, called);
+        self.learn(at, target, called);
         self.pop(at, step.time, Some(false), step.complete, observer);
         self.stacks[at].owner = Some(resumed);
         true
@@ -65,7 +65,7 @@ impl Stacks {
         let found = stack.topmost(target, stack.frames.len(), |_| true);
         if !told {
             self.return_unseen(at, observer);
-            if found.is_some() && !self.is_traced(target) {
+            if found.is_some() && !self.stacks[at].is_traced(target) {
                 self.refute(at);
             }
         }
@@ -82,21 +82,15 @@ impl Stacks {
     /// them returns that should be open: it was ended too early, by a guess.
     fn refute(&mut self, at: usize) {
         if let Some(pair) = self.stacks[at].guessed.take() {
-            self.chains_seen.remove(&pair);
-            self.refuted.insert(pair);
-        }
-    }
-
-    fn guess(&mut self, caller: FunctionId, called: FunctionId) {
-        if !self.refuted.contains(&(caller, called)) {
-            self.chains_seen.insert((caller, called));
+            self.stacks[at].knowledge().refute(pair);
         }
     }
 
     /// It was the traced function that execution was in, if one is known to be.
     fn return_unseen(&mut self, at: usize, observer: &mut impl Observer) {
-        let whose = self.stacks[at].frames.last().map(|marker| marker.function);
-        observer.clipped(whose.filter(|function| self.is_traced(*function)), Clip::Begin);
+        let stack = &self.stacks[at];
+        let whose = stack.frames.last().map(|marker| marker.function);
+        observer.clipped(whose.filter(|function| stack.is_traced(*function)), Clip::Begin);
     }
 
     /// Execution resumes in a frame that is on the stack.
@@ -110,7 +104,7 @@ impl Stacks {
         let marker = stack.frames[found].marker;
         if above == 1 && !told {
             let called = stack.frames[top].function;
-            self.learn(target, called);
+            self.learn(at, target, called);
             // Nothing else could have ended now: it was open all the time.
             self.stacks[at].make_sure(top, observer);
         }
@@ -134,7 +128,7 @@ impl Stacks {
             below.chained = true;
         }
         if let Some(head) = above.iter().find(|frame| !frame.marker).map(|frame| frame.function) {
-            self.guess(target, head);
+            self.stacks[at].knowledge().guess(target, head);
         }
     }
 
@@ -142,31 +136,27 @@ impl Stacks {
     /// when a call above it is only ever made by others: then that call is open
     /// still, and what ends is what lies above it.
     fn stale_marker(&self, at: usize, found: usize, top: usize, target: FunctionId) -> Option<usize> {
-        let frames = &self.stacks[at].frames;
+        let stack = &self.stacks[at];
+        let frames = &stack.frames;
         let mut calls = (found + 1..top).rev().take(REACH).filter(|i| !frames[*i].marker);
-        calls.find(|i| self.is_called_by_others(frames[*i].function, target)).map(|i| i + 1)
-    }
-
-    /// It is known who calls it, and that is not `caller`.
-    fn is_called_by_others(&self, called: FunctionId, caller: FunctionId) -> bool {
-        let known = self.last_caller.get(called.0 as usize).is_some_and(Option::is_some);
-        known && !self.calls_seen.contains(&(caller, called))
+        calls.find(|i| stack.is_called_by_others(frames[*i].function, target)).map(|i| i + 1)
     }
 
     /// The frame, at or below `top`, that `target` is known to have called.
     fn head_called_by(&self, at: usize, target: FunctionId, top: usize) -> Option<usize> {
-        let frames = &self.stacks[at].frames;
+        let stack = &self.stacks[at];
+        let frames = &stack.frames;
         let mut by_chain = None;
         for i in (0..=top).rev().take(REACH).filter(|i| !frames[*i].marker) {
             let function = frames[i].function;
-            if self.calls_seen.contains(&(target, function)) {
+            if stack.knows(|known| known.is_seen(target, function)) {
                 return Some(i);
             }
-            if i < top && self.is_called_by_others(function, target) {
+            if i < top && stack.is_called_by_others(function, target) {
                 // It is not part of the chain, and so nothing below it is.
                 break;
             }
-            if by_chain.is_none() && self.chains_seen.contains(&(target, function)) {
+            if by_chain.is_none() && stack.knows(|known| known.is_guessed(target, function)) {
                 by_chain = Some(i);
             }
         }
@@ -187,7 +177,7 @@ impl Stacks {
         match known {
             Some(head) => {
                 let called = stack.frames[head].function;
-                if head < top && !self.calls_seen.contains(&(target, called)) {
+                if head < top && !stack.knows(|known| known.is_seen(target, called)) {
                     self.stacks[at].guessed = Some((target, called));
                 }
                 self.pop_to(at, head, step, observer);
@@ -203,18 +193,18 @@ impl Stacks {
         let called = stack.frames[top].function;
         if stack.is_unsure(top) && stack.settled {
             // What else could have ended now? It was open all the time.
-            self.learn(target, called);
+            self.learn(at, target, called);
             self.stacks[at].make_sure(top, observer);
         } else if stack.is_unsure(top) {
             // Or a call did that began before we know of: no evidence for a chain.
-            for marker in &self.stacks[at].frames[top + 1..] {
-                self.chains_seen.remove(&(marker.function, called));
-            }
+            let Stack { frames, knowledge, .. } = &mut self.stacks[at];
+            let known = knowledge.get_or_insert_default();
+            frames[top + 1..].iter().for_each(|marker| known.withdraw(marker.function, called));
         } else if top > 0 {
             // With a marker below, nothing older can be part of the chain.
-            self.learn(target, called);
+            self.learn(at, target, called);
         } else {
-            self.guess(target, called);
+            self.stacks[at].knowledge().guess(target, called);
         }
         self.pop_to(at, top, step, observer);
     }
@@ -222,20 +212,25 @@ impl Stacks {
     /// The topmost call has ended; those below it may have, as far down as to one
     /// that is known to be called by somebody else.
     fn doubt(&mut self, at: usize, target: FunctionId, top: usize, step: Step, observer: &mut impl Observer) {
-        let frames = &self.stacks[at].frames;
+        let stack = &self.stacks[at];
+        let frames = &stack.frames;
         let mut below = (0..top).rev().take(REACH).filter(|i| !frames[*i].marker);
-        let sure = below.find(|i| self.is_called_by_others(frames[*i].function, target)).map_or(0, |i| i + 1);
+        let sure = below.find(|i| stack.is_called_by_others(frames[*i].function, target)).map_or(0, |i| i + 1);
         let head = frames[sure..=top].iter().find(|frame| !frame.marker).map(|frame| frame.function);
         if let Some(head) = head {
             // Should it be wrong, then its return to its caller will tell.
-            self.guess(target, head);
+            self.stacks[at].knowledge().guess(target, head);
         }
-        let last = self.stacks[at].frames[top].function;
-        let returns = self.calls_seen.contains(&(last, last));
+        let stack = &self.stacks[at];
+        let last = stack.frames[top].function;
+        let returns = stack.knows(|known| known.is_seen(last, last));
         self.pop_to(at, top, step, observer);
         let stack = &mut self.stacks[at];
         for frame in stack.frames.iter_mut().skip(sure).rev().take(REACH).filter(|frame| !frame.marker) {
-            frame.unsure = true;
+            frame.again = frame.unsure;
+            if !frame.unsure {
+                (frame.unsure, frame.unsure_at, frame.inner_before) = (true, step.time, frame.inner_total);
+            }
         }
         // Folded as the iterations of a loop, they end like them: all together.
         let iterations = stack.frames.iter_mut().skip(sure).rev();
