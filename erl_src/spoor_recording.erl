@@ -40,6 +40,7 @@
     trace := on | lost | off,
     names => pid(),
     asked := boolean(),
+    told := boolean(),
     failed => term()
 }.
 
@@ -77,7 +78,7 @@ init([]) ->
     %% To end a recording must be possible on a node that has no time left.
     _ = process_flag(priority, high),
     _ = process_flag(trap_exit, true),
-    {ok, idle, #{waiting => [], trace => off, asked => false}}.
+    {ok, idle, #{waiting => [], trace => off, asked => false, told => false}}.
 
 %% @private
 -spec handle_event(gen_statem:event_type(), term(), state(), data()) -> result().
@@ -292,11 +293,22 @@ counts(Data) -> maps:get(counts, Data, #{functions => 0, processes => 0}).
 -spec check(data()) -> data().
 check(#{trace := on, id := Id, tracing := Tracing} = Data) ->
     case spoor_tracer:status(Id) of
-        {ok, #{phase := recording}} -> checked(spoor_tracing:check(Tracing), Data);
+        {ok, #{phase := recording} = Counts} -> checked(spoor_tracing:check(Tracing), told(Counts, Data));
         %% A limit was reached: the VM is told to remove the tracer.
         _ -> Data
     end;
 check(Data) ->
+    Data.
+
+%% A stream that finds no room drops events until there is some: said once.
+-spec told(spoor_tracer:counts(), data()) -> data().
+told(#{dropped := #{no_segment := Dropped}}, #{path := Path, told := false} = Data) ->
+    ?LOG_WARNING(
+        "spoor: ~ts: no room for the next segment, or a disk that does not keep up: ~b events dropped so far",
+        [spoor_file:text(Path), Dropped]
+    ),
+    Data#{told := true};
+told(_Counts, Data) ->
     Data.
 
 -spec checked({on, [module()]} | lost, data()) -> data().

@@ -3,7 +3,8 @@
 %%
 %% The cases that need a file system of their own mount a small tmpfs. Where
 %% that is not allowed (no root, or a container), the full disk is a recording
-%% larger than all of /dev/shm, and the read-only file system a directory mode.
+%% larger than all of /dev/shm, the read-only file system a directory mode, and the
+%% group `own_disk' is reported as skipped.
 -module(spoor_disk_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -11,25 +12,27 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, groups/0]).
--export([init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([init_per_suite/1, end_per_suite/1, init_per_group/2, end_per_group/2, init_per_testcase/2, end_per_testcase/2]).
 -export([
     a_full_disk_is_an_error_at_start/1,
     a_directory_that_cannot_be_written_is_an_error_at_start/1,
     a_path_below_a_file_is_an_error_at_start/1,
     a_missing_directory_is_made_for_its_owner_only/1,
     every_size_up_to_the_last_block/1,
-    a_disk_that_fills_up_later_does_not_matter/1
+    a_disk_that_fills_up_later_does_not_matter/1,
+    a_stream_on_a_full_disk_is_an_error_at_start/1,
+    a_stream_gives_up_its_oldest_on_a_full_disk/1,
+    a_stream_that_keeps_the_first_goes_on_when_there_is_room/1
 ]).
--export([work/1]).
+-export([work/1, log/2]).
 
 -define(MIB, (1024 * 1024)).
 -define(SMALL_DISK_BYTES, (4 * ?MIB)).
+-define(STREAM_DISK_BYTES, (24 * ?MIB)).
+%% Events between two pauses of a stream's workload.
+-define(STEP, 10_000).
 
-all() ->
-    case can_mount() of
-        true -> [{group, anywhere}, {group, own_disk}];
-        false -> [{group, anywhere}]
-    end.
+all() -> [{group, anywhere}, {group, own_disk}].
 
 groups() ->
     [
@@ -41,7 +44,10 @@ groups() ->
         ]},
         {own_disk, [], [
             every_size_up_to_the_last_block,
-            a_disk_that_fills_up_later_does_not_matter
+            a_disk_that_fills_up_later_does_not_matter,
+            a_stream_on_a_full_disk_is_an_error_at_start,
+            a_stream_gives_up_its_oldest_on_a_full_disk,
+            a_stream_that_keeps_the_first_goes_on_when_there_is_room
         ]}
     ].
 
@@ -52,6 +58,16 @@ init_per_suite(Config) ->
 end_per_suite(Config) ->
     [ok = application:stop(App) || App <- lists:reverse(?config(started, Config))],
     ok.
+
+init_per_group(own_disk, Config) ->
+    case ?config(can_mount, Config) of
+        true -> Config;
+        false -> {skip, "a tmpfs may not be mounted here"}
+    end;
+init_per_group(anywhere, Config) ->
+    Config.
+
+end_per_group(_Group, _Config) -> ok.
 
 init_per_testcase(Case, Config) ->
     Dir = filename:join(?config(priv_dir, Config), Case),
@@ -134,6 +150,55 @@ a_disk_that_fills_up_later_does_not_matter(Config) ->
     ok = file:delete(Filler),
     ?assertMatch({0, _}, spoor_reading:run("info", [File])).
 
+a_stream_on_a_full_disk_is_an_error_at_start(Config) ->
+    Dir = small_disk(?config(dir, Config)),
+    ?assertMatch({error, {no_space, _, _}}, stream(Dir, #{segment => 4 * ?MIB, stream => 64 * ?MIB})),
+    ?assertEqual([], recordings(Dir)).
+
+%% More is recorded than the disk holds, and somebody else takes what is left of it:
+%% the newest events are there, what was given up for them is told.
+a_stream_gives_up_its_oldest_on_a_full_disk(Config) ->
+    Dir = small_disk(?config(dir, Config), ?STREAM_DISK_BYTES),
+    {ok, Session} = stream(Dir, #{}),
+    Filler = filename:join(Dir, "filler"),
+    ok = paced(50),
+    fill(Filler),
+    ok = paced(400),
+    #{dropped := DroppedSoFar} = spoor:status(Session),
+    {ok, #{path := Path, events := Events, overwritten := Overwritten, dropped := Dropped}} = spoor:stop(Session),
+    ?assert(Overwritten > 0),
+    %% What was dropped has one cause, and was told before the end.
+    ?assertEqual([], maps:keys(maps:remove(no_segment, Dropped))),
+    ?assertEqual(Dropped, DroppedSoFar),
+    ?assertEqual(450 * (?STEP + 1), Events + lists:sum(maps:values(Dropped))),
+    {Present, Told} = ledger(Path),
+    ?assertEqual(Events - Overwritten, Present),
+    ?assertEqual(maps:get(no_segment, Dropped, 0), Told).
+
+%% Nothing may be given up: events are dropped while the disk is full, and taken
+%% again when it is not. Nobody waits, and it is said once.
+a_stream_that_keeps_the_first_goes_on_when_there_is_room(Config) ->
+    Dir = small_disk(?config(dir, Config), ?STREAM_DISK_BYTES),
+    ok = logger:add_handler(?MODULE, ?MODULE, #{level => warning, config => #{to => self()}}),
+    {ok, #{path := Path} = Session} = stream(Dir, #{at_cap => stop}),
+    Filler = filename:join(Dir, "filler"),
+    fill(Filler),
+    ok = until_dropping(Session),
+    #{phase := recording, events := Full} = spoor:status(Session),
+    %% Longer than the recording takes to look after itself, twice.
+    timer:sleep(2_500),
+    ?assertMatch([_], logged(Path)),
+    ok = file:delete(Filler),
+    %% More than the chunks that threads still hold.
+    ok = until_more(Session, Full + 50 * ?STEP),
+    #{dropped := #{no_segment := InBetween}} = spoor:status(Session),
+    {ok, #{events := Events, overwritten := 0, dropped := #{no_segment := Dropped}}} = spoor:stop(Session),
+    ok = logger:remove_handler(?MODULE),
+    ?assert(Events > Full + 50 * ?STEP),
+    ?assertEqual(InBetween, Dropped),
+    ?assertEqual({Events, Dropped}, ledger(Path)),
+    ?assertEqual([], logged(Path)).
+
 %%% Workload
 
 %% One call event for each turn.
@@ -142,6 +207,60 @@ work(N) -> ?MODULE:work(N - 1).
 
 start(Dir, Ring) ->
     spoor:start({?MODULE, work, 1}, #{dir => Dir, ring => Ring, procs => [self()]}).
+
+stream(Dir, Options) ->
+    Stream = #{dir => Dir, stream => 512 * ?MIB, segment => ?MIB, time => infinity, procs => [self()]},
+    spoor:start({?MODULE, work, 1}, maps:merge(Stream, Options)).
+
+%% So many times so many events, with time for the disk between.
+paced(0) -> ok;
+paced(Times) ->
+    ok = work(?STEP - 1),
+    timer:sleep(2),
+    paced(Times - 1).
+
+%% Works until events are dropped.
+until_dropping(Session) ->
+    ok = paced(10),
+    case spoor:status(Session) of
+        #{dropped := #{no_segment := _}} -> ok;
+        #{} -> until_dropping(Session)
+    end.
+
+until_more(Session, Events) ->
+    ok = paced(10),
+    case spoor:status(Session) of
+        #{events := More} when More > Events -> ok;
+        #{} -> until_more(Session, Events)
+    end.
+
+%% What the file holds, and what it says was dropped.
+ledger(Path) ->
+    #{<<"ledger">> := #{<<"present">> := Present, <<"dropped">> := Dropped}} =
+        spoor_reading:json("info", [Path]),
+    {Present, Dropped}.
+
+%% @doc A logger handler that tells the test.
+log(#{msg := Message}, #{config := #{to := Pid}}) ->
+    Text =
+        case Message of
+            {string, String} -> String;
+            {report, Report} -> io_lib:format("~p", [Report]);
+            {Format, Args} -> io_lib:format(Format, Args)
+        end,
+    Pid ! {logged, unicode:characters_to_binary(Text)},
+    ok.
+
+%% What was logged of the recording since it was asked last.
+logged(Path) ->
+    receive
+        {logged, Text} ->
+            case binary:match(Text, filename:basename(Path)) of
+                nomatch -> logged(Path);
+                _ -> [Text | logged(Path)]
+            end
+    after 0 -> []
+    end.
 
 fits(Dir, Ring) ->
     case start(Dir, Ring) of
@@ -171,7 +290,10 @@ too_large(false, _Dir) ->
     {Dir, disk_bytes("/dev/shm") + 64 * ?MIB}.
 
 small_disk(Dir) ->
-    [] = mount_tmpfs(Dir, "size=" ++ integer_to_list(?SMALL_DISK_BYTES)),
+    small_disk(Dir, ?SMALL_DISK_BYTES).
+
+small_disk(Dir, Bytes) ->
+    [] = mount_tmpfs(Dir, "size=" ++ integer_to_list(Bytes)),
     Dir.
 
 forbid_writing(true, Dir) ->

@@ -1,9 +1,7 @@
 //! How much of what the VM offers a recording takes: the limits that thin it,
 //! shared by its lanes. What a lane needs for itself is in [`crate::governed`].
 //!
-//! Rates are counted in windows of fixed length from the start of tracing, one
-//! atomic word for each: the number of the window and how much of it is used. All
-//! threads count in the same word, so a rate holds for the VM as a whole, exactly.
+//! Rates are counted in [`crate::windows`] from the start of tracing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +15,7 @@ use crate::clock;
 use crate::missing::MissingCalls;
 use crate::recording::Limit;
 use crate::stream::{MAX_ATOM_BYTES, Names, Stream};
+use crate::windows::Windows;
 
 /// Functions that have a rate of their own; what comes later shares one.
 const FUNCTIONS: usize = 1 << 14;
@@ -97,61 +96,6 @@ pub fn function_key((module, name, arity): (u64, u64, u64)) -> u64 {
 pub(crate) fn spread(word: u64) -> u64 {
     let word = (word ^ word >> 32).wrapping_mul(SPREAD);
     word ^ word >> 29
-}
-
-/// Windows of a fixed length, and what each may hold.
-#[derive(Debug)]
-pub(crate) struct Windows {
-    most: u32,
-    ticks: u64,
-}
-
-impl Windows {
-    fn new(rate: Rate, tick_hz: u64) -> Windows {
-        Windows { most: rate.events.max(1), ticks: ticks(rate.per, tick_hz) }
-    }
-
-    /// Number of the window of a moment, `since` ticks after the start.
-    #[inline]
-    fn number(&self, since: u64) -> u32 {
-        (since / self.ticks) as u32
-    }
-
-    /// Ticks from the moment to the end of its window.
-    #[inline]
-    fn left(&self, since: u64) -> u64 {
-        self.ticks - since % self.ticks
-    }
-
-    /// Takes one of what the window may still hold. An event that comes late for
-    /// its window counts in the one that has begun.
-    fn take(&self, word: &AtomicU64, window: u32) -> bool {
-        let mut seen = word.load(Ordering::Relaxed);
-        loop {
-            let (of, used) = Self::split(seen, window);
-            if used >= self.most {
-                return false;
-            }
-            let next = u64::from(of) << 32 | u64::from(used + 1);
-            // Relaxed: the word guards nothing but itself.
-            match word.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(now) => seen = now,
-            }
-        }
-    }
-
-    /// Is there nothing left to take?
-    fn is_used_up(&self, word: &AtomicU64, window: u32) -> bool {
-        Self::split(word.load(Ordering::Relaxed), window).1 >= self.most
-    }
-
-    /// The window that counts, and what of it is used.
-    fn split(word: u64, window: u32) -> (u32, u32) {
-        let of = (word >> 32) as u32;
-        let newer = window.wrapping_sub(of) as i32 > 0;
-        if newer { (window, 0) } else { (of, word as u32) }
-    }
 }
 
 /// A time as ticks, at least one.
@@ -252,7 +196,7 @@ pub struct Thinned {
 
 impl Governor {
     pub(crate) fn new(thinning: Thinning, tick_hz: u64) -> Governor {
-        let windows = |rate| Windows::new(rate, tick_hz);
+        let windows = |rate: Rate| Windows::new(rate.events, ticks(rate.per, tick_hz));
         let now = clock::now();
         Governor {
             tick_hz,
@@ -309,7 +253,7 @@ impl Governor {
     /// May the rate be used up? Needs no clock.
     #[inline]
     pub(crate) fn may_be_used_up(&self) -> bool {
-        self.rate.as_ref().is_some_and(|(windows, word)| word.load(Ordering::Relaxed) as u32 >= windows.most)
+        self.rate.as_ref().is_some_and(|(windows, word)| windows.may_be_used_up(word))
     }
 
     /// Takes one of the calls of a function that may still be recorded now.

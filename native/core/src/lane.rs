@@ -116,7 +116,7 @@ impl Lane {
         if self.signal.wants_look(tick) {
             let mut recalled = 0;
             self.signal.look(|| {
-                recalled = self.limits.recalled();
+                recalled = self.limits.signals.recalled();
                 self.limits.deadline()
             });
             self.events.give_back(recalled);

@@ -10,12 +10,13 @@
 //! recording  one recording: lanes, limits, life cycle
 //! lane       one VM thread's place to write; its part of the loss ledger
 //! governor   what thins a recording: rates, samples, shares of time
+//! windows    the word of a rate: how much of a window is used (modelled)
 //! governed   a lane's part of it: what it judges, and owes the file
 //! missing    which calls were left out of which process
 //! stream     a lane's open chunk in one ring, with the names it has defined
 //! ring       whose chunk is whose: take, seal, pin (modelled)
 //! chunk_words  in which order a chunk's header is stored (modelled)
-//! recall     what a lane is asked: to look at the limits, to give a chunk back
+//! recall     what a lane is asked: to look at the limits, to give a chunk back (modelled)
 //! sync       what the modelled parts are made of: atomics, barriers
 //! store      the file: mapping, layout, rings
 //! mapping    mmap, reservation, prefault (unsafe island)
@@ -52,6 +53,7 @@ pub mod segments;
 mod store;
 pub mod stream;
 mod sync;
+mod windows;
 
 pub use error::OpenError;
 pub use keeper::Host;

@@ -7,6 +7,8 @@
 //! holds may be taken away from it. Lane and taker agree on who gives the chunk
 //! back by one compare-and-swap.
 
+use std::sync::Arc;
+
 use crate::sync::{AtomicU64, Ordering};
 
 /// The words of one lane. Lanes do not share cache lines.
@@ -35,7 +37,9 @@ impl Signal {
 
     /// Asks the lane to look; what it is to see was stored before.
     pub(crate) fn ask(&self) {
-        self.until.store(0, Ordering::Release); // pairs with Acquire in `look`
+        // Release pairs with Acquire in `look`. A swap, so that it comes behind what the
+        // lane stored before in every order that is tried.
+        self.until.swap(0, Ordering::AcqRel);
     }
 
     /// The lane looks: what `see` answers is the tick up to which it need not again.
@@ -61,6 +65,60 @@ impl Signal {
     pub(crate) fn let_go(&self, seq: u64) -> bool {
         // Release: whoever finds nothing held finds the chunk as it was left.
         self.held.compare_exchange(seq, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// The signals of all lanes, and which chunks are recalled from them.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    /// By lane.
+    of: Box<[Arc<Signal>]>,
+    /// Chunks of events up to this number are to be given back.
+    recalled: AtomicU64,
+}
+
+impl Signals {
+    pub(crate) fn new(lanes: usize) -> Signals {
+        Signals { of: (0..lanes).map(|_| Arc::new(Signal::new())).collect(), recalled: AtomicU64::new(0) }
+    }
+
+    /// How the lane is asked; `None` for one that there is not.
+    pub(crate) fn of(&self, lane: u32) -> Option<&Arc<Signal>> {
+        self.of.get(lane as usize)
+    }
+
+    /// Asks all lanes to look.
+    pub(crate) fn ask(&self) {
+        self.of.iter().for_each(|signal| signal.ask());
+    }
+
+    /// Asks the lanes for their chunks of events up to this number.
+    pub(crate) fn recall(&self, last: u64) {
+        self.recalled.store(last, Ordering::Relaxed);
+        self.ask(); // Release: with what was stored before
+    }
+
+    /// Chunks of events up to this number are to be given back. For a lane that looks.
+    pub(crate) fn recalled(&self) -> u64 {
+        self.recalled.load(Ordering::Relaxed)
+    }
+
+    /// Does any lane hold a chunk up to this number?
+    pub(crate) fn is_held(&self, last: u64) -> bool {
+        self.of.iter().any(|signal| (1..=last).contains(&signal.held()))
+    }
+
+    /// Takes the recalled chunks from the lanes that are idle; `taken` is told lane and
+    /// number. Only after each thread that was inside a callback when they were recalled
+    /// has come out of it: from then on the chunks are nobody's.
+    pub(crate) fn take_away(&self, mut taken: impl FnMut(u32, u64)) {
+        let last = self.recalled();
+        for (lane, signal) in self.of.iter().enumerate() {
+            let seq = signal.held();
+            if (1..=last).contains(&seq) && signal.let_go(seq) {
+                taken(lane as u32, seq);
+            }
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::background::{Background, Syncer};
 use crate::governor::{Governor, Thinned, Thinning, remark};
 use crate::keeper::{self, Command, Host};
 use crate::lane::Lane;
-use crate::recall::Signal;
+use crate::recall::{Signal, Signals};
 use crate::registry::{self, State};
 use crate::segments::{self, Segments};
 use crate::store::{Store, Which};
@@ -173,10 +173,8 @@ pub(crate) struct Limits {
     pub(crate) governor: Option<Arc<Governor>>,
     /// The limit that was reached, or 0.
     reached: AtomicU32,
-    /// Chunks of events up to this number are to be given back.
-    recalled: AtomicU64,
-    /// By lane: how it is asked to look at all this.
-    signals: Box<[Arc<Signal>]>,
+    /// How lanes are asked to look at all this, and for their chunks.
+    pub(crate) signals: Signals,
 }
 
 impl Limits {
@@ -217,28 +215,12 @@ impl Limits {
 
     /// How the lane is asked to look. There is none beyond the lane table.
     pub(crate) fn signal(&self, lane: u32) -> Arc<Signal> {
-        self.signals.get(lane as usize).map_or_else(|| Arc::new(Signal::new()), Arc::clone)
-    }
-
-    /// The signals of all lanes, by number.
-    pub(crate) fn signals(&self) -> impl Iterator<Item = &Signal> {
-        self.signals.iter().map(|signal| &**signal)
-    }
-
-    /// Chunks of events up to this number are to be given back.
-    pub(crate) fn recalled(&self) -> u64 {
-        self.recalled.load(Ordering::Relaxed)
-    }
-
-    /// Asks the lanes for their chunks of events up to this number.
-    pub(crate) fn recall(&self, last: u64) {
-        self.recalled.store(last, Ordering::Relaxed);
-        self.signals().for_each(Signal::ask); // Release: with what was stored before
+        self.signals.of(lane).map_or_else(|| Arc::new(Signal::new()), Arc::clone)
     }
 
     fn start_time(&self) {
         self.deadline.store(clock::now().saturating_add(self.time_ticks), Ordering::Relaxed);
-        self.signals().for_each(Signal::ask);
+        self.signals.ask();
         if let Some(governor) = &self.governor {
             governor.start_time();
         }
@@ -355,8 +337,7 @@ impl Recording {
             content_bytes: options.content_bytes,
             lanes: lanes as u64,
             reached: AtomicU32::new(0),
-            recalled: AtomicU64::new(0),
-            signals: (0..=lanes).map(|_| Arc::new(Signal::new())).collect(),
+            signals: Signals::new(lanes + 1),
         });
         store.write_status(Phase::Recording, 0, "");
         let threads = Self::start_threads(state, &store, &limits, segments, options.sync, host);

@@ -257,8 +257,7 @@ impl Worker {
         let now = Instant::now();
         let since = self.segments.shown.front_mut().map_or(now, |shown| *shown.full_since.get_or_insert(now));
         let wanted = asked >= last + self.segments.chunks / 4;
-        let held = || self.limits.signals().any(|signal| (1..=last).contains(&signal.held()));
-        wanted || now.duration_since(since) > GRACE || !held()
+        wanted || now.duration_since(since) > GRACE || !self.limits.signals.is_held(last)
     }
 
     /// Closes the oldest segment. Lanes that hold a chunk of it are asked to leave
@@ -266,17 +265,12 @@ impl Worker {
     fn close_oldest(&mut self) {
         let Some(shown) = self.segments.shown.pop_front() else { return };
         let (last, chunks) = (self.last_chunk(shown.number), self.segments.chunks);
-        self.limits.recall(last);
+        self.limits.signals.recall(last);
         // From here on no thread writes into the segment: its chunks are all given
         // out, and who held one looks before it stores another event.
         wait_until_nobody_is_inside();
         let places = self.store.event_chunks();
-        for (lane, signal) in self.limits.signals().enumerate() {
-            let seq = signal.held();
-            if (1..=last).contains(&seq) && signal.let_go(seq) {
-                self.store.count_closed(lane as u32, (seq - 1) % places);
-            }
-        }
+        self.limits.signals.take_away(|lane, seq| self.store.count_closed(lane, (seq - 1) % places));
         let (mut records, mut in_use) = (0, false);
         for index in (last - chunks..last).map(|chunk| chunk % places) {
             if self.store.seal(Which::Events, index) != 0 {
@@ -366,14 +360,16 @@ impl Worker {
         Ok(at)
     }
 
-    /// Says in the file that the disk did not keep up.
+    /// Says in the file that there was no segment, and why.
     fn tell(&mut self) {
         let dropped = self.store.count_dropped()[Cause::NoSegment as usize];
         if dropped == self.segments.told {
             return;
         }
         self.segments.told = dropped;
-        let text = format!("the disk does not keep up: {dropped} events dropped so far");
+        let why =
+            if self.segments.full_until.is_some() { "no room for a segment" } else { "the disk does not keep up" };
+        let text = format!("{why}: {dropped} events dropped so far");
         registry::with(self.state, |recording| {
             recording.info(|stream, delta| remark(stream, delta, Cause::NoSegment, &text));
         });

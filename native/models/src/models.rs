@@ -7,19 +7,22 @@ use crate::gate::Epoch;
 use crate::ring::{ENDLESS, Ring};
 use crate::sync::{AtomicU64, Ordering, barrier_on_all_threads, fence};
 
+mod rates;
+mod recalls;
+
 /// The memory of chunks: loom sees whether two threads touch one at a time, or
 /// one without seeing what the other did before.
-struct Chunks(Vec<UnsafeCell<u64>>);
+pub(crate) struct Chunks(Vec<UnsafeCell<u64>>);
 
 // SAFETY: loom checks each access.
 unsafe impl Sync for Chunks {}
 
 impl Chunks {
-    fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize) -> Self {
         Chunks((0..number).map(|_| UnsafeCell::new(0)).collect())
     }
 
-    fn write(&self, index: u64, value: u64) {
+    pub(crate) fn write(&self, index: u64, value: u64) {
         // SAFETY: loom fails the model when another access is possible meanwhile.
         self.0[index as usize].with_mut(|cell| unsafe { *cell = value });
     }

@@ -1,0 +1,159 @@
+//! What a stream adds to the ring: places that are allowed and recalled.
+
+use loom::sync::Arc;
+use loom::thread;
+
+use crate::gate::Epoch;
+use crate::models::Chunks;
+use crate::recall::{Signal, Signals};
+use crate::ring::Ring;
+use crate::sync::{AtomicU64, Ordering, barrier_on_all_threads};
+
+/// Segments of one chunk each, with two places for them.
+struct Stream {
+    ring: Ring,
+    places: Chunks,
+    signals: Signals,
+    epoch: Epoch,
+    /// By number of the chunk: how often it was given back or taken away.
+    closed: [AtomicU64; 4],
+}
+
+impl Stream {
+    fn new(allowed: u64) -> Arc<Stream> {
+        let (ring, epoch) = (Ring::new(2, 0), Epoch::new());
+        ring.allow(allowed);
+        let closed = [(); 4].map(|()| AtomicU64::new(0));
+        Arc::new(Stream { ring, places: Chunks::new(2), signals: Signals::new(1), epoch, closed })
+    }
+
+    fn signal(&self) -> &Signal {
+        self.signals.of(0).expect("one lane")
+    }
+
+    fn count_closed(&self, seq: u64) {
+        self.closed[seq as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Each chunk that was taken was closed by exactly one.
+    fn assert_closed(&self) {
+        for seq in 1..=self.ring.asked() {
+            assert_eq!(self.closed[seq as usize].load(Ordering::Relaxed), 1, "chunk {seq}");
+        }
+    }
+
+    /// What the thread of the segments does with the first: recalls its chunk, takes
+    /// it away from a lane that is idle, and puts the third in its place.
+    fn close_first(&self) {
+        self.signals.recall(1);
+        barrier_on_all_threads();
+        self.epoch.wait_until_out();
+        self.signals.take_away(|_, seq| self.count_closed(seq));
+        // Sealed and unmapped: a lane that is there now, or comes later, is a race.
+        self.places.write(0, 0);
+        self.ring.allow(3);
+    }
+}
+
+/// A lane, as `lane` and `stream` are one.
+struct Lane {
+    stream: Arc<Stream>,
+    open: Option<(u64, u64)>,
+}
+
+impl Lane {
+    fn event(&mut self, tick: u64) -> bool {
+        let stream = self.stream.clone();
+        assert!(stream.epoch.enter());
+        if stream.signal().wants_look(tick) {
+            let mut recalled = 0;
+            stream.signal().look(|| {
+                recalled = stream.signals.recalled();
+                tick
+            });
+            if self.open.is_some_and(|(_, seq)| seq <= recalled) {
+                self.close();
+            }
+        }
+        if self.open.is_none()
+            && let Some(taken) = stream.ring.take()
+        {
+            stream.signal().hold(taken.seq);
+            self.open = Some((taken.index, taken.seq));
+        }
+        if let Some((index, seq)) = self.open {
+            stream.places.write(index, seq);
+        }
+        stream.epoch.leave();
+        self.open.is_some()
+    }
+
+    fn close(&mut self) {
+        let Some((index, seq)) = self.open.take() else { return };
+        if self.stream.signal().let_go(seq) {
+            self.stream.count_closed(seq);
+            self.stream.ring.release(index);
+        }
+    }
+}
+
+/// The first segment is closed under a lane that writes it or has fallen idle in
+/// it: from then on nobody writes there, and its chunk is closed once.
+#[test]
+fn a_segment_that_is_closed_is_left_by_all() {
+    loom::model(|| {
+        let stream = Stream::new(2);
+        let mut lane = Lane { stream: stream.clone(), open: None };
+        assert!(lane.event(1));
+        let segments = {
+            let stream = stream.clone();
+            thread::spawn(move || stream.close_first())
+        };
+        // The first of these looks at its limits, asked or not.
+        assert!(lane.event(2) && lane.event(2));
+        segments.join().expect("no panic");
+        // The recording ends.
+        lane.close();
+        stream.assert_closed();
+    });
+}
+
+/// A lane uses segments up while the next are allowed: it gets those in turn, or for
+/// once none, and writes a place only when what was there before is gone.
+#[test]
+fn a_place_is_taken_when_it_is_allowed() {
+    loom::model(|| {
+        let stream = Stream::new(1);
+        let other = {
+            let stream = stream.clone();
+            thread::spawn(move || {
+                stream.places.write(1, 7);
+                stream.ring.allow(2);
+            })
+        };
+        let mut lane = Lane { stream: stream.clone(), open: None };
+        assert!(lane.event(1));
+        lane.close();
+        let second = lane.event(1);
+        assert_eq!(second, lane.open.is_some_and(|(index, seq)| (index, seq) == (1, 2)));
+        other.join().expect("no panic");
+        lane.close();
+        stream.assert_closed();
+    });
+}
+
+/// Two lanes want the last chunk that is allowed: one gets it.
+#[test]
+fn no_chunk_is_given_out_beyond_what_is_allowed() {
+    loom::model(|| {
+        let ring = Arc::new(Ring::new(2, 0));
+        ring.allow(1);
+        let other = {
+            let ring = ring.clone();
+            thread::spawn(move || ring.take().is_some())
+        };
+        let mine = ring.take().is_some();
+        assert!(mine != other.join().expect("no panic"));
+        assert_eq!((ring.asked(), ring.left()), (1, 0));
+    });
+}
