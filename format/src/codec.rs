@@ -10,28 +10,31 @@ pub(crate) const MAX_VARINT: usize = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-/// Where encoded records go: a chunk in a mapped file, or a `Vec` in a test.
+/// Where encoded records go: a chunk in a mapped file, or a `Vec` in a test. In two
+/// steps and not by a closure, which would not always be made part of its caller.
 pub trait Sink {
-    /// Hands `encode` a space of `max` bytes and keeps as many as it used, or
-    /// answers [`Full`] without calling it.
-    fn write(&mut self, max: usize, encode: impl FnOnce(&mut Put<'_>)) -> Result<(), Full>;
+    /// A space of `max` bytes, or [`Full`].
+    fn space(&mut self, max: usize) -> Result<Put<'_>, Full>;
+
+    /// Keeps the first `used` bytes of the space of `max` that was given last.
+    fn keep(&mut self, max: usize, used: usize);
 }
 
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a Vec makes room for what is written")]
 impl Sink for Vec<u8> {
-    fn write(&mut self, max: usize, encode: impl FnOnce(&mut Put<'_>)) -> Result<(), Full> {
+    fn space(&mut self, max: usize) -> Result<Put<'_>, Full> {
         let kept = self.len();
         self.resize(kept + max, 0);
-        let mut put = Put::new(&mut self[kept..]);
-        encode(&mut put);
-        let used = put.used();
-        self.truncate(kept + used);
-        Ok(())
+        Ok(Put::new(&mut self[kept..]))
+    }
+
+    fn keep(&mut self, max: usize, used: usize) {
+        self.truncate(self.len() - max + used);
     }
 }
 
 /// A space being filled from its start. Writing past its end panics: the size
-/// given to [`Sink::write`] is the writer's own promise.
+/// given to [`Sink::space`] is the writer's own promise.
 #[derive(Debug)]
 pub struct Put<'a> {
     space: &'a mut [u8],
@@ -67,6 +70,23 @@ impl<'a> Put<'a> {
             value >>= 7;
         }
         self.byte(value as u8);
+    }
+
+    /// A varint that is probably long: without a branch for each of its bytes. The
+    /// space must have room for [`MAX_VARINT`] bytes, however short it is.
+    #[inline(always)]
+    pub fn long_varint(&mut self, value: u64) {
+        if value >> 56 != 0 {
+            return self.varint(value);
+        }
+        let bytes = (63 - (value | 1).leading_zeros() as usize) / 7 + 1;
+        // Groups of 28 bits, of 14, of 7, each to its place.
+        let spread = value & 0x0fff_ffff | (value & 0x00ff_ffff_f000_0000) << 4;
+        let spread = spread & 0x0000_3fff_0000_3fff | (spread & 0x0fff_c000_0fff_c000) << 2;
+        let spread = spread & 0x007f_007f_007f_007f | (spread & 0x3f80_3f80_3f80_3f80) << 1;
+        let more = 0x8080_8080_8080_8080 & ((1 << (8 * (bytes - 1))) - 1);
+        self.space[self.used..self.used + 8].copy_from_slice(&(spread | more).to_le_bytes());
+        self.used += bytes;
     }
 
     /// Bytes as they are.
@@ -202,7 +222,10 @@ mod tests {
 
     fn varint(value: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
-        bytes.write(MAX_VARINT, |put| put.varint(value)).expect("a Vec is never full");
+        let mut put = bytes.space(MAX_VARINT).expect("a Vec is never full");
+        put.varint(value);
+        let used = put.used();
+        bytes.keep(MAX_VARINT, used);
         bytes
     }
 

@@ -22,6 +22,7 @@
 // are exempt one by one; tests altogether.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+pub mod brief;
 pub mod build;
 pub mod chunk;
 pub mod clock;

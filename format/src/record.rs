@@ -288,11 +288,13 @@ macro_rules! records {
                     sink: &mut S, delta: u64 $(, $field: <types::$type as Field>::Arg<'_>)*
                 ) -> Result<(), Full> {
                     let max = 1 + MAX_VARINT $(+ <types::$type as Field>::max_len($field))*;
-                    sink.write(max, |put| {
-                        put.byte($id);
-                        if Class::$class.timed() { put.varint(delta); }
-                        $( <types::$type as Field>::encode($field, put); )*
-                    })
+                    let mut put = sink.space(max)?;
+                    put.byte($id);
+                    if Class::$class.timed() { put.varint(delta); }
+                    $( <types::$type as Field>::encode($field, &mut put); )*
+                    let used = put.used();
+                    sink.keep(max, used);
+                    Ok(())
                 }
             )+
         }
@@ -458,6 +460,28 @@ pub const MESSAGE_SHAPES: [(&str, &str); 7] = [
     ("system", "{system, {_, Tag}, _}"),
 ];
 
+/// The id of a record that is in the table.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "runs in the compiler")]
+pub(crate) const fn id_of(name: &str) -> u8 {
+    let mut row = 0;
+    while row < SPECS.len() {
+        if is_same(SPECS[row].name.as_bytes(), name.as_bytes()) {
+            return SPECS[row].id;
+        }
+        row += 1;
+    }
+    panic!("no record has this name")
+}
+
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "runs in the compiler")]
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
+
 /// The row of an id.
 pub fn spec(id: u8) -> Option<&'static Spec> {
     SPECS.iter().find(|spec| spec.id == id)
@@ -580,8 +604,12 @@ mod tests {
     /// The same record, written from the table alone.
     fn by_the_table(spec: &Spec, delta: u64, sample: Sample<'_>) -> Vec<u8> {
         let mut bytes = vec![spec.id];
-        let varint =
-            |bytes: &mut Vec<u8>, n| bytes.write(MAX_VARINT, |put| put.varint(n)).expect("a Vec is never full");
+        let varint = |bytes: &mut Vec<u8>, n| {
+            let mut put = bytes.space(MAX_VARINT).expect("a Vec is never full");
+            put.varint(n);
+            let used = put.used();
+            bytes.keep(MAX_VARINT, used);
+        };
         if spec.class.timed() {
             varint(&mut bytes, delta);
         }

@@ -5,7 +5,9 @@
 //! bits     binaries and bitstrings, without copying them
 //! atoms    atoms known by name, as words
 //! values   terms into the recording's own encoding, bounded
-//! tracer   enabled/3 and trace/5: the hot path
+//! wire     the shapes of messages, and the references they carry
+//! frequent the hot path: how frequent events are stored
+//! tracer   enabled/3 and trace/5; how all others are stored
 //! nif      open, close, status, describe, note: terms in, terms out
 //! ```
 //!
@@ -16,6 +18,7 @@ compile_error!("Spoor records on 64-bit little-endian Linux only");
 
 mod atoms;
 mod bits;
+mod frequent;
 mod nif;
 mod tracer;
 mod values;

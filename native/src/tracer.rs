@@ -4,7 +4,7 @@
 //! them with three arguments on an array of three. The specialised callbacks
 //! save nothing anyway.
 //!
-//! The hot path is `trace` for `call`, `return_to`, `in` and `out`: it reads the
+//! The hot path is `trace` for what `frequent` knows: it reads the
 //! clock and a few words in place, and stores some bytes. Never here: raising,
 //! `enif_self`, `enif_whereis_*`, `enif_send`, allocation, locks, system calls.
 
@@ -25,6 +25,7 @@ use spoor_format::record::{GC_SIZES, write};
 use spoor_format::term::RawTerm;
 
 use crate::atoms::{self, Atom};
+use crate::frequent;
 use crate::values;
 use crate::vm::{self, Env, Kind, VmNames, Word};
 use crate::wire;
@@ -99,10 +100,10 @@ unsafe extern "C" fn trace(env: *mut ErlNifEnv, argc: c_int, argv: *const ErlNif
         let state = State::from_word(argument(1));
         let stored = catch_unwind(AssertUnwindSafe(|| {
             let tick = clock::now();
-            let [tag, tracee, term, options] = [0, 2, 3, 4].map(argument);
             registry::enter(state, |lane| {
-                if !is_stored_simply(lane, env, tick, tag, tracee, term, options) {
-                    Offered { env, tick, tag, tracee, term, options }.store(lane);
+                let arguments = Arguments(argv);
+                if !frequent::is_stored(lane, env, tick, arguments) {
+                    store(lane, env, tick, arguments);
                 }
             });
         }));
@@ -113,84 +114,48 @@ unsafe extern "C" fn trace(env: *mut ErlNifEnv, argc: c_int, argv: *const ErlNif
     vm::answer(atoms::OK.word())
 }
 
-/// Stores an event of the most frequent kinds if there is nothing special about
-/// it. Everything stays in registers: what is put together in memory and read as
-/// a whole at once has to wait for the processor's store buffer.
-#[inline(always)]
-fn is_stored_simply(lane: &mut Lane, env: Env, tick: u64, tag: Word, tracee: Word, term: Word, options: Word) -> bool {
-    let is_call = tag == atoms::CALL.word();
-    if is_call && (lane.content_bytes() > 0 || vm::map_size(env, options) > 0) {
-        return false;
+/// The arguments of `trace/5`. Read where they are needed: to carry them all
+/// along would take more registers than there are.
+#[derive(Clone, Copy)]
+pub(crate) struct Arguments(*const ErlNifTerm);
+
+impl Arguments {
+    #[inline(always)]
+    fn at(self, place: usize) -> Word {
+        // SAFETY: made by `trace` alone, of its five arguments, for the time it runs.
+        unsafe { vm::argument(self.0, place) }
     }
-    if !is_call && tag != atoms::RETURN_TO.word() {
-        return is_other_stored_simply(lane, env, tick, tag, tracee, term, options);
+
+    #[inline(always)]
+    pub(crate) fn tag(self) -> Word {
+        self.at(0)
     }
-    // One place for both: twice, it would not be made part of its caller.
-    store_function_simply(lane, env, tick, tracee, term, |stream, delta, function| {
-        if is_call { write::call(stream, delta, function) } else { write::return_to(stream, delta, function) }
-    })
+
+    #[inline(always)]
+    pub(crate) fn tracee(self) -> Word {
+        self.at(2)
+    }
+
+    #[inline(always)]
+    pub(crate) fn term(self) -> Word {
+        self.at(3)
+    }
+
+    #[inline(always)]
+    pub(crate) fn options(self) -> Word {
+        self.at(4)
+    }
 }
 
-/// Neither a call nor a return, but what comes with each message.
+/// The long way.
 #[inline(never)]
-fn is_other_stored_simply(
-    lane: &mut Lane,
-    env: Env,
-    tick: u64,
-    tag: Word,
-    tracee: Word,
-    term: Word,
-    options: Word,
-) -> bool {
-    if vm::kind(tracee) != Kind::Pid {
-        return false;
-    }
-    let is_in = tag == atoms::IN.word();
-    if is_in || tag == atoms::OUT.word() {
-        return store_function_simply(lane, env, tick, tracee, term, |stream, delta, function| {
-            if is_in { write::in_(stream, delta, function) } else { write::out(stream, delta, function) }
-        });
-    }
-    if lane.content_bytes() > 0 {
-        return false;
-    }
-    if tag == atoms::RECEIVE.word() && vm::map_size(env, options) == 0 && term != atoms::TIMEOUT.word() {
-        return lane.simple_event(tick, |stream, delta| {
-            stream.whose_word(tracee, identity)?;
-            wire::annotate(stream, env, term)?;
-            write::receive(stream, delta)
-        });
-    }
-    if tag == atoms::SEND.word()
-        && let Some(to) = vm::only_value(options, atoms::EXTRA.word())
-    {
-        return lane.simple_event(tick, |stream, delta| {
-            stream.whose_word(tracee, identity)?;
-            wire::annotate(stream, env, term)?;
-            values::shape(stream, env, to, |stream, to| write::send(stream, delta, to))
-        });
-    }
-    false
-}
-
-#[inline(always)]
-fn store_function_simply(
-    lane: &mut Lane,
-    env: Env,
-    tick: u64,
-    tracee: Word,
-    term: Word,
-    write: impl FnOnce(&mut Stream, u64, u64) -> Result<(), Full>,
-) -> bool {
-    lane.simple_event(tick, |stream, delta| {
-        stream.whose_word(tracee, identity)?;
-        let function = function_of(env, stream, term)?;
-        write(stream, delta, function)
-    })
+fn store(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) {
+    let (tag, tracee, term) = (arguments.tag(), arguments.tracee(), arguments.term());
+    Offered { env, tick, tag, tracee, term, options: arguments.options() }.store(lane);
 }
 
 /// Whose events those of a tracee are.
-fn identity(tracee: Word) -> Identity {
+pub(crate) fn identity(tracee: Word) -> Identity {
     match vm::kind(tracee) {
         Kind::Pid => Identity::Process(vm::identity_word(tracee)),
         Kind::Port => Identity::Port(vm::identity_word(tracee)),
@@ -200,7 +165,7 @@ fn identity(tracee: Word) -> Identity {
 
 /// The reference of `{M, F, Arity}` or `{M, F, Args}`; 0 for anything else.
 #[inline(always)]
-fn function_of(env: Env, stream: &mut Stream, term: Word) -> Result<u64, Full> {
+pub(crate) fn function_of(env: Env, stream: &mut Stream, term: Word) -> Result<u64, Full> {
     if let Some([module, name, third]) = vm::triple(term)
         && let Some(arity) = vm::small(third)
         && let Some(known) = stream.known_function((module, name, arity as u64))
@@ -289,7 +254,6 @@ impl Offered {
         self.tag == tag.word()
     }
 
-    #[inline(never)]
     fn store(&self, lane: &mut Lane) {
         if self.is(&atoms::CALL) {
             self.store_call(lane);
@@ -542,16 +506,8 @@ impl Offered {
         }
         let pid = vm::identity_word(self.tracee);
         if self.is(&atoms::SPAWNED) {
-            let initial = initial_call(self.extra());
             lane.info(self.tick, |s, delta| {
-                let function = match initial {
-                    Initial::Callback(module) => s.function((module, atoms::INIT.word(), 1), &VmNames(self.env))?,
-                    Initial::Function(term) => self.function(s, term)?,
-                    Initial::Started(module, name, arguments) => match vm::list_length(self.env, arguments) {
-                        Some(arity) => s.function((module, name, u64::from(arity)), &VmNames(self.env))?,
-                        None => 0,
-                    },
-                };
+                let function = frequent::initial_function(self.env, s, self.extra())?;
                 self.with_term(s, self.term, |s, parent| {
                     write::process_info(s, delta, pid, parent, 0, RawTerm::NONE, function)
                 })
@@ -583,7 +539,7 @@ fn store_match_result(env: Env, stream: &mut Stream, value: Word) -> Result<(), 
 
 /// What a spawned process really runs.
 #[derive(Clone, Copy)]
-enum Initial {
+pub(crate) enum Initial {
     /// The callback module of a behaviour.
     Callback(Word),
     /// The function that `proc_lib` was asked to start: module, name, arguments.
@@ -593,7 +549,7 @@ enum Initial {
 }
 
 /// Looks through `proc_lib` and `gen`, as `proc_lib:translate_initial_call/1` does.
-fn initial_call(spawned: Word) -> Initial {
+pub(crate) fn initial_call(spawned: Word) -> Initial {
     through_proc_lib(spawned).unwrap_or(Initial::Function(spawned))
 }
 

@@ -254,11 +254,13 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
+    #[inline(always)]
     pub(crate) fn numbers(&self) -> &[u64] {
         &self.numbers[self.first..]
     }
 
     /// As its words say; with the halves of the word of its process, or without.
+    #[inline(always)]
     fn read(word: Word, names_process: bool) -> Reference {
         let at = |place| boxed_word(word, place);
         let (low, high) = (at(1), at(2));
@@ -277,19 +279,31 @@ impl Reference {
 
 /// A local reference, read in place; the rest (magic, external, unknown) is left to
 /// [`printed_reference`].
-#[inline]
+#[inline(always)]
 pub(crate) fn reference(word: Word) -> Option<Reference> {
     let header = boxed_word(word, 0);
-    let is = |known: &AtomicU64| header != 0 && known.load(Ordering::Relaxed) == header;
-    let names_process = is(&LONG_ALIAS_HEADER);
-    if !names_process && !is(&REFERENCE_HEADER) && !is(&ALIAS_HEADER) {
+    let names_process = is_known(&LONG_ALIAS_HEADER, header);
+    if !names_process && !is_known(&REFERENCE_HEADER, header) && !is_known(&ALIAS_HEADER, header) {
         return None;
     }
     is_marked(word).then(|| Reference::read(word, names_process))
 }
 
+/// Is a boxed term surely a local reference? Others may be, too.
+#[inline(always)]
+pub(crate) fn has_reference_header(word: Word) -> bool {
+    let header = boxed_word(word, 0);
+    [&LONG_ALIAS_HEADER, &REFERENCE_HEADER, &ALIAS_HEADER].into_iter().any(|known| is_known(known, header))
+}
+
+#[inline(always)]
+fn is_known(known: &AtomicU64, header: u64) -> bool {
+    header != 0 && known.load(Ordering::Relaxed) == header
+}
+
 /// Is what follows the header the mark of references that hold their numbers?
 /// Others with the same header have a pointer there.
+#[inline(always)]
 fn is_marked(word: Word) -> bool {
     boxed_word(word, 1) as u32 == u32::MAX
 }

@@ -3,12 +3,13 @@
 
 use spoor_core::stream::Stream;
 use spoor_format::Full;
+use spoor_format::brief::About;
 use spoor_format::record::write;
 use spoor_format::term::RawTerm;
 
 use crate::atoms;
 use crate::values;
-use crate::vm::{self, BoxedKind, Env, Kind, Word};
+use crate::vm::{self, BoxedKind, Env, Kind, Reference, Word};
 
 /// Places in `spoor_format::record::MESSAGE_SHAPES`.
 mod shape {
@@ -21,8 +22,38 @@ mod shape {
     pub(super) const SYSTEM: u64 = 6;
 }
 
-/// Writes the annotation of a message, if it is of a known shape.
+/// A message of which all can be written that there is to say.
+#[derive(Clone, Copy)]
+pub(crate) struct Message {
+    shape: Option<u64>,
+    reference: Option<Reference>,
+}
+
+impl Message {
+    /// What there is to say.
+    #[inline(always)]
+    pub(crate) fn about(&self) -> Option<About<'_>> {
+        let reference = self.reference.as_ref().map_or(&[][..], Reference::numbers);
+        self.shape.map(|shape| About { shape, reference })
+    }
+}
+
+/// Reads a message; `None` when [`annotate`] has to look at it.
 #[inline(always)]
+pub(crate) fn read(env: Env, message: Word) -> Option<Message> {
+    let nothing = Message { shape: None, reference: None };
+    let Some(elements) = vm::tuple(message) else { return Some(nothing) };
+    match shape_of(env, elements) {
+        None => Some(nothing),
+        Some((shape, None)) => Some(Message { shape: Some(shape), reference: None }),
+        Some((shape, Some(tag))) => {
+            let reference = vm::reference(tag)?;
+            Some(Message { shape: Some(shape), reference: Some(reference) })
+        }
+    }
+}
+
+/// Writes the annotation of a message, if it is of a known shape.
 pub(crate) fn annotate(stream: &mut Stream, env: Env, message: Word) -> Result<(), Full> {
     let Some(elements) = vm::tuple(message) else { return Ok(()) };
     match shape_of(env, elements) {
@@ -34,6 +65,7 @@ pub(crate) fn annotate(stream: &mut Stream, env: Env, message: Word) -> Result<(
     }
 }
 
+#[inline(always)]
 fn shape_of(env: Env, message: &[Word]) -> Option<(u64, Option<Word>)> {
     match *message {
         [tag, _] if tag == atoms::GEN_CAST.word() => Some((shape::CAST, None)),
@@ -48,19 +80,27 @@ fn shape_of(env: Env, message: &[Word]) -> Option<(u64, Option<Word>)> {
 }
 
 /// The reference of `{Pid, Tag}`.
+#[inline(always)]
 fn tag_of(env: Env, from: Word) -> Option<Word> {
     let &[_, tag] = vm::tuple(from)? else { return None };
     reference(env, tag)
 }
 
 /// The reference of `Ref`, `[alias | Ref]` or `[[alias | Ref] | _]`.
+#[inline(always)]
 fn reference(env: Env, tag: Word) -> Option<Word> {
     let reference = match vm::cell(tag) {
         None => tag,
         Some((head, tail)) if head == atoms::ALIAS.word() => tail,
         Some((head, _)) => vm::cell(head).filter(|(head, _)| *head == atoms::ALIAS.word())?.1,
     };
-    (vm::kind(reference) == Kind::Boxed && vm::boxed_kind(env, reference) == BoxedKind::Reference).then_some(reference)
+    (vm::kind(reference) == Kind::Boxed && is_reference(env, reference)).then_some(reference)
+}
+
+/// Of those whose layout is known, without asking the VM.
+#[inline(always)]
+fn is_reference(env: Env, boxed: Word) -> bool {
+    vm::has_reference_header(boxed) || vm::boxed_kind(env, boxed) == BoxedKind::Reference
 }
 
 fn is_pid(env: Env, word: Word) -> bool {

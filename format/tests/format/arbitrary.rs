@@ -2,6 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use spoor_format::Sink;
 use spoor_format::build::{FileBuilder, RingKind};
 use spoor_format::chunk::ChunkHeader;
 use spoor_format::clock::ClockPair;
@@ -10,11 +11,13 @@ use spoor_format::lane::{Lane, LaneKind};
 use spoor_format::record::{FieldType, SPECS, Spec};
 use spoor_format::status::{Phase, Status};
 use spoor_format::term::tag;
-use spoor_format::{Put, Sink};
 
 pub(crate) fn varint(value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    bytes.write(10, |put: &mut Put<'_>| put.varint(value)).expect("a Vec is never full");
+    let mut put = bytes.space(10).expect("a Vec is never full");
+    put.varint(value);
+    let used = put.used();
+    bytes.keep(10, used);
     bytes
 }
 

@@ -85,16 +85,20 @@ impl Lane {
         }
     }
 
-    /// Stores an event if no limit has to be asked and it fits into the open chunk:
-    /// the way of nearly all. False when it is not stored; it then goes by
-    /// [`Lane::event_about`]. Always false in a recording that is thinned.
+    /// Where an event is written if no limit has to be asked: the way of nearly all;
+    /// the time delta too. Written, it is [`Lane::stored`]; should it not fit, or
+    /// is this `None`, it goes by [`Lane::event_about`]. Always `None` in a recording
+    /// that is thinned.
     #[inline(always)]
-    pub fn simple_event(&mut self, tick: u64, write: impl FnOnce(&mut Stream, u64) -> Result<(), Full>) -> bool {
-        if self.credit == 0 || self.signal.wants_look(tick) || !self.events.try_record(tick, write) {
-            return false;
-        }
+    pub fn simple_event(&mut self, tick: u64) -> Option<(&mut Stream, u64)> {
+        if self.credit == 0 || self.signal.wants_look(tick) { None } else { self.events.begin(tick) }
+    }
+
+    /// The event was written where [`Lane::simple_event`] said.
+    #[inline(always)]
+    pub fn stored(&mut self, tick: u64) {
+        self.events.commit(tick);
         self.credit -= 1;
-        true
     }
 
     /// Bytes of arguments, messages and values to keep; 0 for none.

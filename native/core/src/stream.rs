@@ -21,6 +21,10 @@ use crate::store::{Store, Which};
 /// Longest text of an atom: 255 characters of four bytes.
 pub const MAX_ATOM_BYTES: usize = 1020;
 
+/// How far ahead of what is written memory is asked for, in bytes: four lines.
+#[cfg(target_arch = "x86_64")]
+const FETCH_AHEAD: usize = 256;
+
 /// Says what an atom's word spells. The VM's side of the recorder knows.
 pub trait Names {
     /// The atom's text in UTF-8, in (or from) `space`.
@@ -66,7 +70,7 @@ pub struct Stream {
 
 impl Sink for Stream {
     #[inline(always)]
-    fn write(&mut self, max: usize, encode: impl FnOnce(&mut Put<'_>)) -> Result<(), Full> {
+    fn space(&mut self, max: usize) -> Result<Put<'_>, Full> {
         let Some(open) = &self.open else { return Err(Full) };
         if self.end - self.at < max {
             return Err(Full);
@@ -76,10 +80,12 @@ impl Sink for Stream {
         // SAFETY: `max` bytes from `at` on lie within the payload, which this
         // stream alone may touch behind the commit word while the chunk is open.
         let space = unsafe { std::slice::from_raw_parts_mut(place, max) };
-        let mut put = Put::new(space);
-        encode(&mut put);
-        self.at += put.used();
-        Ok(())
+        Ok(Put::new(space))
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, _max: usize, used: usize) {
+        self.at += used;
     }
 }
 
@@ -119,18 +125,26 @@ impl Stream {
 
     /// Stores one timed record in the open chunk, if it fits.
     #[inline(always)]
-    pub(crate) fn try_record(&mut self, tick: u64, write: impl FnOnce(&mut Stream, u64) -> Result<(), Full>) -> bool {
-        // What lies behind the commit word was left by a record that never came
-        // to its end (a contained panic); its names are unreliable.
-        if self.at != self.committed {
-            return false;
-        }
-        let delta = tick.saturating_sub(self.last_tick);
-        let written = write(self, delta).is_ok();
+    fn try_record(&mut self, tick: u64, write: impl FnOnce(&mut Stream, u64) -> Result<(), Full>) -> bool {
+        let Some((stream, delta)) = self.begin(tick) else { return false };
+        let written = write(stream, delta).is_ok();
         if written {
             self.commit(tick);
         }
         written
+    }
+
+    /// Begins a record, with its time delta. What is not committed is taken back by
+    /// the next that goes by [`Stream::record`].
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, tick: u64) -> Option<(&mut Stream, u64)> {
+        // What lies behind the commit word was left by a record that never came
+        // to its end (a contained panic); its names are unreliable.
+        if self.at != self.committed {
+            return None;
+        }
+        let delta = tick.saturating_sub(self.last_tick);
+        Some((self, delta))
     }
 
     #[cold]
@@ -156,7 +170,7 @@ impl Stream {
     }
 
     #[inline(always)]
-    fn commit(&mut self, tick: u64) {
+    pub(crate) fn commit(&mut self, tick: u64) {
         self.records += 1;
         self.committed = self.at;
         // A counter may differ between processors by less than a thread takes to
@@ -164,6 +178,21 @@ impl Stream {
         self.last_tick = self.last_tick.max(tick);
         let word = ChunkHeader::commit_word(self.records, self.committed as u32);
         chunk_words::commit(self.commit_word(), word);
+        self.fetch_ahead();
+    }
+
+    /// Asks for the memory that is written next but a few: to wait for it is
+    /// most of what writing costs.
+    #[inline(always)]
+    fn fetch_ahead(&self) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            let open = self.open.as_ref().expect("only an open chunk is committed to");
+            let place = open.payload.wrapping_add(self.at + FETCH_AHEAD);
+            // SAFETY: a hint, which may name any address.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(place.cast()) };
+        }
     }
 
     #[inline(always)]
