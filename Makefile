@@ -3,6 +3,7 @@
 # make demo        records a service, kills it, shows what happened
 # make test        everything on this machine's OTP, Rust included
 # make bench       what tracing costs, beside other tracers: benches/RESULTS.md
+# make bench-memory  ten minutes of private memory, kept in the same place; SECONDS=60 for one
 # make soak        ten minutes of ten times more events than allowed; SECONDS=60 for one
 # make fuzz        arbitrary bytes for what reads recordings, a minute each
 # make docs        the Erlang reference in _build/doc
@@ -34,7 +35,7 @@ MIX = MIX_ENV=test MIX_BUILD_PATH=$(CURDIR)/_build/otp-$(OTP)/mix SPOOR_NIF=$(NI
 COUNTED := test/bin/counted
 CHECK := $(COUNTED) --check
 
-.PHONY: build nif cli setup demo bench soak fuzz test rust format-check rust-test models race consumers \
+.PHONY: build nif cli setup demo bench bench-memory soak fuzz test rust format-check rust-test models race consumers \
 	test-erlang built erlang-check common-test elixir-test consumers-prebuilt docs clean
 
 build: nif cli
@@ -54,6 +55,9 @@ demo: setup build
 # Some minutes; BENCH="--quick", BENCH="--otp 27 --otp 29": see benches/run.
 bench:
 	benches/run $(BENCH)
+
+bench-memory:
+	benches/run --memory $(or $(SECONDS),600) $(BENCH)
 
 soak: nif
 	@SPOOR_NIF=$(NIF) test/bin/soak $(SECONDS)

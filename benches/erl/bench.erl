@@ -62,7 +62,7 @@ workloads(#{place := Place} = Plan) ->
     Variants = [bench_variants:open(Name, Place) || Name <- bench_variants:all()],
     lists:foreach(fun(Workload) -> workload(Plan, Workload, Variants) end, bench_workloads:all()),
     lists:foreach(fun(Variant) -> lost(Plan, Variant), bench_variants:close(Variant) end, Variants),
-    [ok = file:delete(File) || #{shm := Shm, disk := Disk} <- [Place], Dir <- [Shm, Disk],
+    [ok = file:del_dir_r(File) || #{shm := Shm, disk := Disk} <- [Place], Dir <- [Shm, Disk],
         File <- filelib:wildcard(filename:join(Dir, "bench-" ++ os:getpid() ++ "-*.spoor"))],
     ok.
 

@@ -6,14 +6,14 @@
 -export([all/0, open/2, close/1, trace/3, trace_all/2, settle/1, stored/1]).
 -export_type([name/0, variant/0, place/0]).
 
--type name() :: untraced | empty | spoor | spoor_disk | process | dbg_file.
+-type name() :: untraced | empty | spoor | spoor_disk | spoor_once | spoor_stream | process | dbg_file.
 -type place() :: #{shm := file:filename(), disk := file:filename(), ring := pos_integer()}.
 -opaque variant() ::
     #{name := name(), tracer := [term()], state => pos_integer(), pid => pid(), port => port(), files => string()}.
 
 %% @doc All of them, the floor first.
 -spec all() -> [name()].
-all() -> [empty, spoor, spoor_disk, process, dbg_file].
+all() -> [empty, spoor, spoor_disk, spoor_once, spoor_stream, process, dbg_file].
 
 -spec open(name(), place()) -> variant().
 open(untraced, _) ->
@@ -22,9 +22,15 @@ open(empty, _) ->
     {module, _} = code:ensure_loaded(bench_empty_tracer),
     #{name => empty, tracer => [{tracer, bench_empty_tracer, 0}]};
 open(spoor, #{shm := Dir} = Place) ->
-    recorder(spoor, Dir, Place);
+    recorder(spoor, Dir, Place, #{});
 open(spoor_disk, #{disk := Dir} = Place) ->
-    recorder(spoor_disk, Dir, Place);
+    recorder(spoor_disk, Dir, Place, #{});
+open(spoor_once, #{disk := Dir, ring := Ring} = Place) ->
+    % With room for all that is measured: a full one would take nothing, which is cheap.
+    recorder(spoor_once, Dir, Place, #{mode => once, ring => 8 * Ring});
+open(spoor_stream, #{disk := Dir, ring := Ring} = Place) ->
+    Stream = #{mode => stream, segment => Ring div 2, ring => 4 * Ring, keep_first => false, packs => false},
+    recorder(spoor_stream, Dir, Place, Stream);
 open(process, _) ->
     Pid = spawn_opt(fun drop/0, [{priority, high}, {message_queue_data, off_heap}]),
     #{name => process, tracer => [{tracer, Pid}], pid => Pid};
@@ -35,12 +41,13 @@ open(dbg_file, #{shm := Dir}) ->
     Port = Start(),
     #{name => dbg_file, tracer => [{tracer, Port}], port => Port, files => Files}.
 
--spec recorder(name(), file:filename(), place()) -> variant().
-recorder(Name, Dir, #{ring := Ring}) ->
+-spec recorder(name(), file:filename(), place(), map()) -> variant().
+recorder(Name, Dir, #{ring := Ring}, Storage) ->
     {module, _} = code:ensure_loaded(spoor_tracer),
     Unique = integer_to_list(erlang:unique_integer([positive])),
     Path = filename:join(Dir, "bench-" ++ os:getpid() ++ "-" ++ Unique ++ ".spoor"),
-    Opened = spoor_tracer:open(#{
+    Name =:= spoor_stream andalso (ok = file:make_dir(Path)),
+    Options = #{
         path => unicode:characters_to_binary(Path),
         ring => Ring,
         owner => self(),
@@ -49,8 +56,8 @@ recorder(Name, Dir, #{ring := Ring}) ->
         content => none,
         max_term_bytes => 256,
         meta => meta()
-    }),
-    case Opened of
+    },
+    case spoor_tracer:open(maps:merge(Options, Storage)) of
         {ok, State} ->
             #{name => Name, tracer => [{tracer, spoor_tracer, State}], state => State, files => Path};
         {error, Reason} ->

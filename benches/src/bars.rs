@@ -38,9 +38,7 @@ pub(crate) fn bars(run: &Measured) -> Vec<Bar> {
         let what = "system calls of a scheduler an event, beyond the empty tracer's";
         bars.push(Bar::new(what, 0.001, "", one(more / calls.events as f64)));
     }
-    if let Some(memory) = &run.memory {
-        bars.push(Bar::new("memory beyond the ring", 8.0, " MiB", one((memory.later - memory.before) / 1024.0)));
-    }
+    memory(run, &mut bars);
     tails(run, &mut bars);
     bars
 }
@@ -94,6 +92,28 @@ pub(crate) fn missing(workload: &Workload) -> u64 {
     file.lost + kinds.max(stored)
 }
 
+/// Seconds of a long run until nothing new happens to memory, and seconds whose
+/// median stands for the beginning and for the end.
+const SETTLED: usize = 30;
+const PERIOD: usize = 60;
+
+fn memory(run: &Measured, bars: &mut Vec<Bar>) {
+    let Some(empty) = run.private.get("empty").and_then(|kib| kib.get(SETTLED..)) else { return };
+    let empty = Spread::of(empty.to_vec()).median;
+    for variant in ["spoor_disk", "spoor_stream"] {
+        let Some(settled) = run.private.get(variant).and_then(|kib| kib.get(SETTLED..)) else { continue };
+        let most = settled.iter().copied().fold(0.0, f64::max);
+        let what = format!("private memory at most, beyond the empty tracer's, {}", title(variant));
+        bars.push(Bar::new(what, 8.0, " MiB", one((most - empty) / 1024.0)));
+        let (Some(first), Some(last)) = (settled.first_chunk::<PERIOD>(), settled.last_chunk::<PERIOD>()) else {
+            continue;
+        };
+        let grown = Spread::of(last.to_vec()).median - Spread::of(first.to_vec()).median;
+        let what = format!("its growth in {} s, {}", settled.len() + SETTLED, title(variant));
+        bars.push(Bar::new(what, 0.5, " MiB", one(grown / 1024.0)));
+    }
+}
+
 fn tails(run: &Measured, bars: &mut Vec<Bar>) {
     for condition in ["quiet", "disk_writer"] {
         let find = |variant: &str| run.tails.iter().find(|t| t.condition == condition && t.variant == variant);
@@ -123,6 +143,8 @@ pub(crate) fn title(name: &str) -> String {
         ("empty", "empty tracer"),
         ("spoor", "Spoor, ring on tmpfs"),
         ("spoor_disk", "Spoor, ring on disk"),
+        ("spoor_once", "Spoor, `once` on disk"),
+        ("spoor_stream", "Spoor, `stream` on disk"),
         ("process", "process that drops"),
         ("dbg_file", "dbg file port"),
         ("disk_writer", "a disk writer beside"),

@@ -15,7 +15,8 @@ pub(crate) struct Measured {
     /// In the order they ran.
     pub(crate) workloads: Vec<Workload>,
     pub(crate) tails: Vec<Tail>,
-    pub(crate) memory: Option<Memory>,
+    /// Private memory in KiB, one for each second of a long run, by variant.
+    pub(crate) private: BTreeMap<String, Vec<f64>>,
     pub(crate) syscalls: Vec<Syscalls>,
     pub(crate) http: Vec<Http>,
 }
@@ -55,15 +56,6 @@ pub(crate) struct Tail {
     pub(crate) variant: String,
     pub(crate) calls: u64,
     pub(crate) quantiles: [f64; 4],
-}
-
-/// Private memory in KiB: before the recording, soon after it began, at its end.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    pub(crate) before: f64,
-    pub(crate) soon: f64,
-    pub(crate) later: f64,
-    pub(crate) events: u64,
 }
 
 /// System calls of the scheduler's thread between two marks.
@@ -125,9 +117,8 @@ impl Measured {
                 calls: calls.parse()?,
                 quantiles: [p50.parse()?, p99.parse()?, p999.parse()?, p9999.parse()?],
             }),
-            ["memory", before, soon, later, events] => {
-                let (before, soon, later) = (before.parse()?, soon.parse()?, later.parse()?);
-                self.memory = Some(Memory { before, soon, later, events: events.parse()? });
+            ["private", variant, _second, kib] => {
+                self.private.entry(variant.into()).or_default().push(kib.parse()?);
             }
             ["syscalls", variant, events, calls, names] => self.syscalls.push(Syscalls {
                 variant: variant.into(),

@@ -10,7 +10,7 @@ const HEAD: &str = "\
 
 Written by `make bench`; not edited by hand. The raw numbers are in `measured/`, one file for each OTP.
 
-Three nodes, one after the other; in each all variants run in rounds: untraced, then each of the others, their order rotating. A ratio
+Three nodes (or what the command says), one after the other; in each all variants run in rounds: untraced, then each of the others, their order rotating. A ratio
 is worked out within a round and given as the median of all rounds with its quartiles, because neighbours
 in time see the same machine. Time is what the scheduler's thread spends on its processor, so that other
 programs are not in it, but for the caches they take. The *empty tracer* is a NIF
@@ -73,7 +73,7 @@ fn promises(text: &mut String, run: &Measured) -> std::fmt::Result {
 }
 
 fn variants(run: &Measured) -> Vec<&str> {
-    let order = ["untraced", "empty", "spoor", "spoor_disk", "process", "dbg_file"];
+    let order = ["untraced", "empty", "spoor", "spoor_disk", "spoor_once", "spoor_stream", "process", "dbg_file"];
     order.into_iter().filter(|v| run.workloads.iter().any(|w| w.samples.contains_key(*v))).collect()
 }
 
@@ -149,12 +149,17 @@ fn http(text: &mut String, run: &Measured) -> std::fmt::Result {
 }
 
 fn rest(text: &mut String, run: &Measured) -> std::fmt::Result {
-    if let Some(memory) = &run.memory {
-        let [before, soon, later] = [memory.before, memory.soon, memory.later].map(|kib| kib / 1024.0);
+    for (variant, kib) in &run.private {
+        let tenth = kib.len().div_ceil(10).max(1);
+        let minutes: Vec<String> =
+            kib.iter().skip(tenth - 1).step_by(tenth).map(|kib| format!("{:.1}", kib / 1024.0)).collect();
         writeln!(
             text,
-            "Private memory of the node: {before:.1} MiB with the empty tracer, {soon:.1} MiB soon after Spoor began, {later:.1} MiB after {} events through a ring of 4 MiB.\n",
-            memory.events
+            "- {}: private memory in MiB, every {tenth} s of {} s of ping-pong and spawn storms: {}{}",
+            title(variant),
+            kib.len(),
+            minutes.join(", "),
+            if variant == "empty" { format!(" ({})", run.fact("memory_run")) } else { String::new() }
         )?;
     }
     for calls in &run.syscalls {
