@@ -29,6 +29,8 @@ messages() ->
         {{[alias | '_'], '_'}, []},
         {{[[alias | '_'] | '_'], '_'}, []},
         {{'$1', '_'}, [{is_reference, '$1'}]},
+        %% Replies to a multi_call before OTP 27.
+        {{{'$1', '$2'}, '_'}, [{is_reference, '$1'}, {is_atom, '$2'}]},
         {{'$1', {'$1', '_'}, '_'}, [{is_pid, '$1'}]},
         {{system, {'_', '_'}, '_'}, []}
     ].

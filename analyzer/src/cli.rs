@@ -401,18 +401,28 @@ pub struct Sched {
 /// `spoor requests`.
 #[derive(Debug, Args)]
 pub struct Requests {
-    /// Which recordings.
+    /// Which recordings; several are summed up. With those of two nodes, requests from
+    /// one to the other are put together.
     #[command(flatten)]
     pub input: Input,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-    /// Only requests to these servers: names as printed (* and ? allowed).
-    #[arg(long = "server", value_name = "NAME", help_heading = "Filters")]
-    pub servers: Vec<String>,
-    /// Which stretch of time.
+    /// All columns and whole names, however wide.
+    #[arg(long)]
+    pub wide: bool,
+    /// A row for each group of servers, or of clients.
+    #[arg(long, value_name = "WHAT", default_value = "server", value_parser = ["server", "client"])]
+    pub by: String,
+    /// How many of the slowest requests to list.
+    #[arg(short = 'n', long = "slowest", value_name = "N", default_value_t = 10)]
+    pub slowest: usize,
+    /// At most this many rows of the table; 0 for all. With --json all unless given.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Which events; a request is taken when one of its events is.
     #[command(flatten)]
-    pub window: WindowArgs,
+    pub select: SelectArgs,
 }
 
 /// A moment of a recording.

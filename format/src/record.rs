@@ -451,9 +451,12 @@ pub const GC_SIZES: [&str; 12] = [
 /// The shapes of messages that [`Body::Message`] numbers, and where the reference
 /// stands in them. New shapes are only appended.
 pub const MESSAGE_SHAPES: [(&str, &str); 7] = [
-    ("call", "{'$gen_call', {_, Tag}, _}, Tag being Ref, [alias | Ref] or [[alias | Ref] | _]"),
+    (
+        "call",
+        "{'$gen_call', {_, Tag}, _}, Tag being Ref, [alias | Ref], [[alias | _] | Ref] or {Ref, Node}, of which it is all",
+    ),
     ("cast", "{'$gen_cast', _}: none"),
-    ("reply", "{Ref, _} or {[alias | Ref], _}"),
+    ("reply", "{Tag, _}"),
     ("down", "{'DOWN', Ref, _, _, _}"),
     ("event_call", "{Pid, {Pid, Tag}, _}, to a gen_event"),
     ("notify", "{notify, _}, to a gen_event: none"),

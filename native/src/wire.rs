@@ -86,21 +86,34 @@ fn tag_of(env: Env, from: Word) -> Option<Word> {
     reference(env, tag)
 }
 
-/// The reference of `Ref`, `[alias | Ref]` or `[[alias | Ref] | _]`.
+/// What is one for each request: the reference of `Ref` or `[alias | Ref]`, the second of
+/// `[[alias | Ref] | Ref]` (several requests share the first), and all of `{Ref, Node}`.
 #[inline(always)]
 fn reference(env: Env, tag: Word) -> Option<Word> {
-    let reference = match vm::cell(tag) {
-        None => tag,
-        Some((head, tail)) if head == atoms::ALIAS.word() => tail,
-        Some((head, _)) => vm::cell(head).filter(|(head, _)| *head == atoms::ALIAS.word())?.1,
-    };
-    (vm::kind(reference) == Kind::Boxed && is_reference(env, reference)).then_some(reference)
+    match vm::cell(tag) {
+        Some((head, tail)) if head == atoms::ALIAS.word() => is_reference(env, tail).then_some(tail),
+        None if is_reference(env, tag) => Some(tag),
+        other => rare_reference(env, tag, other),
+    }
 }
 
-/// Of those whose layout is known, without asking the VM.
+/// As `multi_call` has them; `cell` is the tag's, if it is a list.
+#[inline(never)]
+fn rare_reference(env: Env, tag: Word, cell: Option<(Word, Word)>) -> Option<Word> {
+    let Some((head, tail)) = cell else {
+        let &[shared, node] = vm::tuple(tag)? else { return None };
+        return (is_reference(env, shared) && vm::kind(node) == Kind::Atom).then_some(tag);
+    };
+    let (mark, alias) = vm::cell(head)?;
+    let own = if is_reference(env, tail) { tail } else { alias };
+    (mark == atoms::ALIAS.word() && is_reference(env, own)).then_some(own)
+}
+
+/// Those whose layout is known are told without asking the VM.
 #[inline(always)]
-fn is_reference(env: Env, boxed: Word) -> bool {
-    vm::has_reference_header(boxed) || vm::boxed_kind(env, boxed) == BoxedKind::Reference
+fn is_reference(env: Env, word: Word) -> bool {
+    vm::kind(word) == Kind::Boxed
+        && (vm::has_reference_header(word) || vm::boxed_kind(env, word) == BoxedKind::Reference)
 }
 
 fn is_pid(env: Env, word: Word) -> bool {

@@ -5,7 +5,7 @@ use std::io::{BufWriter, IsTerminal, Write};
 
 use anyhow::{Context, Result, bail};
 
-use super::{About, Health, each, feed, nothing_matches, stdout, tell, window};
+use super::{About, Health, each, each_again, feed, nothing_matches, stdout, tell, window};
 use crate::cli::{self, Picks};
 use crate::model::flame::{Flame, Returning};
 use crate::read::{Finding, Names, kind};
@@ -30,7 +30,7 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
         Ok(Health::Fine)
     })?;
     let (mut flame, mut about) = (Flame::new(returning, args.per_process), Vec::new());
-    let health = each(&args.input.paths, |recording| {
+    let health = each_again(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
         let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, processes, _| {
             flame.event(event, || processes.group(filter.grouping, event.tracee, event.tracees(), event.names()));

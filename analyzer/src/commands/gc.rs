@@ -6,11 +6,11 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, each, feed, limit, nothing_matches, stdout, style, tell, window};
+use super::{About, Health, each, feed, limit, not_recorded, nothing_matches, stdout, style, tell, window};
 use crate::cli::{self, Picks};
 use crate::model::gc::{Gc, Report};
 use crate::model::group::Groups;
-use crate::read::Names;
+use crate::read::{Names, kind};
 use crate::view;
 
 /// The longest pauses listed.
@@ -27,10 +27,12 @@ pub(super) fn run(args: &cli::Gc) -> Result<Health> {
     let mut filter = cli::filter(&args.select, Picks::Processes);
     filter.names_first = true;
     let (mut gc, mut names, mut about) = (Gc::new(Groups::new(filter.grouping), LONGEST), Names::default(), Vec::new());
+    let mut seen = false;
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
         let (outcome, processes) =
             feed(recording, std::mem::take(&mut names), window, &filter, |event, processes, asked_for| {
+                seen |= matches!(event.kind, kind::GC_MINOR_START..=kind::GC_MAJOR_END);
                 if asked_for {
                     gc.event(event, processes);
                 }
@@ -47,7 +49,11 @@ pub(super) fn run(args: &cli::Gc) -> Result<Health> {
     })?;
     let report = gc.report(limit(args.limit, args.json));
     if report.groups_found == 0 {
-        nothing_matches(&filter, &names)?;
+        if !seen {
+            not_recorded("garbage collections", "gc")?;
+        } else {
+            nothing_matches(&filter, &names)?;
+        }
     }
     let mut out = stdout();
     if args.json {

@@ -99,6 +99,10 @@ impl Health {
 
 /// The recordings that the paths name: files, and the recordings in directories.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    files_with(paths, true)
+}
+
+fn files_with(paths: &[PathBuf], telling: bool) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() || is_stream(path) {
@@ -117,7 +121,7 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         found.sort();
         let all = found.clone();
         found.retain(|path| !snapshot_of(path).is_some_and(|whole| all.contains(&whole)));
-        if found.len() < all.len() {
+        if telling && found.len() < all.len() {
             let (left, place) = (all.len() - found.len(), path.display());
             writeln!(io::stderr(), "spoor: {place}: {left} snapshots left out: their recordings are here")?;
         }
@@ -153,16 +157,27 @@ impl std::error::Error for NothingInWindow {}
 /// Opens one recording after the other. One that cannot be opened, or has nothing
 /// in the window, does not keep the others from being read; only when there is no
 /// other it is an error.
-fn each(paths: &[PathBuf], mut work: impl FnMut(&Recording) -> Result<Health>) -> Result<Health> {
+fn each(paths: &[PathBuf], work: impl FnMut(&Recording) -> Result<Health>) -> Result<Health> {
+    each_of(&files(paths)?, true, work)
+}
+
+/// As [`each`], for the second time: what is wrong with the files has been told.
+fn each_again(paths: &[PathBuf], work: impl FnMut(&Recording) -> Result<Health>) -> Result<Health> {
+    each_of(&files_with(paths, false)?, false, work)
+}
+
+fn each_of(files: &[PathBuf], telling: bool, mut work: impl FnMut(&Recording) -> Result<Health>) -> Result<Health> {
     let mut health = Health::Fine;
-    let (files, mut read) = (files(paths)?, 0);
+    let mut read = 0;
     let alone = files.len() == 1;
-    for path in &files {
+    for path in files {
         let recording = match open(path) {
             Ok(recording) => recording,
             Err(error) if alone => return Err(error),
             Err(error) => {
-                writeln!(io::stderr(), "spoor: {error:#}")?;
+                if telling {
+                    writeln!(io::stderr(), "spoor: {error:#}")?;
+                }
                 health = Health::Damaged;
                 continue;
             }
@@ -171,7 +186,9 @@ fn each(paths: &[PathBuf], mut work: impl FnMut(&Recording) -> Result<Health>) -
             Ok(Health::Damaged) => health = Health::Damaged,
             Ok(Health::Fine) => {}
             Err(error) if !alone && error.is::<NothingInWindow>() => {
-                writeln!(io::stderr(), "spoor: {error}; left out")?;
+                if telling {
+                    writeln!(io::stderr(), "spoor: {error}; left out")?;
+                }
                 continue;
             }
             Err(error) => return Err(error),
@@ -348,6 +365,11 @@ impl About {
         let not_all: String = limits.map(|limit| format!("; not all: {}", limit.what)).collect();
         findings::ledger(&self.ledger) + &not_all
     }
+}
+
+/// Says that what a command looks at was not recorded, and how to record it.
+fn not_recorded(what: &str, presets: &str) -> io::Result<()> {
+    writeln!(io::stderr(), "spoor: no {what} in the window; record with preset {presets}")
 }
 
 /// Modules named when nothing fits a filter.

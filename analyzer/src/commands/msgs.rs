@@ -6,11 +6,11 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, each, feed, limit, nothing_matches, stdout, style, tell, window};
+use super::{About, Health, each, feed, limit, not_recorded, nothing_matches, stdout, style, tell, window};
 use crate::cli::{self, Picks};
 use crate::model::group::Groups;
 use crate::model::msgs::{Msgs, Report};
-use crate::read::Names;
+use crate::read::{Names, kind};
 use crate::view;
 
 #[derive(Serialize, JsonSchema)]
@@ -24,10 +24,12 @@ pub(super) fn run(args: &cli::Msgs) -> Result<Health> {
     let mut filter = cli::filter(&args.select, Picks::Processes);
     (filter.everyone, filter.names_first) = (true, true);
     let (mut msgs, mut names, mut about) = (Msgs::new(Groups::new(filter.grouping)), Names::default(), Vec::new());
+    let mut seen = false;
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
         let (outcome, processes) =
             feed(recording, std::mem::take(&mut names), window, &filter, |event, processes, asked_for| {
+                seen |= matches!(event.kind, kind::SEND | kind::RECEIVE);
                 msgs.event(event, processes, asked_for);
                 Ok(true)
             })?;
@@ -41,7 +43,11 @@ pub(super) fn run(args: &cli::Msgs) -> Result<Health> {
     })?;
     let report = msgs.report(limit(args.limit, args.json));
     if report.pairs_found + report.queues_found == 0 {
-        nothing_matches(&filter, &names)?;
+        if !seen {
+            not_recorded("messages", "messages (or requests, for those of servers only)")?;
+        } else {
+            nothing_matches(&filter, &names)?;
+        }
     }
     let mut out = stdout();
     if args.json {

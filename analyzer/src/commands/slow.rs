@@ -6,7 +6,7 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, each, feed, nothing_matches, stdout, style, tell, window};
+use super::{About, Health, each, each_again, feed, nothing_matches, stdout, style, tell, window};
 use crate::cli::{self, Picks};
 use crate::model::slow::{Slow, SlowCall};
 use crate::read::{Names, TraceeId};
@@ -42,7 +42,7 @@ pub(super) fn run(args: &cli::Slow) -> Result<Health> {
         Ok(Health::Fine.and(&outcome.findings))
     })?;
     let mut trees = slow.trees();
-    each(&args.input.paths, |recording| {
+    each_again(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
         let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _, asked_for| {
             trees.event(event, |function| asked_for && filter.takes_function(event.names(), function));

@@ -3,25 +3,36 @@
 use std::io::{self, Write};
 
 use crate::model::histogram::Percentiles;
-use crate::model::requests::{Line, Report};
+use crate::model::requests::{Line, Report, SlowRequest};
 use crate::view::table::{self, Style};
-use crate::view::units::{count, duration};
+use crate::view::units::{count, duration, moment};
 
 /// As text.
 pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let times = [("SERVER", false), ("PART", false), ("P50", true), ("P90", true), ("P99", true), ("P99.9", true)];
-    let columns = [&times[..], &[("MAX", true)]].concat();
-    let rows = report.servers.iter().flat_map(parts).collect();
+    let head = if report.by == "client" { "CLIENT" } else { "SERVER" };
+    let times = [("P50", true), ("P90", true), ("P99", true), ("P99.9", true), ("MAX", true)];
+    let columns = [&[(head, false), ("PART", false)], &times[..]].concat();
+    let rows = report.groups.iter().flat_map(parts).collect();
     table::fitted(&columns, rows, &["P90"], style, out)?;
+    more(report.groups_found - report.groups.len(), out)?;
     writeln!(out)?;
-    for line in &report.servers {
-        writeln!(out, "{}: {}", line.server, ends(line))?;
+    for line in &report.groups {
+        writeln!(out, "{}: {}", line.group, ends(line))?;
     }
     if report.replies_without_request > 0 {
         let replies = count(report.replies_without_request);
         writeln!(out, "{replies} replies, or what looks like one, to requests that were not recorded")?;
     }
-    Ok(())
+    if !report.slowest.is_empty() {
+        writeln!(out, "\nThe slowest")?;
+        slowest(&report.slowest, style, out)?;
+    }
+    writeln!(out, "\nSERVICE: from its beginning to the reply, whatever the server did in between;")?;
+    writeln!(out, "BEFORE: requests that the server answered while this one waited")
+}
+
+fn more(rows: usize, out: &mut dyn Write) -> io::Result<()> {
+    if rows == 0 { Ok(()) } else { writeln!(out, "({} more rows: --limit 0)", count(rows as u64)) }
 }
 
 fn parts(line: &Line) -> Vec<Vec<String>> {
@@ -30,13 +41,45 @@ fn parts(line: &Line) -> Vec<Vec<String>> {
         ("mailbox wait", &line.mailbox_wait),
         ("service", &line.service),
         ("delivery", &line.delivery),
+        ("on the way", &line.on_the_way),
     ];
     let known = parts.into_iter().filter_map(|(name, times)| times.as_ref().map(|times| (name, times)));
     let row = |(name, p): (&str, &Percentiles)| {
         let times = [p.p50_ns, p.p90_ns, p.p99_ns, p.p999_ns, p.max_ns].map(duration);
-        [vec![line.server.clone(), name.to_owned()], times.to_vec()].concat()
+        [vec![line.group.clone(), name.to_owned()], times.to_vec()].concat()
     };
     known.map(row).collect()
+}
+
+fn slowest(requests: &[SlowRequest], style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let columns = [
+        ("CLIENT", false),
+        ("SERVER", false),
+        ("AT", true),
+        ("WAIT", true),
+        ("MAILBOX", true),
+        ("SERVICE", true),
+        ("DELIVERY", true),
+        ("AT SERVER", true),
+        ("BEFORE", true),
+    ];
+    let some = |ns: Option<u64>| ns.map_or_else(String::new, duration);
+    let rows = requests.iter().map(|request| {
+        let parts = request.parts;
+        // The time at the server says more only where its parts are not known.
+        let at_server = request.at_server_ns.filter(|_| parts.is_none());
+        let mut cells = vec![request.client.clone(), request.server.clone(), moment(request.at_ns)];
+        cells.push(some(request.client_wait_ns));
+        cells.extend([
+            some(parts.map(|parts| parts.mailbox_wait_ns)),
+            some(parts.map(|parts| parts.service_ns)),
+            some(parts.map(|parts| parts.delivery_ns)),
+            some(at_server),
+        ]);
+        cells.push(request.served_before.filter(|n| *n > 0).map_or_else(String::new, count));
+        cells
+    });
+    table::fitted(&columns, rows.collect(), &["DELIVERY", "AT SERVER"], style, out)
 }
 
 fn ends(line: &Line) -> String {
@@ -49,8 +92,13 @@ fn ends(line: &Line) -> String {
         (counts.server_died, "server died"),
         (counts.unanswered, "unanswered"),
         (counts.client_unseen, "without the client's end"),
+        (counts.server_unseen, "without the server's end"),
+        (counts.remote, "between nodes"),
+        (counts.joined, "put together from two recordings"),
+        (counts.across_losses, "with losses in between"),
         (counts.replied_by_other, "replied by another process"),
         (counts.not_split, "not split"),
+        (counts.not_followed, "not followed to the end"),
         (line.queue_max, "others served before, at most"),
     ];
     let said: Vec<String> =

@@ -1,0 +1,308 @@
+//! Requests that have ended, summed up; the slowest of them; and those seen from one
+//! end in one recording and from the other in another.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+
+use super::report::{Line, Parts, Row, SlowRequest};
+use crate::model::group::Groups;
+use crate::model::processes::Processes;
+use crate::read::{Event, Names, Recording, TraceeId, Tracees};
+
+/// Ends of requests that wait for their other ends, in the recordings to come.
+const MOST_HALVES: usize = 1 << 17;
+
+/// What the rows are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum By {
+    /// Who is asked.
+    #[default]
+    Server,
+    /// Who asks.
+    Client,
+}
+
+impl By {
+    /// As the command line says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            By::Server => "server",
+            By::Client => "client",
+        }
+    }
+}
+
+/// Who had a part in a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Who {
+    Process(TraceeId),
+    /// A destination as the client wrote it.
+    Other(u32),
+    OtherNode,
+    Unknown,
+}
+
+/// What is known of processes by now.
+pub(super) struct View<'a> {
+    pub(super) processes: &'a Processes,
+    pub(super) tracees: &'a Tracees,
+    pub(super) names: &'a Names,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(event: &Event<'a>, processes: &'a Processes) -> View<'a> {
+        View { processes, tracees: event.tracees(), names: event.names() }
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    Answered(u64),
+    TimedOut,
+    ServerDied,
+    ClientUnseen,
+    Unanswered,
+}
+
+/// A request that has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settled {
+    pub(super) tail: [u64; 3],
+    pub(super) client: Who,
+    pub(super) server: Who,
+    pub(super) end: End,
+    pub(super) at: Option<u64>,
+    pub(super) client_wait: Option<u64>,
+    pub(super) at_server: Option<u64>,
+    pub(super) mailbox_wait: Option<u64>,
+    pub(super) service: Option<u64>,
+    pub(super) delivery: Option<u64>,
+    pub(super) served_before: Option<u64>,
+    pub(super) client_seen: bool,
+    pub(super) server_seen: bool,
+    pub(super) remote: bool,
+    pub(super) late_reply: bool,
+    pub(super) by_other: bool,
+    pub(super) across_losses: bool,
+    pub(super) not_followed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum RowKey {
+    Group(u32),
+    Other(u32),
+}
+
+/// A slow request whose names are still to be told.
+#[derive(Debug)]
+enum Slow {
+    Found(Settled),
+    Told(SlowRequest),
+}
+
+/// By reference, and whether it is the client's end.
+type Halves = BTreeMap<([u64; 3], bool), (RowKey, Settled)>;
+
+#[derive(Debug)]
+pub(super) struct Accounts {
+    pub(super) by: By,
+    groups: Groups,
+    others: Vec<String>,
+    other_numbers: HashMap<String, u32>,
+    rows: HashMap<RowKey, Row>,
+    keep: usize,
+    ordinal: u64,
+    /// The longest, and of equal ones the first: the least of those kept is on top.
+    slowest: BinaryHeap<Reverse<(u64, Reverse<u64>)>>,
+    slow: HashMap<u64, Slow>,
+    /// None when there is but one recording.
+    halves: Option<Halves>,
+}
+
+impl Accounts {
+    pub(super) fn new(by: By, groups: Groups, keep: usize, several: bool) -> Accounts {
+        Accounts {
+            by,
+            groups,
+            others: Vec::new(),
+            other_numbers: HashMap::new(),
+            rows: HashMap::new(),
+            keep,
+            ordinal: 0,
+            slowest: BinaryHeap::new(),
+            slow: HashMap::new(),
+            halves: several.then(BTreeMap::new),
+        }
+    }
+
+    /// The number of a text that stands for a process that is not known.
+    pub(super) fn other(&mut self, text: String) -> u32 {
+        let next = self.others.len() as u32;
+        *self.other_numbers.entry(text).or_insert_with_key(|text| {
+            self.others.push(text.clone());
+            next
+        })
+    }
+
+    pub(super) fn add(&mut self, settled: &Settled, view: &View<'_>) {
+        self.remember_slow(settled);
+        let key = match self.by {
+            By::Server => self.key(settled.server, view),
+            By::Client => self.key(settled.client, view),
+        };
+        let is_half = settled.client_seen != settled.server_seen;
+        match &mut self.halves {
+            Some(halves) if is_half && halves.len() < MOST_HALVES => {
+                let Some((other_key, other)) = halves.remove(&(settled.tail, !settled.client_seen)) else {
+                    halves.insert((settled.tail, settled.client_seen), (key, *settled));
+                    return;
+                };
+                let (client, server) = if settled.client_seen { (settled, &other) } else { (&other, settled) };
+                let of_this = (self.by == By::Client) == settled.client_seen;
+                let key = if of_this { key } else { other_key };
+                let on_the_way = client.client_wait.zip(server.at_server).and_then(|(all, at)| all.checked_sub(at));
+                let joined = Settled {
+                    served_before: server.served_before,
+                    service: server.service,
+                    server_seen: true,
+                    remote: true,
+                    late_reply: matches!(client.end, End::TimedOut) && matches!(server.end, End::ClientUnseen),
+                    by_other: server.by_other,
+                    across_losses: client.across_losses || server.across_losses,
+                    not_followed: client.not_followed || server.not_followed,
+                    ..*client
+                };
+                self.count(key, &joined, Some(on_the_way));
+            }
+            _ => self.count(key, settled, None),
+        }
+    }
+
+    fn key(&mut self, who: Who, view: &View<'_>) -> RowKey {
+        match who {
+            Who::Process(tracee) => RowKey::Group(self.groups.of(tracee, view.processes, view.tracees, view.names)),
+            Who::Other(other) => RowKey::Other(other),
+            Who::OtherNode => RowKey::Other(self.other("on another node".to_owned())),
+            Who::Unknown => RowKey::Other(self.other("not recorded".to_owned())),
+        }
+    }
+
+    /// `joined` says that both ends were found in two recordings, and the time on the way.
+    fn count(&mut self, key: RowKey, settled: &Settled, joined: Option<Option<u64>>) {
+        let row = self.rows.entry(key).or_default();
+        let counts = &mut row.counts;
+        counts.requests += 1;
+        let end = match settled.end {
+            End::Answered(_) => &mut counts.answered,
+            End::TimedOut => &mut counts.timed_out,
+            End::ServerDied => &mut counts.server_died,
+            End::ClientUnseen => &mut counts.client_unseen,
+            End::Unanswered => &mut counts.unanswered,
+        };
+        *end += 1;
+        counts.late_replies += u64::from(settled.late_reply);
+        counts.server_unseen += u64::from(!settled.server_seen);
+        counts.remote += u64::from(settled.remote);
+        counts.joined += u64::from(joined.is_some());
+        counts.across_losses += u64::from(settled.across_losses);
+        counts.replied_by_other += u64::from(settled.by_other);
+        counts.not_followed += u64::from(settled.not_followed);
+        let parts = settled.parts();
+        let answered = matches!(settled.end, End::Answered(_));
+        let both = settled.client_wait.is_some() && settled.server_seen;
+        counts.not_split += u64::from(answered && both && joined.is_none() && parts.is_none());
+        parts.iter().for_each(|parts| row.split.record(parts));
+        let known = |durations: &mut crate::model::histogram::Durations, ns: Option<u64>| {
+            ns.into_iter().for_each(|ns| durations.record(ns));
+        };
+        known(&mut row.client_wait, settled.client_wait);
+        known(&mut row.mailbox_wait, settled.mailbox_wait);
+        known(&mut row.service, settled.service);
+        known(&mut row.delivery, settled.delivery);
+        known(&mut row.on_the_way, joined.flatten());
+        row.queue_max = row.queue_max.max(settled.served_before.unwrap_or(0));
+    }
+
+    fn remember_slow(&mut self, settled: &Settled) {
+        let Some(time) = settled.client_wait.or(settled.at_server) else { return };
+        let place = (time, Reverse(self.ordinal));
+        self.ordinal += 1;
+        if self.keep == 0 || (self.slowest.len() == self.keep && self.slowest.peek().is_some_and(|r| r.0 >= place)) {
+            return;
+        }
+        self.slowest.push(Reverse(place));
+        self.slow.insert(place.1.0, Slow::Found(*settled));
+        if self.slowest.len() > self.keep
+            && let Some(Reverse((_, Reverse(ordinal)))) = self.slowest.pop()
+        {
+            self.slow.remove(&ordinal);
+        }
+    }
+
+    pub(super) fn end_of_recording(&mut self, recording: &Recording, view: &View<'_>) {
+        let others = &self.others;
+        let name = |who: Who| match who {
+            Who::Process(tracee) => {
+                view.processes.full_name(tracee, view.tracees.identity(tracee), recording, view.names)
+            }
+            Who::Other(other) => others.get(other as usize).cloned().unwrap_or_default(),
+            Who::OtherNode => "on another node".to_owned(),
+            Who::Unknown => "not recorded".to_owned(),
+        };
+        for slow in self.slow.values_mut() {
+            if let Slow::Found(found) = slow {
+                *slow = Slow::Told(SlowRequest {
+                    recording: recording.path.clone(),
+                    at_ns: found.at.unwrap_or(0).saturating_sub(recording.start_ns),
+                    client_wait_ns: found.client_wait,
+                    at_server_ns: found.at_server,
+                    client: name(found.client),
+                    server: name(found.server),
+                    parts: found.parts(),
+                    served_before: found.served_before,
+                });
+            }
+        }
+        self.groups.end_of_recording();
+    }
+
+    /// The groups, most requests first, and the slowest requests.
+    pub(super) fn report(mut self) -> (Vec<Line>, Vec<SlowRequest>) {
+        for (_, (key, half)) in self.halves.take().unwrap_or_default() {
+            self.count(key, &half, None);
+        }
+        let titles = self.groups.titles();
+        let mut sums: BTreeMap<&str, Row> = BTreeMap::new();
+        let mut rows: Vec<(RowKey, Row)> = self.rows.into_iter().collect();
+        rows.sort_by_key(|(key, _)| *key);
+        for (key, row) in rows {
+            let title = match key {
+                RowKey::Group(group) => titles.get(group as usize).map_or("?", String::as_str),
+                RowKey::Other(other) => self.others.get(other as usize).map_or("?", String::as_str),
+            };
+            match sums.get_mut(title) {
+                Some(sum) => sum.add(&row),
+                None => drop(sums.insert(title, row)),
+            }
+        }
+        let mut lines: Vec<Line> = sums.into_iter().map(|(title, row)| row.line(title.to_owned())).collect();
+        lines.sort_by(|a, b| b.counts.requests.cmp(&a.counts.requests).then_with(|| a.group.cmp(&b.group)));
+        let mut slowest: Vec<(u64, Reverse<u64>)> = self.slowest.into_iter().map(|Reverse(place)| place).collect();
+        slowest.sort_by_key(|place| Reverse(*place));
+        let told = slowest.into_iter().filter_map(|(_, Reverse(ordinal))| match self.slow.remove(&ordinal) {
+            Some(Slow::Told(told)) => Some(told),
+            _ => None,
+        });
+        (lines, told.collect())
+    }
+}
+
+impl Settled {
+    /// What the client's wait went to: adds up to it.
+    fn parts(&self) -> Option<Parts> {
+        let (mailbox_wait_ns, service_ns, delivery_ns) = (self.mailbox_wait?, self.service?, self.delivery?);
+        let all = mailbox_wait_ns + service_ns + delivery_ns;
+        (self.client_wait == Some(all)).then_some(Parts { mailbox_wait_ns, service_ns, delivery_ns })
+    }
+}

@@ -1,0 +1,108 @@
+//! What is known of a server: which of its requests wait, and when it served.
+
+use std::collections::BTreeSet;
+
+use crate::read::{Event, TraceeId};
+
+/// A request was taken into the queue of a server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Received {
+    pub(super) server: TraceeId,
+    pub(super) time: u64,
+    epoch: u32,
+    /// Its place in the order of arrival.
+    turn: u64,
+    /// Calls of `handle_call` before.
+    handled: u64,
+}
+
+/// A server.
+#[derive(Debug, Default)]
+pub(super) struct Server {
+    next_turn: u64,
+    waiting: BTreeSet<u64>,
+    /// Of those that came before, the order is not known.
+    in_order_from: u64,
+    replies: u64,
+    last_reply: Option<u64>,
+    handled: u64,
+    last_handled: Option<u64>,
+    /// The first call of `handle_call` since the last reply.
+    handled_since: Option<u64>,
+    epoch: Option<u32>,
+}
+
+impl Server {
+    /// Looks at an event of the server itself: where events are missing before it,
+    /// nothing is known of what it was doing.
+    pub(super) fn look(&mut self, event: &Event<'_>) {
+        if self.epoch == Some(event.epoch) && !event.missing {
+            return;
+        }
+        if self.epoch.is_some() {
+            self.is_out_of_order();
+            (self.last_reply, self.handled_since, self.last_handled) = (None, None, None);
+        }
+        self.epoch = Some(event.epoch);
+    }
+
+    /// A request comes.
+    pub(super) fn takes(&mut self, event: &Event<'_>) -> Received {
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        self.waiting.insert(turn);
+        Received { server: event.tracee, time: event.time, epoch: event.epoch, turn, handled: self.handled }
+    }
+
+    /// Its `handle_call` is called.
+    pub(super) fn handles(&mut self, time: u64) {
+        self.handled += 1;
+        self.last_handled = Some(time);
+        self.handled_since.get_or_insert(time);
+    }
+
+    /// When the service of a request began to which it replies now, where that is certain.
+    pub(super) fn start_of(&self, received: &Received, reply: &Event<'_>) -> Option<u64> {
+        if received.epoch != reply.epoch || !reply.complete || received.turn < self.in_order_from {
+            return None;
+        }
+        let after = |time: &u64| *time >= received.time;
+        if self.handled == received.handled + 1 {
+            return self.last_handled.filter(after);
+        }
+        if self.waiting.range(self.in_order_from..).next() != Some(&received.turn) {
+            return None;
+        }
+        match self.handled {
+            0 => Some(self.last_reply.map_or(received.time, |last| received.time.max(last))),
+            _ => self.handled_since.filter(after),
+        }
+    }
+
+    /// It has replied to a request itself: those that came before it are served out of turn.
+    pub(super) fn has_served(&mut self, received: &Received) {
+        self.forget(received);
+        self.in_order_from = self.in_order_from.max(received.turn);
+    }
+
+    /// It has replied to something.
+    pub(super) fn has_replied(&mut self, time: u64) {
+        self.replies += 1;
+        (self.last_reply, self.handled_since) = (Some(time), None);
+    }
+
+    /// How often it replied.
+    pub(super) fn replies(&self) -> u64 {
+        self.replies
+    }
+
+    /// Of those that wait now, nobody knows which is served when.
+    pub(super) fn is_out_of_order(&mut self) {
+        self.in_order_from = self.next_turn;
+    }
+
+    /// A request waits no more.
+    pub(super) fn forget(&mut self, received: &Received) {
+        self.waiting.remove(&received.turn);
+    }
+}
