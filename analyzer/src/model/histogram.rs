@@ -98,12 +98,34 @@ impl Durations {
         if self.count() == 0 {
             return None;
         }
-        let (histogram, max_ns) = (self.histogram(), self.max_ns());
+        let max_ns = self.max_ns();
+        if self.histogram.is_none() {
+            return Some(few_percentiles(self.recent.clone(), max_ns));
+        }
+        let histogram = self.histogram();
         // The histogram answers the upper end of a bucket; nothing took longer
         // than the longest.
         let at = |quantile| histogram.value_at_quantile(quantile).min(max_ns);
         Some(Percentiles { p50_ns: at(0.5), p90_ns: at(0.9), p99_ns: at(0.99), p999_ns: at(0.999), max_ns })
     }
+}
+
+/// What a histogram of them would answer, without making one: a hundred thousand rows
+/// may have a few durations each.
+fn few_percentiles(mut values: Vec<u64>, max_ns: u64) -> Percentiles {
+    values.sort_unstable();
+    let at = |quantile: f64| {
+        let rank = ((quantile * values.len() as f64).ceil() as usize).clamp(1, values.len().max(1));
+        values.get(rank - 1).map_or(0, |ns| last_alike(*ns)).min(max_ns)
+    };
+    Percentiles { p50_ns: at(0.5), p90_ns: at(0.9), p99_ns: at(0.99), p999_ns: at(0.999), max_ns }
+}
+
+/// The largest of the durations that a histogram does not tell from this one.
+fn last_alike(ns: u64) -> u64 {
+    let ns = ns.clamp(1, LONGEST_NS);
+    let shift = ns.ilog2().saturating_sub(10);
+    (((ns >> shift) + 1) << shift) - 1
 }
 
 fn of(values: &[u64]) -> Histogram<u64> {
@@ -146,6 +168,13 @@ mod tests {
         let direct = of(&all);
         let p = few.percentiles().expect("there are some");
         assert_eq!(p.p99_ns, direct.value_at_quantile(0.99));
+        for n in 1..=FEW {
+            let (mut some, values) = (Durations::default(), &all[FEW - n..]);
+            values.iter().for_each(|ns| some.record(*ns));
+            let (got, want) = (some.percentiles().expect("there are some"), of(values));
+            let points = [(0.5, got.p50_ns), (0.9, got.p90_ns), (0.99, got.p99_ns), (0.999, got.p999_ns)];
+            points.iter().for_each(|(q, ns)| assert_eq!(*ns, want.value_at_quantile(*q).min(got.max_ns), "{n} {q}"));
+        }
         few.record(5);
         assert_eq!(few.count(), FEW as u64 + 1);
         assert!(few.histogram.is_some());
