@@ -17,6 +17,8 @@ use crate::store::{Store, Which};
 
 /// How often the keeper looks around.
 const LOOK: Duration = Duration::from_millis(50);
+/// The same when a limit of events is about to come near.
+const SHORT_LOOK: Duration = Duration::from_millis(1);
 /// How often it writes a clock pair.
 const CLOCK: Duration = Duration::from_secs(1);
 
@@ -54,6 +56,9 @@ pub(crate) fn start(
         clocks: 2,
         last_clock: Instant::now(),
         limit_told: false,
+        last_look: Instant::now(),
+        left: u64::MAX,
+        pace: u64::MAX,
     };
     with_signals_blocked(|| std::thread::Builder::new().name("spoor_keeper".into()).spawn(|| keeper.run(receiver)))?;
     Ok(sender)
@@ -69,18 +74,28 @@ struct Keeper {
     clocks: u64,
     last_clock: Instant,
     limit_told: bool,
+    last_look: Instant,
+    /// Events left when it looked last, and how many went between two looks; at first
+    /// that is not known, and may be all.
+    left: u64,
+    pace: u64,
 }
 
 impl Keeper {
     fn run(mut self, commands: Receiver<Command>) {
         let reason = loop {
-            match commands.recv_timeout(LOOK) {
+            match commands.recv_timeout(self.pause()) {
                 Ok(Command::Close(reason)) => break reason,
                 Err(RecvTimeoutError::Disconnected) => return,
                 // Not yet published, there is nothing to look at, nor to end.
                 Err(RecvTimeoutError::Timeout) if self.state.is_reserved() => continue,
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            self.limits.settle(&self.store);
+            if self.last_look.elapsed() < LOOK {
+                continue;
+            }
+            self.last_look = Instant::now();
             if !self.host.owner_alive() {
                 break "the owner died".to_owned();
             }
@@ -89,10 +104,22 @@ impl Keeper {
         self.end(&reason);
     }
 
+    /// Lanes hold portions of a limit that comes near: they are settled in time for the
+    /// last events to be stored, so the keeper looks often then.
+    fn pause(&self) -> Duration {
+        match self.limits.pool.plenty() {
+            Some(left) if left / 3 < self.pace => SHORT_LOOK,
+            _ => LOOK,
+        }
+    }
+
     fn look(&mut self) {
         if self.last_clock.elapsed() >= CLOCK {
             self.write_clock();
         }
+        let left = self.limits.pool.plenty().unwrap_or(0);
+        self.pace = self.left.saturating_sub(left);
+        self.left = left;
         self.seal();
         self.limits.check_time();
         if self.store.is_lost() {

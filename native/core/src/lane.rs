@@ -8,6 +8,7 @@ use spoor_format::lane::{Cause, DROPPED_OFFSET, DROPPING_OFFSET};
 
 use crate::governed::{Dropping, Governed, Probe, Verdict, Wanted};
 use crate::governor::{About, Flow, remark};
+use crate::pool::Grant;
 use crate::recall::Signal;
 use crate::recording::{Limit, Limits};
 use crate::store::{Store, Which};
@@ -33,6 +34,8 @@ pub struct Lane {
     /// Events that may be stored before asking `limits` for more; always 0 in a
     /// recording that is thinned, so that each event is judged.
     credit: u64,
+    /// What it held of a limit that is nearly used up was given back, or taken away.
+    settled: bool,
     /// What judges them, in a recording that is thinned.
     governed: Option<Box<Governed>>,
 }
@@ -44,7 +47,7 @@ impl Lane {
         // Nobody recalls chunks of facts.
         let infos = Stream::new(Arc::clone(&store), Which::Infos, number, INFO_NAME_BITS, Arc::new(Signal::new()));
         let governed = limits.governor.as_ref().map(|governor| Box::new(Governed::new(Arc::clone(governor))));
-        Lane { number, store, limits, signal, events, infos, credit: 0, governed }
+        Lane { number, store, limits, signal, events, infos, credit: 0, settled: false, governed }
     }
 
     /// Stores an event that happened at `tick`, or counts it as dropped. `write`
@@ -78,7 +81,8 @@ impl Lane {
     }
 
     #[cold]
-    fn not_stored(&self, cause: Cause) {
+    fn not_stored(&mut self, cause: Cause) {
+        self.give_back();
         self.drop_event(cause);
         if cause == Cause::AfterLimit {
             self.limits.reach(Limit::Full);
@@ -124,6 +128,25 @@ impl Lane {
                 self.limits.deadline()
             });
             self.events.give_back(recalled);
+            if !self.settled && self.limits.pool.is_to_settle() {
+                self.settled = true;
+                let credit = self.take_credit();
+                self.limits.pool.settle(self.number, credit);
+            }
+        }
+    }
+
+    /// Nothing of what was granted is the lane's any more.
+    fn take_credit(&mut self) -> u64 {
+        let governed = self.governed.as_mut().map_or(0, |governed| std::mem::take(&mut governed.credit));
+        governed + std::mem::take(&mut self.credit)
+    }
+
+    /// The last events of a limit are for lanes that store them.
+    fn give_back(&mut self) {
+        if self.settled {
+            let credit = self.take_credit();
+            self.limits.pool.give_back(self.number, credit);
         }
     }
 
@@ -131,16 +154,26 @@ impl Lane {
     #[cold]
     fn may_go_on(&mut self, tick: u64) -> bool {
         self.look(tick);
-        let granted = match self.credit {
-            _ if self.limits.is_over(tick) => Err(Limit::Time),
-            0 => self.limits.grant(),
-            credit => Ok(credit),
-        };
-        match granted {
-            Ok(credit) => self.credit = credit,
-            Err(limit) => self.limits.reach(limit),
+        if self.limits.is_over(tick) {
+            self.limits.reach(Limit::Time);
+            return false;
         }
-        granted.is_ok()
+        if self.credit == 0 {
+            self.credit = self.granted();
+        }
+        self.credit > 0
+    }
+
+    /// More events to store; 0 when there are none, at least for now.
+    fn granted(&self) -> u64 {
+        match self.limits.pool.grant(self.number) {
+            Grant::Some(credit) => credit,
+            Grant::Later => 0,
+            Grant::None => {
+                self.limits.reach(Limit::MaxEvents);
+                0
+            }
+        }
     }
 
     /// As [`Lane::event`], in a recording that is thinned. Takes `write` as it is:
@@ -171,16 +204,15 @@ impl Lane {
             Verdict::Store(told) => told,
             Verdict::Drop(cause, until) => return self.leave_out(cause, tick, until),
         };
+        let dropping = governed.dropping;
         if governed.credit == 0 {
-            match self.limits.grant() {
-                Ok(credit) => governed.credit = credit,
-                Err(limit) => {
-                    self.limits.reach(limit);
-                    return self.drop_event(Cause::AfterLimit);
-                }
+            let credit = self.granted();
+            if let (Some(governed), true) = (self.governed.as_mut(), credit > 0) {
+                governed.credit = credit;
+            } else {
+                return self.drop_event(Cause::AfterLimit);
             }
         }
-        let dropping = governed.dropping;
         let stored = self.events.record(tick, |stream, delta| {
             dropping.annotate(stream, tick)?;
             told.annotate(stream)?;
@@ -188,13 +220,18 @@ impl Lane {
         });
         match stored {
             Ok(()) => {
-                governed.stored(about, told);
+                if let Some(governed) = self.governed.as_mut() {
+                    governed.stored(about, told);
+                }
                 if dropping.events > 0 {
                     self.tell_dropping(Dropping::default());
                 }
             }
             Err(Cause::AfterLimit) => self.not_stored(Cause::AfterLimit),
-            Err(cause) => self.leave_out(cause, tick, Some(tick)),
+            Err(cause) => {
+                self.give_back();
+                self.leave_out(cause, tick, Some(tick));
+            }
         }
     }
 

@@ -10,6 +10,7 @@
 //! recording  one recording: lanes, limits, life cycle
 //! lane       one VM thread's place to write; its part of the loss ledger
 //! governor   what thins a recording: rates, samples, shares of time
+//! pool       events that may still be stored, handed out to lanes
 //! windows    the word of a rate: how much of a window is used (modelled)
 //! governed   a lane's part of it: what it judges, and owes the file
 //! missing    which calls were left out of which process
@@ -45,6 +46,7 @@ pub mod lane;
 mod mapping;
 mod missing;
 mod own_word;
+mod pool;
 mod recall;
 pub mod recording;
 pub mod registry;

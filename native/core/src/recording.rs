@@ -16,8 +16,9 @@ use crate::background::{Background, Syncer};
 use crate::governor::{Governor, Thinned, Thinning, remark};
 use crate::keeper::{self, Command, Host};
 use crate::lane::Lane;
+use crate::pool::{EXACT, Pool};
 use crate::recall::{Signal, Signals};
-use crate::registry::{self, State};
+use crate::registry::{self, State, wait_until_nobody_is_inside};
 use crate::segments::{self, Segments};
 use crate::store::{Store, Which};
 use crate::stream::Stream;
@@ -25,11 +26,6 @@ use crate::{OpenError, clock};
 
 /// Lanes for threads that none of the VM's counts announced.
 const SPARE_LANES: u64 = 4;
-/// Events that a lane may store before it asks again, while plenty are left.
-const GRANT: u64 = 1024;
-/// A limit of so many events is taken one by one, so that it is used up exactly:
-/// what threads lose by fighting for it is bounded by the limit itself.
-const EXACT: u64 = 100_000;
 /// The two clock pairs that tell the rate are at least this far apart.
 const RATE_WINDOW: Duration = Duration::from_millis(5);
 
@@ -161,39 +157,20 @@ pub(crate) struct Limits {
     /// Events later than this tick are not stored. Stored once, by `start_time`.
     deadline: AtomicU64,
     /// Events not yet granted to a lane.
-    pool: AtomicU64,
+    pub(crate) pool: Pool,
     /// See [`Options::content_bytes`].
     pub(crate) content_bytes: usize,
-    /// Lanes that may hold a grant at a time.
-    lanes: u64,
-    /// Largest grant, see [`largest_grant`]: what lanes that fell idle keep of the
-    /// limit is at most a hundredth.
-    most: u64,
     /// What thins the recording, if anything does.
     pub(crate) governor: Option<Arc<Governor>>,
     /// The limit that was reached, or 0.
     reached: AtomicU32,
     /// How lanes are asked to look at all this, and for their chunks.
     pub(crate) signals: Signals,
+    /// Held while something is taken from idle lanes: a chunk, or events to store.
+    taking: Mutex<()>,
 }
 
 impl Limits {
-    /// Some of the events left. The fewer are left the smaller the grant, so that
-    /// little of the limit is lost on lanes that fell idle.
-    pub(crate) fn grant(&self) -> Result<u64, Limit> {
-        let mut left = self.pool.load(Ordering::Relaxed);
-        loop {
-            let some = (left / (2 * self.lanes)).clamp(1, self.most).min(left);
-            if some == 0 {
-                return Err(Limit::MaxEvents);
-            }
-            match self.pool.compare_exchange_weak(left, left - some, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(some),
-                Err(now) => left = now,
-            }
-        }
-    }
-
     /// A limit was reached: from here on events are counted, not stored.
     pub(crate) fn reach(&self, limit: Limit) {
         if self.state.stop() {
@@ -216,6 +193,23 @@ impl Limits {
     /// How the lane is asked to look. There is none beyond the lane table.
     pub(crate) fn signal(&self, lane: u32) -> Arc<Signal> {
         self.signals.of(lane).map_or_else(|| Arc::new(Signal::new()), Arc::clone)
+    }
+
+    /// Runs `work` while nobody else takes from idle lanes. Never in a callback.
+    pub(crate) fn taking<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _alone = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        work()
+    }
+
+    /// Takes from idle lanes the events that they will not store, when the end of the
+    /// limit is near.
+    pub(crate) fn settle(&self, store: &Store) {
+        if !self.pool.is_near() {
+            return;
+        }
+        self.signals.ask();
+        wait_until_nobody_is_inside();
+        self.taking(|| self.pool.take_away(|lane| store.stored_by(lane, self.signal(lane).held())));
     }
 
     fn start_time(&self) {
@@ -330,14 +324,13 @@ impl Recording {
         let limits = Arc::new(Limits {
             state,
             governor: thins.then(|| Arc::new(Governor::new(options.thinning, tick_hz))),
-            most: options.max_events.map_or(GRANT, |most| largest_grant(most, lanes as u64)),
             time_ticks: ticks(options.time, tick_hz),
             deadline: AtomicU64::new(u64::MAX),
-            pool: AtomicU64::new(options.max_events.unwrap_or(u64::MAX)),
+            pool: Pool::new(options.max_events, lanes + 1, EXACT),
             content_bytes: options.content_bytes,
-            lanes: lanes as u64,
             reached: AtomicU32::new(0),
             signals: Signals::new(lanes + 1),
+            taking: Mutex::new(()),
         });
         store.write_status(Phase::Recording, 0, "");
         let threads = Self::start_threads(state, &store, &limits, segments, options.sync, host);
@@ -483,11 +476,6 @@ impl Drop for Recording {
             }
         }
     }
-}
-
-/// How many events a lane may take at once from a limit.
-fn largest_grant(max_events: u64, lanes: u64) -> u64 {
-    if max_events <= EXACT { 1 } else { (max_events / (100 * lanes)).clamp(1, GRANT) }
 }
 
 /// A time limit in ticks.

@@ -270,7 +270,8 @@ impl Worker {
         // out, and who held one looks before it stores another event.
         wait_until_nobody_is_inside();
         let places = self.store.event_chunks();
-        self.limits.signals.take_away(|lane, seq| self.store.count_closed(lane, (seq - 1) % places));
+        let count_closed = |lane, seq: u64| self.store.count_closed(lane, (seq - 1) % places);
+        self.limits.taking(|| self.limits.signals.take_away(count_closed));
         let (mut records, mut in_use) = (0, false);
         for index in (last - chunks..last).map(|chunk| chunk % places) {
             if self.store.seal(Which::Events, index) != 0 {

@@ -190,6 +190,16 @@ impl Store {
         self.lane_word(lane, SEALED_EVENTS_OFFSET).store(stored, Ordering::Release);
     }
 
+    /// Events that a lane has stored which holds the chunk of that number, 0 for none.
+    /// Exact while it is idle and keeps the chunk.
+    pub(crate) fn stored_by(&self, lane: u32, held: u64) -> u64 {
+        if held == 0 {
+            return load(self.lane_word(lane, SEALED_EVENTS_OFFSET));
+        }
+        let index = (held - 1) % self.events_layout.chunks;
+        load(self.chunk_word(Which::Events, index, FIRST_RECORD_OFFSET)) + self.records(Which::Events, index)
+    }
+
     /// The checksum of a pinned chunk's committed payload, and its length.
     fn seal_word(&self, which: Which, index: u64) -> u64 {
         let (start, chunk_bytes) = self.chunk(which, index);

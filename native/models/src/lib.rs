@@ -11,6 +11,8 @@
 mod chunk_words;
 #[path = "../../core/src/gate.rs"]
 mod gate;
+#[path = "../../core/src/pool.rs"]
+mod pool;
 #[path = "../../core/src/recall.rs"]
 mod recall;
 #[path = "../../core/src/ring.rs"]

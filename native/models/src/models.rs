@@ -7,6 +7,7 @@ use crate::gate::Epoch;
 use crate::ring::{ENDLESS, Ring};
 use crate::sync::{AtomicU64, Ordering, barrier_on_all_threads, fence};
 
+mod limits;
 mod rates;
 mod recalls;
 
