@@ -101,7 +101,10 @@ impl Lane {
 /// it: from then on nobody writes there, and its chunk is closed once.
 #[test]
 fn a_segment_that_is_closed_is_left_by_all() {
-    loom::model(|| {
+    // All orders in which a thread is interrupted at most three times.
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
         let stream = Stream::new(2);
         let mut lane = Lane { stream: stream.clone(), open: None };
         assert!(lane.event(1));
