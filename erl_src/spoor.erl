@@ -216,6 +216,8 @@ format_error(Reason) ->
 -spec planned({ok, spoor_spec:plan()} | {error, reason()}, fun((spoor_spec:plan()) -> R)) ->
     R | {error, reason()}.
 planned({ok, Plan}, Next) ->
+    %% The library's path is in the application's environment.
+    _ = application:load(spoor),
     %% No recording is called 1. Loads the module, as a trace session wants it.
     case spoor_tracer:status(1) of
         {error, {nif_unavailable, _}} = Error -> Error;

@@ -7,6 +7,9 @@
 
 -export_type([error/0]).
 
+%% So many functions are named to whoever asks.
+-define(NAMED, 10).
+
 -type error() ::
     {error, {tracer_conflict, [pid() | port() | new_processes | mfa()]}}
     | {error, {unsafe_on_otp, spoor_hazard:bug()}}.
@@ -46,8 +49,8 @@ is_free(_Tracer) -> false.
 %% Functions that somebody has set trace patterns on: ours would replace them.
 -spec patterns_taken([spoor_spec:pattern()]) -> [mfa()].
 patterns_taken(Patterns) ->
-    Probes = [spoor_functions:probe(Pattern) || Pattern <- Patterns],
-    [Function || {_, _, _} = Function <- Probes, is_patterned(Function)].
+    Named = lists:flatmap(fun spoor_functions:named/1, Patterns),
+    lists:sublist([Function || Function <- lists:usort(Named), is_patterned(Function)], ?NAMED).
 
 -spec is_patterned(mfa()) -> boolean().
 is_patterned(Function) ->

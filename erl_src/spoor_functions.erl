@@ -1,7 +1,7 @@
 %% @doc The functions that a pattern names on this node, and why it names none.
 -module(spoor_functions).
 
--export([resolve/1, probe/1, explain_none/1]).
+-export([resolve/1, probe/1, named/1, explain_none/1]).
 
 -type pattern() :: spoor_spec:pattern().
 
@@ -20,13 +20,18 @@ names_any(Pattern) -> probe(Pattern) =/= none.
 
 %% @doc One function that the pattern names; none for every module.
 -spec probe(pattern()) -> mfa() | none.
-probe({'_', _, _}) ->
-    none;
-probe({M, _, _} = Pattern) ->
-    case [FA || FA <- functions(M), matches(FA, Pattern)] of
-        [{F, A} | _] -> {M, F, A};
+probe(Pattern) ->
+    case named(Pattern) of
+        [Function | _] -> Function;
         [] -> none
     end.
+
+%% @doc The functions that the pattern names; none for every module.
+-spec named(pattern()) -> [mfa()].
+named({'_', _, _}) ->
+    [];
+named({M, _, _} = Pattern) ->
+    [{M, F, A} || {F, A} = FA <- functions(M), matches(FA, Pattern)].
 
 -spec matches({atom(), arity()}, pattern()) -> boolean().
 matches({F, A}, {_, PatternF, PatternA}) ->

@@ -7,6 +7,8 @@
 -module(spoor_registry).
 -behaviour(gen_server).
 
+-include_lib("kernel/include/logger.hrl").
+
 -export([start_link/0, claim/1, tracing/1, ended/1, ended/2, recordings/0, summary/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
@@ -101,14 +103,21 @@ handle_cast(_Unexpected, State) ->
 %% @private
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info({'DOWN', _, process, Pid, _Killed}, #{open := Open} = State) ->
-    _ =
-        case Open of
-            #{Pid := #{tracing := Tracing}} when Tracing =/= none -> spoor_tracing:stop(Tracing);
-            #{} -> ok
-        end,
+    case Open of
+        #{Pid := #{tracing := Tracing}} when Tracing =/= none -> stop_tracing(Tracing);
+        #{} -> ok
+    end,
     {noreply, State#{open := maps:remove(Pid, Open)}};
 handle_info(_Unexpected, State) ->
     {noreply, State}.
+
+%% Whatever is wrong with one recording, the others need the registry.
+-spec stop_tracing(spoor_tracing:tracing()) -> ok.
+stop_tracing(Tracing) ->
+    try spoor_tracing:stop(Tracing)
+    catch
+        Class:Reason -> ?LOG_ERROR("spoor: tracing could not be turned off: ~0p", [{Class, Reason}])
+    end.
 
 -spec release(pid(), state()) -> state().
 release(Pid, #{open := Open} = State) ->

@@ -147,7 +147,10 @@ flatten(Item) -> [{calls, Item}].
 
 -spec pattern(term()) -> pattern().
 pattern(M) when is_atom(M) -> {M, '_', '_'};
-pattern({M, F}) when is_atom(M), is_atom(F) -> {M, F, '_'};
+pattern({M, F}) when is_atom(M), is_atom(F) -> pattern({M, F, '_'});
+%% The VM knows wildcards from the right only.
+pattern({'_', F, A} = Pattern) when F =/= '_'; A =/= '_' -> throw({bad_pattern, Pattern});
+pattern({_, '_', A} = Pattern) when A =/= '_' -> throw({bad_pattern, Pattern});
 pattern({M, F, A}) when is_atom(M), is_atom(F), is_integer(A), A >= 0, A =< 255 -> {M, F, A};
 pattern({M, F, '_'}) when is_atom(M), is_atom(F) -> {M, F, '_'};
 pattern(Fun) when is_function(Fun) ->

@@ -36,7 +36,7 @@ init(all) ->
             type => supervisor
         }
     ],
-    {ok, {#{strategy => rest_for_one}, Children}};
+    {ok, {#{strategy => rest_for_one, intensity => 5, period => 10}, Children}};
 init(recordings) ->
     _ = process_flag(sensitive, true),
     Recording = #{

@@ -213,7 +213,15 @@ stop(#{api := {session, Api}, session := Session, tracer := Tracer}) when Sessio
 stop(#{tracer := Tracer, plan := #{patterns := Patterns}} = Tracing) ->
     ok = sweep(Tracer),
     ok = restore_messages(Tracing),
-    lists:foreach(fun(Pattern) -> set_pattern(Tracing, Pattern, false) end, Patterns).
+    lists:foreach(fun(Pattern) -> clear_pattern(Tracing, Pattern) end, Patterns).
+
+%% What the VM did not take to be turned on it does not take to be turned off.
+-spec clear_pattern(tracing(), spoor_spec:pattern()) -> non_neg_integer().
+clear_pattern(Tracing, Pattern) ->
+    try set_pattern(Tracing, Pattern, false)
+    catch
+        error:badarg -> 0
+    end.
 
 %% @doc Turns off what the VM's own session gives to this tracer and nobody else's.
 -spec sweep({module(), spoor_tracer:state()}) -> ok.

@@ -529,6 +529,8 @@ foreign_patterns_are_kept(Config) ->
     Spec = [{'_', [], [{return_trace}]}],
     1 = erlang:trace_pattern({?MODULE, secret, 1}, Spec, [local]),
     ?assertMatch({error, {tracer_conflict, [{?MODULE, secret, 1}]}}, start({?MODULE, secret}, [self()], Config)),
+    %% Not the first function of the module.
+    ?assertMatch({error, {tracer_conflict, [{?MODULE, secret, 1}]}}, start(?MODULE, [self()], Config)),
     ?assertEqual({match_spec, Spec}, erlang:trace_info({?MODULE, secret, 1}, match_spec)),
     1 = erlang:trace_pattern({?MODULE, secret, 1}, false, [local]).
 

@@ -89,7 +89,7 @@ what_names_nothing_is_refused(_Config) ->
         ?assertMatch({error, {bad_pattern, _}}, spoor_spec:plan(What, #{}))
      || What <- [
             [], calls, [calls], {calls, []}, "lists", 17, {lists, map, 256}, {lists, map, -1}, {lists, "map"},
-            {lists, map, 2, 3}, <<"lists">>, fun(X) -> X end, [lists | maps], #{}
+            {lists, map, 2, 3}, {lists, '_', 2}, {'_', map}, {'_', map, 2}, {'_', '_', 2}, <<"lists">>, fun(X) -> X end, [lists | maps], #{}
         ]
     ].
 
@@ -100,7 +100,7 @@ everything_needs_force(_Config) ->
             ?assertMatch({error, {too_broad, _}}, spoor_spec:plan(What, #{procs => [self()]})),
             ?assertMatch(#{}, plan(What, #{force => true}))
         end
-     || What <- ['_', {'_', handle_call}, {'_', handle_call, 3}, [lists, '_']]
+     || What <- ['_', {'_', '_'}, {'_', '_', '_'}, [lists, '_']]
     ].
 
 full_on_all_processes_needs_force(_Config) ->

@@ -391,11 +391,16 @@ fn nothing_matches(filter: &Filter, names: &Names) -> io::Result<()> {
     if given.is_empty() {
         return writeln!(io::stderr(), "spoor: nothing in the window");
     }
+    let given = given.join(" ");
+    let of_processes = !(filter.processes.is_empty() && filter.names.is_empty() && filter.groups.is_empty());
+    if of_processes && filter.takes_all_functions() {
+        return writeln!(io::stderr(), "spoor: nothing matches {given}; spoor procs FILE --each lists the processes");
+    }
     let ids = (0..names.function_count()).map(|id| FunctionId(id as u32));
     let modules: BTreeSet<String> = ids.map(|id| label::module(names, id)).collect();
     let more = if modules.len() > NAMED { ", …" } else { "" };
     let named: Vec<String> = modules.into_iter().take(NAMED).collect();
-    writeln!(io::stderr(), "spoor: nothing matches {}; modules recorded: {}{more}", given.join(" "), named.join(", "))
+    writeln!(io::stderr(), "spoor: nothing matches {given}; modules recorded: {}{more}", named.join(", "))
 }
 
 fn stdout() -> BufWriter<io::StdoutLock<'static>> {

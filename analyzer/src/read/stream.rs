@@ -94,9 +94,9 @@ pub struct Stream<'a> {
     shared: Shared<'a>,
     infos: Vec<Info>,
     lanes: Vec<LaneCursor>,
-    /// The lane whose turn it is, up to (tick, lane).
+    /// The lane whose turn it is, with its events before this tick.
     turn: usize,
-    turn_until: (u64, u32),
+    turn_before: u64,
     clock: ClockCursor,
     gaps: Gaps,
     from_tick: u64,
@@ -149,7 +149,7 @@ impl<'a> Stream<'a> {
             infos: Vec::new(),
             lanes: Vec::new(),
             turn: 0,
-            turn_until: (0, 0),
+            turn_before: 0,
             clock: recording.clock.cursor(),
             gaps: Gaps::default(),
             from_tick: if window.from_ns == 0 { 0 } else { recording.clock.tick_at(window.from_ns) },
@@ -231,46 +231,51 @@ impl<'a> Stream<'a> {
 
     /// The next event.
     #[allow(clippy::should_implement_trait, reason = "the event borrows from the stream")]
-    #[inline]
+    // Inlined: most of an event is never looked at.
+    #[inline(always)]
     pub fn next(&mut self) -> Option<Event<'_>> {
-        loop {
-            let (lane, packed) = match self.lanes.get(self.turn).map(|lane| (lane.number, lane.head().copied())) {
-                None => return None,
-                Some((number, Some(packed))) if (packed.tick, number) <= self.turn_until => (number, packed),
-                Some((_, Some(_))) => {
-                    self.next_turn();
-                    continue;
-                }
-                Some((_, None)) => {
-                    self.turn_over()?;
-                    continue;
-                }
-            };
-            if packed.tick >= self.to_tick {
-                return None;
+        let (lane, packed) = loop {
+            if let Some(cursor) = self.lanes.get_mut(self.turn)
+                && let Some(packed) = cursor.batch.events.get(cursor.next)
+                && packed.tick < self.turn_before
+            {
+                cursor.next = cursor.next.wrapping_add(1);
+                break (cursor.number, *packed);
             }
-            if let Some(cursor) = self.lanes.get_mut(self.turn) {
-                cursor.next = cursor.next.saturating_add(1);
+            self.seek()?;
+        };
+        if packed.missing == Missing::Any {
+            self.gaps.open(packed.tick);
+        }
+        let (epoch, complete) = self.gaps.at(packed.tick);
+        let time = self.clock.ns(&self.shared.recording.clock, packed.tick);
+        let batch = &self.lanes.get(self.turn)?.batch;
+        Some(Event {
+            time,
+            lane,
+            tracee: packed.tracee,
+            kind: packed.kind,
+            function: packed.function(),
+            epoch,
+            complete,
+            missing: packed.missing != Missing::None,
+            packed,
+            batch,
+            stream: &self.shared,
+        })
+    }
+
+    /// The lane whose turn it was has no more: finds who is next, `None` for nobody.
+    #[inline(never)]
+    fn seek(&mut self) -> Option<()> {
+        match self.lanes.get(self.turn)?.head() {
+            // The turn goes to lanes that have something: when this one has not, none has.
+            None => self.turn_over(),
+            Some(_) => {
+                self.next_turn();
+                let head = self.lanes.get(self.turn)?.head()?;
+                (head.tick < self.to_tick).then_some(())
             }
-            if packed.missing == Missing::Any {
-                self.gaps.open(packed.tick);
-            }
-            let (epoch, complete) = self.gaps.at(packed.tick);
-            let time = self.clock.ns(&self.shared.recording.clock, packed.tick);
-            let batch = &self.lanes.get(self.turn)?.batch;
-            return Some(Event {
-                time,
-                lane,
-                tracee: packed.tracee,
-                kind: packed.kind,
-                function: packed.function(),
-                epoch,
-                complete,
-                missing: packed.missing != Missing::None,
-                packed,
-                batch,
-                stream: &self.shared,
-            });
         }
     }
 
@@ -301,7 +306,8 @@ impl<'a> Stream<'a> {
             }
         }
         self.turn = turn;
-        self.turn_until = second;
+        // Where ticks are equal, the lower number is first.
+        self.turn_before = second.0.saturating_add(u64::from(first.1 < second.1)).min(self.to_tick);
     }
 
     /// Loads the lane's next good chunk. `now` is the tick of its last event.

@@ -9,7 +9,7 @@ use crate::view::table::{self, Style};
 use crate::view::units::{count, duration, percent};
 
 /// What a narrow table goes without: `--wide` and `--json` have it.
-const OPTIONAL: [&str; 4] = ["MEAN", "P90", "SHARE", "P99.9"];
+const OPTIONAL: [&str; 4] = ["MEAN", "SHARE", "P90", "P99.9"];
 
 /// Rows of modules or process groups; `head` says which.
 pub fn keyed(rows: &[keyed::Row], head: &'static str, style: Style, out: &mut dyn Write) -> io::Result<()> {

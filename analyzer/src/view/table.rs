@@ -30,7 +30,7 @@ const SHORTEST_NAME: usize = 24;
 
 /// Prints rows under their columns' heads, in lines that fit: columns that hold
 /// nothing are left out, then those of `optional`, in that order, until the rest
-/// fits, and then the first column is shortened.
+/// fits, and then the first column is shortened. What did not fit is said below.
 pub fn fitted(
     columns: &[Column<'_>],
     mut rows: Vec<Vec<String>>,
@@ -48,12 +48,14 @@ pub fn fitted(
             leave_out(at, &mut columns, &mut rows);
         }
     }
+    let mut left_out = Vec::new();
     for head in optional {
         if line_width(&columns, &rows) <= style.width {
             break;
         }
         if let Some(at) = columns.iter().position(|(name, _)| name == head) {
             leave_out(at, &mut columns, &mut rows);
+            left_out.push(*head);
         }
     }
     let over = line_width(&columns, &rows).saturating_sub(style.width);
@@ -62,7 +64,11 @@ pub fn fitted(
         let room = widest.saturating_sub(over).max(SHORTEST_NAME);
         rows.iter_mut().filter_map(|row| row.get_mut(name)).for_each(|cell| *cell = shortened(cell, room));
     }
-    write(&columns, rows, style, out)
+    write(&columns, rows, style, out)?;
+    match left_out.is_empty() {
+        true => Ok(()),
+        false => writeln!(out, "(no room for {}: --wide)", left_out.join(", ")),
+    }
 }
 
 /// Text cut in its middle: both ends of a function's name tell it from others.
@@ -124,7 +130,7 @@ mod tests {
             let rows = vec![vec![name, "100000".to_owned(), "5".to_owned(), String::new()]];
             let columns = [("FUNCTION", false), ("MEAN", true), ("MAX", true), ("UNTIMED", true)];
             fitted(&columns, rows, &["MEAN"], Style { colour: false, width }, &mut out).expect("a Vec takes all");
-            String::from_utf8(out).expect("text").lines().last().map(str::to_owned)
+            String::from_utf8(out).expect("text").lines().nth(1).map(str::to_owned)
         };
         assert_eq!(table(60).as_deref(), Some("module:a_function_with_a_long_name/3  100000    5"));
         assert_eq!(table(41).as_deref(), Some("module:a_function_with_a_long_name/3    5"));
