@@ -94,7 +94,10 @@ fn outputs_are_as_blessed() {
 fn help_is_as_blessed() {
     let dir = tempfile::tempdir().expect("a directory");
     check("help.txt", &stdout(&spoor(dir.path(), &["--help"])));
-    let all = ["info", "dump", "calls", "flame", "sched", "hist", "callers", "callees", "slow", "procs", "gc", "msgs"];
+    let all = [
+        "info", "dump", "calls", "flame", "sched", "hist", "callers", "callees", "slow", "procs", "gc", "msgs",
+        "requests",
+    ];
     for command in all {
         let output = spoor(dir.path(), &[command, "--help"]);
         check(&format!("help-{command}.txt"), &stdout(&output));
@@ -107,7 +110,9 @@ fn exit_codes_are_fine_damaged_and_could_not_run() {
     let whole = fs::read(dir.path().join("shop.spoor")).expect("there");
     fs::write(dir.path().join("cut.spoor"), &whole[..whole.len() - 1]).expect("written");
     fs::write(dir.path().join("no.spoor"), b"not a recording").expect("written");
-    for command in ["info", "dump", "calls", "flame", "sched", "slow *", "hist *", "callers *", "procs", "gc", "msgs"] {
+    for command in
+        ["info", "dump", "calls", "flame", "sched", "slow *", "hist *", "callers *", "procs", "gc", "msgs", "requests"]
+    {
         for (file, code) in [("shop.spoor", 0), ("cut.spoor", 1), ("no.spoor", 2), ("missing.spoor", 2)] {
             let args: Vec<&str> = command.split(' ').chain([file]).collect();
             let output = spoor(dir.path(), &args);
