@@ -178,9 +178,13 @@ status(#{id := Id, pid := Pid}) ->
 snapshot(Session) ->
     snapshot(Session, #{}).
 
-%% @doc Copies what has been recorded so far to a file beside the recording, which
-%% goes on. Options: `last', the time of interest before now; `reason', any term.
-%% Both are noted in the copy.
+%% @doc Copies a window of what has been recorded to a file beside the recording, which
+%% goes on; no thread that records waits for it. Options: `last', how much of the time
+%% before, default `infinity', all there is; `post', how long to go on recording before
+%% the copy is made, default 0 (the caller waits); `reason', any term. They are noted in
+%% the copy, a complete recording that ends when the copying began, of whole chunks: it
+%% begins a little before the window does. The answer says how many chunks are in it.
+%% Streams answer `no_snapshots', recordings that end first `not_recording'.
 -spec snapshot(session(), spoor_options:given()) -> {ok, spoor_snapshot:snapshot()} | {error, reason()}.
 snapshot(Session, Options) ->
     spoor_snapshot:take(Session, Options).

@@ -12,11 +12,11 @@
 -module(spoor_tracer).
 
 -export([enabled/3, trace/5]).
--export([open/1, start_time/1, close/2, status/1, describe/2, note/3, create/1]).
+-export([open/1, start_time/1, close/2, status/1, describe/2, note/3, copy/4]).
 
--export_type([state/0, config/0, counts/0, description/0, message/0]).
+-export_type([state/0, config/0, counts/0, copied/0, description/0, message/0]).
 
--nifs([enabled/3, trace/5, open/1, start_time/1, close/2, status/1, describe/2, note/3, create/1]).
+-nifs([enabled/3, trace/5, open/1, start_time/1, close/2, status/1, describe/2, note/3, copy/4]).
 -on_load(load/0).
 
 -define(ERROR_KEY, {?MODULE, nif_error}).
@@ -74,11 +74,22 @@
     InitialCall :: mfa() | undefined
 }.
 
+-type copied() :: #{
+    %% Size of the file, and what is in it.
+    bytes := non_neg_integer(),
+    events := non_neg_integer(),
+    chunks := non_neg_integer(),
+    %% Chunks of events left out: of before the window, and overwritten meanwhile.
+    earlier := non_neg_integer(),
+    overtaken := non_neg_integer()
+}.
+
 -type message() ::
     {spoor_tracer, state(),
         {limit, time | max_events | rate | function_rate | max_cost | full | file_cut}}
-    | {spoor_tracer, state(), {closed, counts()}}.
-%% What the owner of a recording is sent.
+    | {spoor_tracer, state(), {closed, counts()}}
+    | {spoor_tracer, state(), {copied, Path :: binary(), {ok, copied()} | {error, closed | file:posix()}}}.
+%% What the owner of a recording is sent, and who asked for a copy.
 
 -type unavailable() :: {error, {nif_unavailable, Why :: binary()}}.
 
@@ -114,10 +125,13 @@ describe(_State, _Descriptions) -> unavailable().
 -spec note(state(), What :: atom(), Detail :: term()) -> ok | {error, closed} | unavailable().
 note(_State, _What, _Detail) -> unavailable().
 
-%% @doc Makes an empty file that must not exist, of mode 0600 from the start: what
-%% Erlang's own `file' makes is as open as the umask until its mode is changed.
--spec create(binary()) -> ok | {error, file:posix()} | unavailable().
-create(_Path) -> unavailable().
+%% @doc Copies the last milliseconds of a recording, or all for 0, into a file of mode
+%% 0600 that must not exist. A thread of the recorder does that, and sends `copied' to
+%% the process when it is done; a recording that ends first answers `closed'. Streams
+%% are not copied.
+-spec copy(state(), binary(), LastMs :: non_neg_integer(), To :: pid()) ->
+    ok | {error, closed | file:posix()} | unavailable().
+copy(_State, _Path, _LastMs, _To) -> unavailable().
 
 %% What the native code would have answered is anybody's guess: hence term().
 -spec unavailable() -> term().

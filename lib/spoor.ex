@@ -112,10 +112,12 @@ defmodule Spoor do
   def status(session), do: wrap(:spoor.status(session))
 
   @doc """
-  Copies what has been recorded so far to a file beside the recording, which goes
-  on.
+  Copies a window of what has been recorded to a file beside the recording, which
+  goes on; no thread that records waits for it.
 
-  Options: `:last`, the time of interest before now; `:reason`, any term.
+  Options: `:last`, how much of the time before, like `{30, :second}` (default
+  `:infinity`, all there is); `:post`, how long to go on recording before the copy is
+  made (default 0; the caller waits); `:reason`, any term.
   """
   @spec snapshot(session(), options()) ::
           {:ok, :spoor_snapshot.snapshot()} | {:error, Error.t()}

@@ -25,6 +25,7 @@
     status_says_what_is_asked_for_and_what_came/1,
     a_snapshot_is_a_file_beside_the_recording/1,
     a_snapshot_of_the_past_is_refused/1,
+    snapshots_under_load_are_sound_and_complete/1,
     run_answers_value_and_summary/1,
     run_raises_what_the_function_raises/1,
     run_of_a_process_that_is_killed/1,
@@ -54,7 +55,7 @@ all() ->
         full_records_a_process, full_records_everything_when_forced, presets_and_patterns_together, arguments_stay_out_unless_asked_for,
         patterns_that_match_nothing_leave_no_file, a_process_that_is_not_there_is_an_error,
         status_says_what_is_asked_for_and_what_came, a_snapshot_is_a_file_beside_the_recording,
-        a_snapshot_of_the_past_is_refused, run_answers_value_and_summary,
+        a_snapshot_of_the_past_is_refused, snapshots_under_load_are_sound_and_complete, run_answers_value_and_summary,
         run_raises_what_the_function_raises, run_of_a_process_that_is_killed, run_of_what_ends_spoor_itself,
         open_records_what_others_trace, stopping_an_open_recording_turns_its_tracer_off,
         the_file_is_for_its_owner_only, the_directory_is_found_in_order,
@@ -340,6 +341,55 @@ a_snapshot_is_a_file_beside_the_recording(Config) ->
     ?assertMatch({error, {bad_option, {time, _}}}, spoor:snapshot(Session, #{time => 1})),
     ?assertMatch(#{events := 204}, stop(Session)),
     ?assertEqual({ok, Copied}, file:read_file(First)).
+
+%% Over and over while two processes work as fast as they can: each copy is sound, is
+%% complete up to the last call that was counted before it was asked for, and invents none.
+snapshots_under_load_are_sound_and_complete(Config) ->
+    Counters = counters:new(2, []),
+    Workers = [spawn_link(fun() -> work_and_count(Counters, N) end) || N <- [1, 2]],
+    {ok, Session} = start({?MODULE, work, 1}, Workers, Config),
+    [Worker ! work || Worker <- Workers],
+    Post = #{post => {300, millisecond}, last => {200, millisecond}},
+    {Us, {ok, #{path := Windowed}}} = timer:tc(fun() -> spoor:snapshot(Session, Post) end),
+    ?assert(Us >= 300_000),
+    Copies = [snapshot_between(Session, Counters) || _ <- lists:seq(1, 5)],
+    [begin unlink(Worker), exit(Worker, kill) end || Worker <- Workers],
+    #{path := Whole} = stop(Session),
+    [
+        begin
+            #{<<"findings">> := Findings} = spoor_reading:json("info", [Path]),
+            ?assertEqual([], [F || #{<<"severity">> := <<"damage">>} = F <- Findings])
+        end
+     || Path <- [Windowed, Whole | [Copy || {Copy, _, _} <- Copies]]
+    ],
+    [
+        begin
+            Calls = proplists:get_value({?MODULE, work, 1}, spoor_reading:counts(Copy)),
+            ?assert(Calls >= Before),
+            ?assert(Calls =< After)
+        end
+     || {Copy, Before, After} <- Copies
+    ],
+    {0, Info} = spoor_reading:run("info", [Windowed]),
+    ?assertNotEqual(nomatch, string:find(Info, "a snapshot of the last 200 ms")).
+
+snapshot_between(Session, Counters) ->
+    timer:sleep(50),
+    Before = counters:get(Counters, 1) + counters:get(Counters, 2),
+    {ok, #{path := Path, overtaken := 0}} = spoor:snapshot(Session),
+    %% One call of each may have been recorded and not counted yet.
+    {Path, Before, counters:get(Counters, 1) + counters:get(Counters, 2) + 2}.
+
+work_and_count(Counters, N) ->
+    receive work -> ok end,
+    work_and_count(Counters, N, 0).
+
+%% So many that the ring of the recording holds them all.
+work_and_count(Counters, N, Done) ->
+    work(0),
+    counters:add(Counters, N, 1),
+    Done rem 500 =:= 0 andalso timer:sleep(1),
+    work_and_count(Counters, N, Done + 1).
 
 a_snapshot_of_the_past_is_refused(Config) ->
     {ok, Session} = start({?MODULE, work, 1}, [self()], Config),

@@ -8,7 +8,6 @@
 
 -export([all/0, init_per_testcase/2, end_per_testcase/2]).
 -export([
-    a_file_is_private_from_the_start/1,
     what_is_there_already_is_not_written/1,
     a_directory_is_made_private/1,
     a_directory_of_somebody_else_is_refused/1,
@@ -20,7 +19,7 @@
 
 all() ->
     [
-        a_file_is_private_from_the_start, what_is_there_already_is_not_written, a_directory_is_made_private,
+        what_is_there_already_is_not_written, a_directory_is_made_private,
         a_directory_of_somebody_else_is_refused, a_link_is_refused, a_path_that_is_no_text,
         an_error_about_a_path_that_is_no_text
     ].
@@ -37,21 +36,21 @@ end_per_testcase(_Case, _Config) ->
 
 %%% Cases
 
-a_file_is_private_from_the_start(Config) ->
-    File = in("x", Config),
-    ok = spoor_tracer:create(list_to_binary(File)),
-    ?assertMatch({ok, #file_info{size = 0}}, file:read_file_info(File)),
-    ?assertEqual(8#600, mode(File)).
-
 what_is_there_already_is_not_written(Config) ->
+    {ok, #{id := Id, path := Path} = Session} = start(?config(dir, Config)),
     [File, Link, Missing] = [in(Name, Config) || Name <- ["x", "link", "missing/x"]],
     ok = file:write_file(File, "something"),
     ok = file:make_symlink(in("nothing", Config), Link),
-    ?assertEqual({error, eexist}, spoor_tracer:create(list_to_binary(File))),
-    ?assertEqual({error, eexist}, spoor_tracer:create(list_to_binary(Link))),
-    ?assertEqual({error, enoent}, spoor_tracer:create(list_to_binary(Missing))),
+    Copy = fun(To) -> spoor_tracer:copy(Id, list_to_binary(To), 0, self()) end,
+    ?assertEqual([{error, eexist}, {error, eexist}, {error, enoent}], [Copy(To) || To <- [File, Link, Missing]]),
     ?assertEqual({ok, <<"something">>}, file:read_file(File)),
-    ?assertNot(filelib:is_file(in("nothing", Config))).
+    ?assertNot(filelib:is_file(in("nothing", Config))),
+    %% Nor is what stands where the next copy would go.
+    ok = file:make_symlink(in("nothing", Config), spoor_file:snapshot_path(Path, 1)),
+    {ok, #{path := Second}} = spoor:snapshot(Session),
+    ?assertEqual(spoor_file:snapshot_path(Path, 2), Second),
+    ?assertEqual(8#600, mode(Second)),
+    {ok, _} = spoor:stop(Session).
 
 a_directory_is_made_private(Config) ->
     Dir = in("own", Config),

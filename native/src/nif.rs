@@ -10,6 +10,7 @@ use spoor_core::governor::{Rate, Thinned, Thinning};
 use spoor_core::recording::{self, Options, Storage};
 use spoor_core::registry::{self, State};
 use spoor_core::segments;
+use spoor_core::snapshot::{Copied, Failed};
 use spoor_core::{Host, Limit, OpenError, Summary};
 use spoor_format::lane::CAUSES;
 use spoor_format::record::write;
@@ -30,6 +31,7 @@ mod atoms {
         phase, events, overwritten, dropped, lanes, elapsed_ms, stop_reason,
         rate, function_rate, max_cost, sample, sample_removes, max_cost_ppm, overload_stops,
         thinned, first_ms, last_ms,
+        copied, bytes, chunks, earlier, overtaken,
         mode, once, stream, segment, keep_first, packs, sync,
         spoor_tracer,
     }
@@ -162,13 +164,46 @@ fn posix(error: &std::io::Error) -> Atom {
     }
 }
 
-/// Makes an empty file that must not exist, for its owner alone from the start.
+/// Copies the last milliseconds of a recording, or all for 0, into a file that must
+/// not exist. The process is told by `{spoor_tracer, State, {copied, Path, Answer}}`.
 #[rustler::nif(schedule = "DirtyIo")]
-fn create<'a>(env: Env<'a>, path: Term<'a>) -> NifResult<Term<'a>> {
-    Ok(match spoor_core::create_private(path_of(path)?) {
-        Ok(_empty) => atoms::ok().encode(env),
-        Err(error) => (atoms::error(), posix(&error)).encode(env),
-    })
+fn copy<'a>(env: Env<'a>, state: i64, path: Term<'a>, last_ms: u64, to: LocalPid) -> NifResult<Term<'a>> {
+    let path = path_of(path)?.to_owned();
+    let last = (last_ms > 0).then(|| Duration::from_millis(last_ms));
+    let told = path.clone();
+    let answer = move |made: Result<Copied, Failed>| {
+        // Nobody waits any more where the process is gone.
+        let _ = OwnedEnv::new().send_and_clear(&to, |env| {
+            let made = match &made {
+                Ok(copied) => copied_map(env, copied)
+                    .map_or_else(|_| atoms::error().encode(env), |map| (atoms::ok(), map).encode(env)),
+                Err(Failed::Io(error)) => (atoms::error(), posix(error)).encode(env),
+                Err(_) => (atoms::error(), atoms::closed()).encode(env),
+            };
+            (atoms::spoor_tracer(), state, (atoms::copied(), path_term(env, &told), made))
+        });
+    };
+    let asked = registry::with(state_of(state), |recording| recording.snapshot(&path, last, answer));
+    Ok(or_closed(
+        env,
+        asked.map(|asked| match asked {
+            Ok(()) => atoms::ok().encode(env),
+            Err(error) => (atoms::error(), posix(&error)).encode(env),
+        }),
+    ))
+}
+
+fn copied_map<'a>(env: Env<'a>, copied: &Copied) -> NifResult<Term<'a>> {
+    Term::map_from_pairs(
+        env,
+        &[
+            (atoms::bytes(), copied.bytes),
+            (atoms::events(), copied.events),
+            (atoms::chunks(), copied.chunks),
+            (atoms::earlier(), copied.earlier),
+            (atoms::overtaken(), copied.overtaken),
+        ],
+    )
 }
 
 /// Begins to count the time limit.

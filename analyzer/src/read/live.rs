@@ -56,6 +56,9 @@ impl fmt::Display for State {
 
 impl State {
     pub(crate) fn of(status: &Status, meta: &Meta, path: &str) -> State {
+        if meta.get("snapshot").is_some() {
+            return State::Snapshot;
+        }
         if status.phase == Phase::Stopped {
             return State::Stopped { reason: status.reason.clone() };
         }

@@ -96,7 +96,8 @@ impl Recording {
         let clock = Clock::read(&source, &header, tick_hz, &mut findings);
         let (lanes, lane_table_damaged) = read_lanes(&source, &header, &mut findings);
         let state = State::of(&front.status, &meta, path);
-        let mut ring = |name, ring| index::read(&source, name, ring, header.lane_slots, state.is_live(), &mut findings);
+        let live = is_live(&state, &front.status);
+        let mut ring = |name, ring| index::read(&source, name, ring, header.lane_slots, live, &mut findings);
         let (events, infos) = (ring("events", &header.events), ring("info", &header.info));
         let pids = PidFormat::from_meta(&meta).unwrap_or_else(|| {
             let cost = "pids may be printed with wrong numbers";
@@ -150,7 +151,7 @@ impl Recording {
     /// threads would end at different ones. What had happened before they were
     /// read is in all of them.
     fn settle(&mut self) {
-        if !self.state.is_live() {
+        if !is_live(&self.state, &self.status) {
             return;
         }
         self.settled_tick = self.last_tick();
@@ -198,7 +199,7 @@ impl Recording {
             }
             let lane = lane.map(|lane| self.checked(number, lane));
             let entry = LaneLedger::new(number, lane.as_ref(), &self.events);
-            if entry.ledger.damaged > 0 && !self.state.is_live() {
+            if entry.ledger.damaged > 0 && !is_live(&self.state, &self.status) {
                 self.findings.push(Finding::damage(
                     format!("lane {number}"),
                     "events that it stored are in no chunk that is there",
@@ -224,7 +225,7 @@ impl Recording {
     fn checked(&mut self, number: u32, lane: Lane) -> Lane {
         let last = self.events.lanes.get(&number).and_then(|chunks| chunks.last());
         let Some(ended) = last.map(index::ChunkRef::end_record) else { return lane };
-        if self.events.unreadable > 0 || lane.sealed_events <= ended || self.state.is_live() {
+        if self.events.unreadable > 0 || lane.sealed_events <= ended || is_live(&self.state, &self.status) {
             return lane;
         }
         self.findings.push(Finding::damage(
@@ -292,6 +293,11 @@ impl Recording {
         }
         last
     }
+}
+
+/// Was it being written when it was read? Copies that the recorder makes end at one moment.
+fn is_live(state: &State, status: &Status) -> bool {
+    state.is_live() && status.phase != Phase::Stopped
 }
 
 fn check_length(source: &Source, header: &Header, findings: &mut Vec<Finding>) {

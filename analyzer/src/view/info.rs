@@ -127,7 +127,11 @@ fn covered(report: &Report) -> String {
         0 => String::new(),
         n => format!(", and {} events are lost to damage", count(n)),
     };
+    let copied = window(report);
     match report.ring_turned {
+        _ if copied.is_some() => {
+            format!("the last {}{}{damaged}", duration(report.covered_ns), copied.unwrap_or_default())
+        }
         false if !damaged.is_empty() => format!("not all of it: nothing is overwritten{damaged}"),
         false if report.findings.iter().any(Finding::is_of_limits) => {
             "all of the time, but not all events; nothing is overwritten".to_owned()
@@ -137,14 +141,27 @@ fn covered(report: &Report) -> String {
             "stream" => "all of it: no segment was deleted".to_owned(),
             _ => "all of it: the first events are kept".to_owned(),
         },
-        true if report.meta.iter().any(|(key, _)| key == "snapshot") => {
-            format!("the last {}: what was before is not in the copy{damaged}", duration(report.covered_ns))
-        }
         true if report.segments.is_some() => {
             format!("the last {}: the segments before were deleted{damaged}", duration(report.covered_ns))
         }
         true => format!("the last {}: what was before is overwritten{damaged}", duration(report.covered_ns)),
     }
+}
+
+/// What a snapshot was asked to hold, and what it leaves out.
+fn window(report: &Report) -> Option<String> {
+    let asked = match meta(report, "snapshot") {
+        "" => return None,
+        "all" => "all of it".to_owned(),
+        last => format!("the last {last}"),
+    };
+    let left = |key, why| match meta(report, key) {
+        "" | "0" => String::new(),
+        n => format!(", {n} chunks {why}"),
+    };
+    let earlier = left("snapshot_earlier", "of before left out");
+    let overtaken = left("snapshot_overtaken", "lost that were overwritten while they were copied");
+    Some(format!(": a snapshot of {asked}{earlier}{overtaken}"))
 }
 
 fn storage(report: &Report) -> String {

@@ -30,6 +30,21 @@ impl ChunkWords<'_> {
     }
 }
 
+/// Runs `read` on a chunk that writers may recycle meanwhile; `None` when it is not
+/// the one of that number, or not any more when `read` is done. What was read counts
+/// for nothing then.
+pub(crate) fn read_stable<R>(seq: u64, word: &AtomicU64, read: impl FnOnce() -> R) -> Option<R> {
+    // Acquire pairs with the last store of `begin`: the header belongs to the number.
+    if seq == 0 || word.load(Ordering::Acquire) != seq {
+        return None;
+    }
+    let found = read();
+    // Pairs with the fence in `begin`: whoever read a word of the next take sees
+    // here that the number has changed.
+    fence(Ordering::Acquire);
+    (word.load(Ordering::Relaxed) == seq).then_some(found)
+}
+
 /// Commits what was written before.
 #[inline(always)]
 pub(crate) fn commit(commit: &AtomicU64, word: u64) {

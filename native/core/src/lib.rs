@@ -24,6 +24,7 @@
 //! faults     what becomes of a SIGBUS in a mapping (unsafe island)
 //! keeper     the recorder's own thread: clock pairs, checksums, the end
 //! segments   the files of a stream: made ahead, closed, packed, deleted
+//! snapshot   copies of a window of time, while recording goes on
 //! background threads beside the keeper; writing to the disk at intervals
 //! clock      the tick, and what it is worth
 //! ```
@@ -52,6 +53,7 @@ pub mod recording;
 pub mod registry;
 mod ring;
 pub mod segments;
+pub mod snapshot;
 mod store;
 pub mod stream;
 mod sync;

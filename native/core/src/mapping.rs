@@ -54,6 +54,15 @@ impl Memory {
         unsafe { AtomicU64::from_ptr(place.cast()) }
     }
 
+    /// The words from `offset` on, as [`Memory::word`].
+    pub(crate) fn words(&self, offset: u64, bytes: u64) -> &[AtomicU64] {
+        assert!(offset.is_multiple_of(8) && bytes.is_multiple_of(8));
+        let start = self.pointer(offset, bytes);
+        // SAFETY: within the mapping (checked in `pointer`), aligned (it begins on a
+        // page), alive as long as `self`, and an atomic may be written by others.
+        unsafe { std::slice::from_raw_parts(start.cast::<AtomicU64>(), bytes as usize / 8) }
+    }
+
     /// Where the byte at `offset` is; whoever uses it answers for the access.
     pub(crate) fn pointer(&self, offset: u64, bytes: u64) -> *mut u8 {
         assert!(offset + bytes <= self.len() as u64);

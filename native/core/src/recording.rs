@@ -20,6 +20,7 @@ use crate::pool::{EXACT, Pool};
 use crate::recall::{Signal, Signals};
 use crate::registry::{self, State, wait_until_nobody_is_inside};
 use crate::segments::{self, Segments};
+use crate::snapshot::{Copied, Copier, Failed};
 use crate::store::{Store, Which};
 use crate::stream::Stream;
 use crate::{OpenError, clock};
@@ -278,6 +279,9 @@ pub struct Recording {
     /// What makes the segments of a stream; goes before the syncer it feeds.
     segments: Option<Background>,
     syncer: Option<Syncer>,
+    /// Who copies it, once that was asked for.
+    copier: Mutex<Option<Copier>>,
+    tick_hz: u64,
 }
 
 /// Opens a recording: from the answer on, its state may be given to the VM.
@@ -352,6 +356,8 @@ impl Recording {
             room_bytes: options.storage.bytes(),
             segments,
             syncer,
+            copier: Mutex::new(None),
+            tick_hz,
         }))
     }
 
@@ -400,6 +406,26 @@ impl Recording {
     pub fn close(&self, reason: &str) {
         // The channel is only gone when the keeper is, and then so is the recording.
         let _ = self.keeper.try_send(Command::Close(reason.to_owned()));
+    }
+
+    /// Copies the last of it, or all, into a file that must not exist, by a thread
+    /// that nobody waits for; it calls `answer`, once, unless this fails. Streams
+    /// are not copied: `Unsupported`.
+    pub fn snapshot(
+        &self,
+        path: &Path,
+        last: Option<Duration>,
+        answer: impl FnOnce(Result<Copied, Failed>) + Send + 'static,
+    ) -> std::io::Result<()> {
+        if self.store.window().is_some() {
+            return Err(std::io::ErrorKind::Unsupported.into());
+        }
+        let mut copier = self.copier.lock().unwrap_or_else(PoisonError::into_inner);
+        let copier = match &mut *copier {
+            Some(copier) => copier,
+            none => none.insert(Copier::start(Arc::clone(&self.store), self.tick_hz)?),
+        };
+        copier.copy(path, last, Box::new(answer))
     }
 
     /// What it has taken so far. Exact when no thread is storing an event.
@@ -459,6 +485,7 @@ impl Recording {
         }
         self.recorder.get_mut().unwrap_or_else(PoisonError::into_inner).close();
         self.segments = None;
+        *self.copier.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
         self.store.write_status(Phase::Stopped, stop_tick, reason);
         self.syncer = None;
         self.sum_up(&self.store, reason.to_owned())

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use spoor_format::chunk::{COMMIT_OFFSET, ChunkHeader, SEAL_OFFSET, SEQ_OFFSET};
 use spoor_format::clock::{self, ClockPair};
-use spoor_format::header::{FRONT_BYTES, Header, META_OFFSET, Meta, RingLayout};
+use spoor_format::header::{FRONT_BYTES, Header, META_BYTES, META_OFFSET, Meta, RingLayout};
 use spoor_format::lane::{self, CAUSES, Cause, DROPPED_OFFSET, Lane as LaneEntry, LaneKind, SEALED_EVENTS_OFFSET};
 use spoor_format::status::{Phase, Status};
 
@@ -133,6 +133,22 @@ impl Store {
         (self.memory(which).pointer(layout.chunk_offset(index), layout.chunk_bytes), layout.chunk_bytes as usize)
     }
 
+    /// Places of a ring.
+    pub(crate) fn chunks(&self, which: Which) -> u64 {
+        self.layout(which).chunks
+    }
+
+    /// All words of a chunk, which threads may be writing.
+    pub(crate) fn chunk_as_words(&self, which: Which, index: u64) -> &[AtomicU64] {
+        let layout = self.layout(which);
+        self.memory(which).words(layout.chunk_offset(index), layout.chunk_bytes)
+    }
+
+    /// A part of the file outside of its events, likewise.
+    pub(crate) fn as_words(&self, offset: u64, bytes: u64) -> &[AtomicU64] {
+        self.mapping.words(offset, bytes)
+    }
+
     /// The word that says how much of the chunk may be read.
     pub(crate) fn commit_word(&self, which: Which, index: u64) -> &AtomicU64 {
         self.chunk_word(which, index, COMMIT_OFFSET)
@@ -256,6 +272,13 @@ impl Store {
     /// Writes the meta section. Once, before anything is recorded.
     pub(crate) fn write_meta(&self, meta: &Meta) {
         self.mapping.write(META_OFFSET, &meta.encode());
+    }
+
+    /// The meta section, as it was written.
+    pub(crate) fn read_meta(&self) -> Meta {
+        let words = self.as_words(META_OFFSET, META_BYTES as u64);
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+        Meta::decode(&bytes).unwrap_or_default()
     }
 
     /// Writes a clock pair. Called by one thread at a time.

@@ -2,10 +2,10 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::chunk_words::{ChunkWords, commit};
+use crate::chunk_words::{ChunkWords, commit, read_stable};
 use crate::gate::Epoch;
 use crate::ring::{ENDLESS, Ring};
-use crate::sync::{AtomicU64, Ordering, barrier_on_all_threads, fence};
+use crate::sync::{AtomicU64, Ordering, barrier_on_all_threads};
 
 mod limits;
 mod rates;
@@ -110,11 +110,11 @@ impl Mapped {
     /// number of the chunk, its header and its record if one was committed.
     fn copy(&self) -> Option<(u64, u64, Option<u64>)> {
         let seq = self.seq.load(Ordering::Acquire);
-        let committed = self.commit.load(Ordering::Acquire);
-        let (header, payload) = (self.header.load(Ordering::Relaxed), self.payload.load(Ordering::Relaxed));
-        fence(Ordering::Acquire);
-        let unchanged = seq != 0 && self.seq.load(Ordering::Relaxed) == seq;
-        unchanged.then_some((seq, header, (committed != 0).then_some(payload)))
+        read_stable(seq, &self.seq, || {
+            let committed = self.commit.load(Ordering::Acquire);
+            let (header, payload) = (self.header.load(Ordering::Relaxed), self.payload.load(Ordering::Relaxed));
+            (seq, header, (committed != 0).then_some(payload))
+        })
     }
 }
 

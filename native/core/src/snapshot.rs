@@ -1,0 +1,319 @@
+//! Copies of a recording that goes on, made by a thread of their own.
+//!
+//! No thread that records is waited for, and none waits: chunks are copied as they
+//! lie there, and one whose number changed under the copying hand is left out and
+//! counted. The copy ends at the tick at which it was asked for: what came later
+//! is cut off, so that all threads end at one moment.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, select, unbounded};
+use spoor_format::chunk::{ChunkHeader, Reader};
+use spoor_format::clock::{self, ClockPair};
+use spoor_format::header::{FRONT_BYTES, Header, META_OFFSET};
+use spoor_format::lane::{self, SEALED_EVENTS_OFFSET};
+use spoor_format::record::Schema;
+use spoor_format::status::{Phase, Status};
+
+use crate::background::Background;
+use crate::chunk_words::read_stable;
+use crate::store::{Store, Which};
+
+/// What a copy holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// Size of the file; of it, only what holds something takes room on the disk.
+    pub bytes: u64,
+    /// Events in the copy.
+    pub events: u64,
+    /// Chunks of events in the copy.
+    pub chunks: u64,
+    /// Chunks left out because they end before the window begins.
+    pub earlier: u64,
+    /// Chunks left out because they were overwritten while they were copied.
+    pub overtaken: u64,
+}
+
+/// Why there is no copy.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failed {
+    /// The recording ended first; its file has it all.
+    Ended,
+    /// The copy cannot be written.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Failed::Io(error)
+    }
+}
+
+type Answer = Box<dyn FnOnce(Result<Copied, Failed>) + Send>;
+
+struct Job {
+    path: PathBuf,
+    file: File,
+    last: Option<Duration>,
+    answer: Answer,
+}
+
+/// The thread that copies, one copy after the other.
+#[derive(Debug)]
+pub(crate) struct Copier {
+    jobs: Sender<Job>,
+    _thread: Background,
+}
+
+impl Copier {
+    /// Starts the thread for a recording whose clock ticks so often a second. When
+    /// this is dropped, copies not yet made are answered by [`Failed::Ended`].
+    pub(crate) fn start(store: Arc<Store>, tick_hz: u64) -> io::Result<Copier> {
+        let (jobs, asked) = unbounded::<Job>();
+        let thread = Background::start("spoor_copy", move |stopped| {
+            while let Some(job) = next(&asked, &stopped) {
+                job.run(&store, tick_hz, &stopped);
+            }
+            drop(store);
+            asked.try_iter().for_each(|job| job.answer(Err(Failed::Ended)));
+        })?;
+        Ok(Copier { jobs, _thread: thread })
+    }
+
+    /// Makes a copy in a file that must not exist. The answer is given on the
+    /// copying thread, once, unless this fails.
+    pub(crate) fn copy(&self, path: &Path, last: Option<Duration>, answer: Answer) -> io::Result<()> {
+        let file = crate::create_private(path)?;
+        // The receiver lives as long as the thread, which this owns.
+        let _ = self.jobs.send(Job { path: path.to_owned(), file, last, answer });
+        Ok(())
+    }
+}
+
+fn next(asked: &Receiver<Job>, stopped: &Receiver<()>) -> Option<Job> {
+    select! {
+        recv(asked) -> job => job.ok(),
+        recv(stopped) -> _ => None,
+    }
+}
+
+impl Job {
+    fn run(self, store: &Store, tick_hz: u64, stopped: &Receiver<()>) {
+        let ticks =
+            |last: Duration| u64::try_from(last.as_nanos() * u128::from(tick_hz) / 1_000_000_000).unwrap_or(u64::MAX);
+        let until = crate::clock::now();
+        let from = self.last.map_or(0, |last| until.saturating_sub(ticks(last)));
+        let copy = Copy { store, file: &self.file, from, until, last: self.last, stopped };
+        let made = copy.make();
+        self.answer(made);
+    }
+
+    fn answer(self, made: Result<Copied, Failed>) {
+        if made.is_err() {
+            // What cannot be removed is an empty file, or half a copy under a name that says so.
+            let _ = std::fs::remove_file(&self.path);
+        }
+        drop(self.file);
+        (self.answer)(made);
+    }
+}
+
+/// A chunk as it was when the ring was looked through.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    index: u64,
+    seq: u64,
+    lane: u32,
+    base_tick: u64,
+    /// When the lane's next chunk begins, if it has begun.
+    next_tick: Option<u64>,
+}
+
+struct Copy<'a> {
+    store: &'a Store,
+    file: &'a File,
+    /// The window, in ticks, both ends included.
+    from: u64,
+    until: u64,
+    last: Option<Duration>,
+    stopped: &'a Receiver<()>,
+}
+
+impl Copy<'_> {
+    fn make(&self) -> Result<Copied, Failed> {
+        let source = self.store.header();
+        let mut lanes = self.region(source.lane_offset, source.lane_slots * lane::ENTRY_BYTES as u64);
+        let (infos, seen) = (look_through(self.store, Which::Infos), look_through(self.store, Which::Events));
+        let rings = (source.info.chunk_bytes, infos.len() as u64);
+        let header = Header::with_rings(source.lane_slots, source.clock_slots, rings, (source.events.chunk_bytes, 0));
+        let mut copied = Copied { bytes: 0, events: 0, chunks: 0, earlier: 0, overtaken: 0 };
+        let mut buffer = Vec::new();
+        // Events first, the oldest before all others: they are overwritten soonest.
+        for chunk in seen.iter().filter(|chunk| chunk.base_tick <= self.until) {
+            if chunk.next_tick.is_some_and(|next| next < self.from) {
+                copied.earlier += 1;
+                continue;
+            }
+            self.go_on()?;
+            let Some(mut is) = self.chunk(Which::Events, chunk, &mut buffer) else {
+                copied.overtaken += 1;
+                continue;
+            };
+            if chunk.next_tick.is_none_or(|next| next > self.until) {
+                is = self.cut(is, &buffer);
+            }
+            count_sealed(&mut lanes, &is);
+            if is.records == 0 {
+                continue;
+            }
+            self.write_chunk(is, &mut buffer, header.events.chunk_offset(copied.chunks))?;
+            copied.chunks += 1;
+            copied.events += u64::from(is.records);
+        }
+        for (place, chunk) in infos.iter().enumerate() {
+            self.go_on()?;
+            // A place that stays empty is one not in use.
+            if let Some(is) = self.chunk(Which::Infos, chunk, &mut buffer) {
+                self.write_chunk(is, &mut buffer, header.info.chunk_offset(place as u64))?;
+            }
+        }
+        let header = header.with_events(header.events.chunk_bytes, copied.chunks);
+        self.file.set_len(header.file_bytes)?;
+        self.file.write_all_at(&self.clocks(), header.clock_offset)?;
+        self.file.write_all_at(&lanes, header.lane_offset)?;
+        let front = self.front(&header, &copied);
+        self.file.write_all_at(&front, header.backup_offset())?;
+        self.file.write_all_at(&front, 0)?;
+        Ok(Copied { bytes: header.file_bytes, ..copied })
+    }
+
+    /// Is the recording still there to be copied?
+    fn go_on(&self) -> Result<(), Failed> {
+        match self.stopped.try_recv() {
+            Err(TryRecvError::Empty) => Ok(()),
+            _ => Err(Failed::Ended),
+        }
+    }
+
+    /// Copies a chunk into the buffer; `None` when it is not that chunk any more.
+    fn chunk(&self, which: Which, chunk: &Seen, buffer: &mut Vec<u8>) -> Option<ChunkHeader> {
+        let words = self.store.chunk_as_words(which, chunk.index);
+        let room = words.len() * 8 - ChunkHeader::BYTES;
+        read_stable(chunk.seq, &words[SEQ], || {
+            let commit = words[COMMIT].load(Ordering::Acquire);
+            let length = ((commit & 0xffff_ffff) as usize).min(room) + ChunkHeader::BYTES;
+            load_all(words.get(..length.div_ceil(8)).unwrap_or_default(), buffer);
+            buffer.truncate(length);
+            // The header as it was before the payload, not what was committed meanwhile.
+            buffer[8 * COMMIT..8 * COMMIT + 8].copy_from_slice(&commit.to_le_bytes());
+        })?;
+        ChunkHeader::decode(buffer, room as u64).ok().flatten()
+    }
+
+    /// The same chunk without what came after the window.
+    fn cut(&self, is: ChunkHeader, buffer: &[u8]) -> ChunkHeader {
+        let schema = Schema::default();
+        let mut reader = Reader::new(payload(buffer), is.base_tick, &schema);
+        let (mut records, mut bytes) = (0, 0);
+        while let Ok(Some(event)) = reader.next_event() {
+            if event.tick > self.until {
+                return ChunkHeader { records, bytes, ..is };
+            }
+            (records, bytes) = (records + 1, reader.offset() as u32);
+        }
+        is
+    }
+
+    /// Writes the chunk with its checksum. What is behind its payload stays a hole.
+    fn write_chunk(&self, is: ChunkHeader, buffer: &mut Vec<u8>, offset: u64) -> io::Result<()> {
+        buffer.truncate(ChunkHeader::BYTES + is.bytes as usize);
+        let header = ChunkHeader { crc: Some(crc32fast::hash(payload(buffer))), ..is };
+        buffer[..ChunkHeader::BYTES].copy_from_slice(&header.encode());
+        self.file.write_all_at(buffer, offset)
+    }
+
+    fn region(&self, offset: u64, bytes: u64) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        load_all(self.store.as_words(offset, bytes), &mut buffer);
+        buffer
+    }
+
+    /// The clock table. An entry that is being written is looked at again.
+    fn clocks(&self) -> Vec<u8> {
+        let source = self.store.header();
+        let bytes = clock::ENTRY_BYTES as u64;
+        let entry = |slot| {
+            let read = || self.region(source.clock_offset + slot * bytes, bytes);
+            let good = |entry: &Vec<u8>| ClockPair::decode(entry).is_some() || entry.iter().all(|byte| *byte == 0);
+            (0..8).map(|_| read()).find(good).unwrap_or_else(|| vec![0; clock::ENTRY_BYTES])
+        };
+        (0..source.clock_slots).flat_map(entry).collect()
+    }
+
+    /// The first page and the meta section.
+    fn front(&self, header: &Header, copied: &Copied) -> Vec<u8> {
+        let mut front = vec![0; FRONT_BYTES];
+        let encoded = header.encode();
+        front[..encoded.len()].copy_from_slice(&encoded);
+        let reason = "a snapshot".to_owned();
+        Status { phase: Phase::Stopped, stop_tick: self.until, reason }.encode_into(&mut front);
+        let mut meta = self.store.read_meta();
+        let own = [
+            ("snapshot", self.last.map_or_else(|| "all".to_owned(), |last| format!("{} ms", last.as_millis()))),
+            ("snapshot_earlier", copied.earlier.to_string()),
+            ("snapshot_overtaken", copied.overtaken.to_string()),
+        ];
+        meta.entries.extend(own.map(|(key, value)| (key.to_owned(), value)));
+        let meta = meta.encode();
+        front[META_OFFSET as usize..META_OFFSET as usize + meta.len()].copy_from_slice(&meta);
+        front
+    }
+}
+
+/// Places of the two words in a chunk's header.
+const SEQ: usize = spoor_format::chunk::SEQ_OFFSET / 8;
+const COMMIT: usize = spoor_format::chunk::COMMIT_OFFSET / 8;
+
+/// The chunks in use, the oldest first.
+fn look_through(store: &Store, which: Which) -> Vec<Seen> {
+    let mut seen: Vec<Seen> = (0..store.chunks(which))
+        .filter_map(|index| {
+            let words = store.chunk_as_words(which, index);
+            let seq = words[SEQ].load(Ordering::Acquire);
+            let word = |at: usize| words[at].load(Ordering::Relaxed);
+            let (first, base_tick) = read_stable(seq, &words[SEQ], || (word(0), word(3)))?;
+            Some(Seen { index, seq, lane: (first >> 32) as u32, base_tick, next_tick: None })
+        })
+        .collect();
+    seen.sort_by_key(|chunk| (chunk.lane, chunk.seq));
+    let next = |(this, next): (&Seen, &Seen)| (this.lane == next.lane).then_some(next.base_tick);
+    let nexts: Vec<Option<u64>> = seen.iter().zip(seen.iter().skip(1)).map(next).chain([None]).collect();
+    seen.iter_mut().zip(nexts).for_each(|(chunk, next)| chunk.next_tick = next);
+    seen.sort_by_key(|chunk| chunk.seq);
+    seen
+}
+
+/// Enters into the lane table of the copy what the lane has stored up to its end.
+fn count_sealed(lanes: &mut [u8], is: &ChunkHeader) {
+    let at = is.lane as usize * lane::ENTRY_BYTES + SEALED_EVENTS_OFFSET;
+    if let Some(place) = lanes.get_mut(at..at + 8) {
+        place.copy_from_slice(&(is.first_record + u64::from(is.records)).to_le_bytes());
+    }
+}
+
+fn payload(chunk: &[u8]) -> &[u8] {
+    chunk.get(ChunkHeader::BYTES..).unwrap_or_default()
+}
+
+fn load_all(words: &[AtomicU64], buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.reserve(8 * words.len());
+    words.iter().for_each(|word| buffer.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes()));
+}

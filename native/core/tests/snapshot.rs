@@ -1,0 +1,269 @@
+//! Windows copied out of recordings that go on, read back with the format crate.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use spoor_core::governor::Thinning;
+use spoor_core::recording::{self, Options, Storage};
+use spoor_core::registry::{self, State};
+use spoor_core::snapshot::{Copied, Failed};
+use spoor_core::stream::{MAX_ATOM_BYTES, Names};
+use spoor_core::{Host, Limit, Summary, clock, segments};
+use spoor_format::chunk::{ChunkHeader, Identity, Reader};
+use spoor_format::header::{Header, META_OFFSET, Meta};
+use spoor_format::lane::{ENTRY_BYTES, Lane, LaneKind};
+use spoor_format::record::{Body, Schema, write};
+use spoor_format::status::{Phase, Status};
+
+struct Spelled;
+
+impl Names for Spelled {
+    fn atom_text<'a>(&self, _: u64, space: &'a mut [u8; MAX_ATOM_BYTES]) -> &'a str {
+        space[0] = b'a';
+        std::str::from_utf8(&space[..1]).expect("ASCII")
+    }
+}
+
+struct TestHost(Sender<()>);
+
+impl Host for TestHost {
+    fn owner_alive(&self) -> bool {
+        true
+    }
+    fn limit(&self, _: State, _: Limit) {}
+    fn closed(&self, _: State, _: &Summary) {
+        self.0.send(()).expect("somebody waits");
+    }
+}
+
+fn open(path: &Path, storage: Storage) -> (State, Receiver<()>) {
+    registry::prepare();
+    let options = Options {
+        path: path.to_owned(),
+        storage,
+        sync: None,
+        threads: 4,
+        time: None,
+        max_events: None,
+        thinning: Thinning::default(),
+        content_bytes: 0,
+        meta: vec![("node".into(), "test@here".into())],
+        thread_kind: || LaneKind::Scheduler,
+    };
+    let (sender, closed) = channel();
+    (recording::open(options, TestHost(sender)).expect("a recording"), closed)
+}
+
+fn close(state: State, closed: &Receiver<()>) {
+    assert!(registry::with(state, |recording| recording.close("test")).is_some());
+    closed.recv_timeout(Duration::from_secs(10)).expect("the keeper answers");
+}
+
+/// Call number `number` of process `pid`.
+fn call(state: State, pid: u64, number: u64) {
+    let tick = clock::now();
+    registry::enter(state, |lane| {
+        lane.event(tick, |stream, delta| {
+            stream.whose(Identity::Process(pid))?;
+            let function = stream.function((4, 5, number % 512), &Spelled)?;
+            write::call(stream, delta, function)
+        });
+    });
+}
+
+fn snapshot(state: State, path: &Path, last: Option<Duration>) -> Result<Copied, Failed> {
+    let (sender, answer) = channel();
+    let asked = registry::with(state, |recording| {
+        recording.snapshot(path, last, move |made| sender.send(made).expect("somebody waits"))
+    });
+    asked.expect("it is open").expect("it can be made");
+    answer.recv_timeout(Duration::from_secs(60)).expect("an answer")
+}
+
+/// A file of which everything is sound, and each chunk has its checksum.
+struct Sound {
+    meta: Meta,
+    stop_tick: u64,
+    infos: u64,
+    /// Number of each call (modulo 512) and its tick, by process.
+    calls: BTreeMap<u64, Vec<(u64, u64)>>,
+}
+
+fn read(path: &Path) -> Sound {
+    let bytes = std::fs::read(path).expect("the file is there");
+    let header = Header::decode(&bytes).expect("a header");
+    assert_eq!(bytes.len() as u64, header.file_bytes);
+    assert_eq!(bytes[..4096], bytes[header.backup_offset() as usize..][..4096]);
+    let status = Status::decode(&bytes);
+    assert_eq!(status.phase, Phase::Stopped);
+    let mut sound = Sound {
+        meta: Meta::decode(&bytes[META_OFFSET as usize..]).expect("a meta section"),
+        stop_tick: status.stop_tick,
+        infos: 0,
+        calls: BTreeMap::new(),
+    };
+    let chunk = |offset: u64, room: u64| {
+        let header = ChunkHeader::decode(&bytes[offset as usize..], room).expect("a sound header")?;
+        let payload = &bytes[offset as usize + ChunkHeader::BYTES..][..header.bytes as usize];
+        assert_eq!(header.crc, Some(crc32fast::hash(payload)));
+        Some((header, payload))
+    };
+    let room = |chunk_bytes: u64| chunk_bytes - ChunkHeader::BYTES as u64;
+    let info =
+        (0..header.info.chunks).filter_map(|n| chunk(header.info.chunk_offset(n), room(header.info.chunk_bytes)));
+    sound.infos = info.map(|(header, _)| u64::from(header.records)).sum();
+    let mut ends: BTreeMap<u32, u64> = BTreeMap::new();
+    let places = 0..header.events.chunks;
+    let mut chunks: Vec<_> = places
+        .map(|n| chunk(header.events.chunk_offset(n), room(header.events.chunk_bytes)).expect("each place is used"))
+        .collect();
+    chunks.sort_by_key(|(header, _)| header.seq);
+    for (is, payload) in chunks {
+        let schema = Schema::default();
+        let mut reader = Reader::new(payload, is.base_tick, &schema);
+        let mut records = 0;
+        while let Some(event) = reader.next_event().expect("a sound chunk") {
+            records += 1;
+            let (Identity::Process(pid), Body::Call { function }) = (event.whose, event.body) else { continue };
+            let function = reader.function(function).expect("a known function").expect("a function");
+            sound.calls.entry(pid).or_default().push((function.arity, event.tick));
+        }
+        assert_eq!(records, is.records);
+        ends.insert(is.lane, is.first_record + u64::from(is.records));
+    }
+    for (lane, end) in ends {
+        let entry = &bytes[header.lane_offset as usize + lane as usize * ENTRY_BYTES..];
+        assert_eq!(Lane::decode(entry).expect("a lane").expect("a sound lane").sealed_events, end);
+    }
+    sound
+}
+
+/// Raises a flag when it goes, by a failed assertion too.
+struct Raised<'a>(&'a AtomicBool);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_copy_under_full_load_is_sound_and_has_what_was_recorded_before() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let (state, closed) = open(&scratch.path().join("x.spoor"), Storage::Ring(4 << 20));
+    let done: [AtomicU64; 2] = Default::default();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (pid, done) in (1..).zip(&done) {
+            let over = &over;
+            scope.spawn(move || {
+                let mut number = 0;
+                while !over.load(Ordering::Relaxed) {
+                    call(state, pid, number);
+                    number += 1;
+                    done.store(number, Ordering::Release);
+                }
+            });
+        }
+        let _end = Raised(&over);
+        for round in 0..15 {
+            while done.iter().any(|done| done.load(Ordering::Acquire) == 0) {
+                std::thread::yield_now();
+            }
+            let path = scratch.path().join(format!("{round}.part"));
+            let before: Vec<u64> = done.iter().map(|done| done.load(Ordering::Acquire)).collect();
+            let copied = snapshot(state, &path, None).expect("a copy");
+            let after: Vec<u64> = done.iter().map(|done| done.load(Ordering::Acquire)).collect();
+            let sound = read(&path);
+            assert_eq!(copied.events, sound.calls.values().map(|calls| calls.len() as u64).sum::<u64>());
+            for (pid, calls) in &sound.calls {
+                let (before, after) = (before[*pid as usize - 1], after[*pid as usize - 1]);
+                assert!(calls.iter().all(|(_, tick)| *tick <= sound.stop_tick));
+                // All that came before the copy was asked for, to the last call: a call's
+                // number is known modulo 512. One may be recorded and not yet counted.
+                let (last, _) = calls.last().expect("a call");
+                let ahead = (last + 1 + 512 - before % 512) % 512;
+                assert!(
+                    copied.overtaken > 0 || after - before >= 511 || ahead <= after - before + 1,
+                    "{round}: {ahead}"
+                );
+                let gaps = calls.windows(2).filter(|pair| (pair[0].0 + 1) % 512 != pair[1].0).count() as u64;
+                assert!(gaps <= copied.overtaken, "{round}: {gaps} gaps, {copied:?}");
+            }
+            std::fs::remove_file(&path).expect("it is there");
+        }
+    });
+    close(state, &closed);
+}
+
+#[test]
+fn a_window_holds_what_is_in_it_and_says_what_is_not() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let (state, closed) = open(&scratch.path().join("x.spoor"), Storage::Ring(4 << 20));
+    registry::with(state, |recording| recording.info(write::receive));
+    (0..200_000).for_each(|number| call(state, 1, number));
+    std::thread::sleep(Duration::from_millis(300));
+    (0..20_000).for_each(|number| call(state, 2, number));
+    let (all, window) = (scratch.path().join("all.part"), scratch.path().join("window.part"));
+    let everything = snapshot(state, &all, None).expect("a copy");
+    let copied = snapshot(state, &window, Some(Duration::from_millis(250))).expect("a copy");
+    let (sound, whole) = (read(&window), read(&all));
+    assert_eq!((everything.earlier, everything.overtaken, everything.events), (0, 0, 220_000));
+    assert_eq!(whole.calls.values().map(Vec::len).collect::<Vec<_>>(), [200_000, 20_000]);
+    // The chunk of the moment when the window begins is in it as a whole.
+    assert!(copied.earlier > 0 && copied.earlier + copied.chunks >= everything.chunks, "{copied:?}");
+    assert_eq!((copied.overtaken, sound.calls[&2].len()), (0, 20_000));
+    assert!(copied.events < 220_000 && copied.bytes < everything.bytes);
+    assert_eq!(sound.infos, 1);
+    assert_eq!((sound.meta.get("node"), sound.meta.get("snapshot")), (Some("test@here"), Some("250 ms")));
+    assert_eq!(sound.meta.get("snapshot_earlier"), Some(copied.earlier.to_string().as_str()));
+    assert_eq!(whole.meta.get("snapshot"), Some("all"));
+    close(state, &closed);
+}
+
+#[test]
+fn copies_end_with_their_recording_and_never_overwrite() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let (state, closed) = open(&scratch.path().join("x.spoor"), Storage::Ring(4 << 20));
+    (0..200_000).for_each(|number| call(state, 1, number));
+    let (sender, answers) = channel();
+    for copy in 0..20 {
+        let (path, sender) = (scratch.path().join(format!("{copy}.part")), sender.clone());
+        let ask = |recording: &recording::Recording| {
+            recording.snapshot(&path, None, move |made| sender.send((copy, made)).expect("somebody waits"))
+        };
+        registry::with(state, ask).expect("it is open").expect("a new file");
+    }
+    let again = registry::with(state, |recording| {
+        recording.snapshot(&scratch.path().join("19.part"), None, |_| unreachable!("it is refused"))
+    });
+    let refused = again.expect("it is open").expect_err("it is there");
+    assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
+    close(state, &closed);
+    drop(sender);
+    // Each was answered before the end was told, and only whole copies are there.
+    let answers: Vec<(u64, Result<Copied, Failed>)> = answers.try_iter().collect();
+    assert_eq!(answers.len(), 20);
+    for (copy, made) in answers {
+        let path = scratch.path().join(format!("{copy}.part"));
+        match made {
+            Ok(_) => assert_eq!(read(&path).calls[&1].len(), 200_000),
+            Err(Failed::Ended) => assert!(!path.exists()),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_not_copied() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let stream = segments::Stream { segment_bytes: 8 << 20, total_bytes: 64 << 20, keep_first: false, packs: false };
+    let (state, closed) = open(&scratch.path().join("x.spoor"), Storage::Stream(stream));
+    let asked = registry::with(state, |recording| recording.snapshot(&scratch.path().join("y"), None, |_| ()));
+    assert_eq!(asked.expect("open").expect_err("not of streams").kind(), std::io::ErrorKind::Unsupported);
+    assert!(!scratch.path().join("y").exists());
+    close(state, &closed);
+}
