@@ -41,6 +41,8 @@ const FIRST_STEPS: &str = "First steps with a recording:
 pub enum Command {
     /// Say what a recording is: how it ended, what was traced, what was lost.
     Info(Info),
+    /// Look at every byte of a recording: is it whole, can its events be?
+    Check(Check),
     /// Print events, one a line, in the order of time.
     Dump(Dump),
     /// Table of functions: how often called, how long they took (p50 to max).
@@ -148,6 +150,17 @@ pub struct SelectArgs {
 /// `spoor info`.
 #[derive(Debug, Args)]
 pub struct Info {
+    /// Which recordings.
+    #[command(flatten)]
+    pub input: Input,
+    /// Print JSON, one object for each recording.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `spoor check`.
+#[derive(Debug, Args)]
+pub struct Check {
     /// Which recordings.
     #[command(flatten)]
     pub input: Input,

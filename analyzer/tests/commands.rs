@@ -45,9 +45,11 @@ fn check(name: &str, got: &str) {
 #[test]
 fn outputs_are_as_blessed() {
     let dir = shop();
-    let cases: [(&str, &[&str]); 31] = [
+    let cases: [(&str, &[&str]); 33] = [
         ("info.txt", &["info", "shop.spoor"]),
         ("info.json", &["info", "shop.spoor", "--json"]),
+        ("check.txt", &["check", "shop.spoor"]),
+        ("check.json", &["check", "shop.spoor", "--json"]),
         ("dump.txt", &["dump", "shop.spoor"]),
         ("dump.json", &["dump", "shop.spoor", "--json"]),
         ("dump-raw.txt", &["dump", "shop.spoor", "--raw"]),
@@ -95,8 +97,8 @@ fn help_is_as_blessed() {
     let dir = tempfile::tempdir().expect("a directory");
     check("help.txt", &stdout(&spoor(dir.path(), &["--help"])));
     let all = [
-        "info", "dump", "calls", "flame", "sched", "hist", "callers", "callees", "slow", "procs", "gc", "msgs",
-        "requests",
+        "info", "check", "dump", "calls", "flame", "sched", "hist", "callers", "callees", "slow", "procs", "gc",
+        "msgs", "requests",
     ];
     for command in all {
         let output = spoor(dir.path(), &[command, "--help"]);
@@ -110,9 +112,21 @@ fn exit_codes_are_fine_damaged_and_could_not_run() {
     let whole = fs::read(dir.path().join("shop.spoor")).expect("there");
     fs::write(dir.path().join("cut.spoor"), &whole[..whole.len() - 1]).expect("written");
     fs::write(dir.path().join("no.spoor"), b"not a recording").expect("written");
-    for command in
-        ["info", "dump", "calls", "flame", "sched", "slow *", "hist *", "callers *", "procs", "gc", "msgs", "requests"]
-    {
+    for command in [
+        "info",
+        "check",
+        "dump",
+        "calls",
+        "flame",
+        "sched",
+        "slow *",
+        "hist *",
+        "callers *",
+        "procs",
+        "gc",
+        "msgs",
+        "requests",
+    ] {
         for (file, code) in [("shop.spoor", 0), ("cut.spoor", 1), ("no.spoor", 2), ("missing.spoor", 2)] {
             let args: Vec<&str> = command.split(' ').chain([file]).collect();
             let output = spoor(dir.path(), &args);

@@ -62,6 +62,7 @@ fn answers_are_as_published() {
         ("calls", vec!["calls", "shop.spoor"]),
         ("calls-by", vec!["calls", "--by", "module", "shop.spoor"]),
         ("calls-by", vec!["calls", "--by", "group", "shop.spoor"]),
+        ("check", vec!["check", "shop.spoor"]),
         ("dump", vec!["dump", "shop.spoor"]),
         ("gc", vec!["gc", "shop.spoor"]),
         ("hist", vec!["hist", "*", "shop.spoor"]),

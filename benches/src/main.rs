@@ -16,6 +16,7 @@
 
 mod bars;
 mod count;
+mod long;
 mod measured;
 mod page;
 mod plot;
@@ -46,9 +47,12 @@ fn run(args: Vec<String>) -> Result<()> {
             }
             Ok(())
         }
+        Some(("long", [from, to, bytes])) => {
+            long::write_laps(Path::new(from), Path::new(to), bytes.parse().context("BYTES is a number")?)
+        }
         Some(("write", [dir])) => write(Path::new(dir)),
         Some(("show", [file])) => Ok(write!(out, "{}", page::section(&read(Path::new(file))?))?),
-        _ => bail!("usage: bench-report count FILE... | write DIR | show FILE.tsv"),
+        _ => bail!("usage: bench-report count FILE... | long FROM TO BYTES | write DIR | show FILE.tsv"),
     }
 }
 

@@ -4,23 +4,22 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::{Health, each, feed, stdout, style, tell};
+use super::{Health, each, progress, stdout, style, tell};
 use crate::cli;
-use crate::model::filter::Filter;
 use crate::model::info::Counts;
-use crate::read::{Names, Tracees, Window};
+use crate::read::Survey;
 use crate::view;
 
 pub(super) fn run(args: &cli::Info) -> Result<Health> {
     let (mut out, mut first) = (stdout(), true);
     let health = each(&args.input.paths, |recording| {
-        let mut counts = Counts::default();
-        let infos = recording.stream(Names::default(), Tracees::default(), Window::ALL).infos().to_vec();
-        let (outcome, _) = feed(recording, Names::default(), Window::ALL, &Filter::default(), |event, _, _| {
-            counts.event(event);
-            Ok(true)
-        })?;
-        let report = counts.report(recording, &infos, &outcome);
+        let (mut counts, progress) = (Counts::new(recording), progress(recording));
+        Survey::counting(recording).run(|_, _, round| {
+            progress.inc(round.bytes);
+            counts.round(round);
+        });
+        progress.finish_and_clear();
+        let report = counts.report(recording, &recording.infos());
         if args.json {
             serde_json::to_writer_pretty(&mut out, &report)?;
             writeln!(out)?;

@@ -1,6 +1,7 @@
 //! One file for each command: opens recordings, feeds a model, renders a view.
 
 mod calls;
+mod check;
 mod dump;
 mod edges;
 mod flame;
@@ -49,6 +50,7 @@ const PROGRESS_STEP: u64 = 1 << 16;
 pub fn run(cli: &Cli) -> ExitCode {
     let done = match &cli.command {
         Command::Info(args) => info::run(args),
+        Command::Check(args) => check::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Calls(args) => calls::run(args),
         Command::Hist(args) => hist::run(args),
@@ -239,7 +241,7 @@ fn feed(
     let mut picked = filter.picks_processes().then(Vec::new);
     let (learned, names, tracees) = match filter.needs_names() {
         true => {
-            let (processes, names, tracees) = Processes::of_recording(recording, names, |event| {
+            let (processes, names, tracees) = Processes::of_recording(recording, names, window, |event| {
                 if let Some(picked) = &mut picked {
                     pick(event, window, filter, picked);
                 }

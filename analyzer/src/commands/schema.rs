@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
 use super::{calls, edges, gc, hist, msgs, procs, requests, sched, slow};
-use crate::model::info;
+use crate::model::{check, info};
 
 /// The schema of each command's answer, by the name of its file in `docs/schema`.
 /// That of `dump`, whose lines follow the table of the format, is written by hand.
@@ -18,6 +18,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("callers", schema::<edges::Answer<'_>>("spoor callers --json")),
         ("calls", schema::<calls::Answer<'_>>("spoor calls --json")),
         ("calls-by", schema::<calls::KeyedAnswer<'_>>("spoor calls --by module|group --json")),
+        ("check", schema::<check::Report>("spoor check --json")),
         ("gc", schema::<gc::Answer<'_>>("spoor gc --json")),
         ("hist", schema::<hist::Answer<'_>>("spoor hist --json")),
         ("info", schema::<info::Report>("spoor info --json")),

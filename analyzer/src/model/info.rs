@@ -1,9 +1,12 @@
 //! What a recording is: the first page of any report.
 
+use std::collections::HashSet;
+
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
+use spoor_format::chunk::Identity;
 
-use crate::read::{Finding, Info, LaneLedger, Ledger, Outcome, Recording, SegmentFacts, State};
+use crate::read::{Finding, Info, LaneLedger, Ledger, Recording, Round, SegmentFacts, State};
 
 /// A recording at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -82,32 +85,37 @@ pub struct Note {
     pub detail: String,
 }
 
-/// What is counted while events go by.
-#[derive(Debug, Default)]
+/// What is counted while chunks go by.
+#[derive(Debug)]
 pub struct Counts {
     kinds: Vec<u64>,
-    tracees: Vec<bool>,
+    tracees: HashSet<Identity>,
+    ledger: Vec<LaneLedger>,
+    findings: Vec<Finding>,
 }
 
 impl Counts {
-    /// Takes an event.
-    #[inline]
-    pub fn event(&mut self, event: &crate::read::Event<'_>) {
-        let kind = usize::from(event.kind);
-        if self.kinds.len() <= kind {
-            self.kinds.resize(kind + 1, 0);
+    /// Begins with what the headers say.
+    pub fn new(recording: &Recording) -> Counts {
+        let (ledger, findings) = (recording.ledger.clone(), recording.findings.clone());
+        Counts { kinds: Vec::new(), tracees: HashSet::new(), ledger, findings }
+    }
+
+    /// Takes a round of chunks.
+    pub fn round(&mut self, round: Round) {
+        self.kinds.resize(self.kinds.len().max(round.kinds.len()), 0);
+        self.kinds.iter_mut().zip(&round.kinds).for_each(|(sum, n)| *sum += n);
+        self.tracees.extend(round.whose);
+        for (lane, events, overwritten) in round.lost {
+            let entry = self.ledger.iter_mut().find(|entry| entry.lane == lane);
+            entry.into_iter().for_each(|entry| entry.lose(events, overwritten));
         }
-        self.kinds[kind] += 1;
-        let tracee = event.tracee.0 as usize;
-        if self.tracees.len() <= tracee {
-            self.tracees.resize(tracee + 1, false);
-        }
-        self.tracees[tracee] = true;
+        self.findings.extend(round.defects.into_iter().map(Finding::from));
     }
 
     /// All that is known of the recording.
-    pub fn report(&self, recording: &Recording, infos: &[Info], outcome: &Outcome) -> Report {
-        let ledger = Ledger::sum(&outcome.ledger);
+    pub fn report(self, recording: &Recording, infos: &[Info]) -> Report {
+        let ledger = Ledger::sum(&self.ledger);
         let kinds = self.kinds.iter().enumerate().filter(|(_, n)| **n > 0);
         let lane_row = |lane: &LaneLedger| LaneRow { name: lane.short(), lane: lane.clone() };
         let (start, end) = (recording.start_ns, recording.end_ns);
@@ -128,12 +136,12 @@ impl Counts {
             covered_ns: end.saturating_sub(recording.complete_from_ns),
             meta: recording.meta.entries.iter().filter(|(key, _)| key != "records").cloned().collect(),
             events_by_kind: kinds.map(|(kind, n)| (recording.kind_name(kind as u8), *n)).collect(),
-            tracees: self.tracees.iter().filter(|seen| **seen).count(),
+            tracees: self.tracees.len(),
             bytes_per_event: if ledger.present == 0 { 0.0 } else { payload as f64 / ledger.present as f64 },
             ledger,
-            lanes: outcome.ledger.iter().map(lane_row).collect(),
+            lanes: self.ledger.iter().map(lane_row).collect(),
             notes: infos.iter().filter_map(|info| note(info, start)).collect(),
-            findings: outcome.findings.clone(),
+            findings: self.findings,
         }
     }
 }

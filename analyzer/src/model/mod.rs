@@ -2,6 +2,7 @@
 //! in order and asked for reports.
 
 pub mod calls;
+pub mod check;
 pub mod edges;
 pub mod filter;
 pub mod flame;
@@ -16,6 +17,8 @@ pub mod open_calls;
 pub mod pressure;
 pub mod processes;
 pub mod procs;
+
+pub mod protocol;
 pub mod replay;
 pub mod requests;
 pub mod sched;

@@ -52,14 +52,15 @@ impl Processes {
         processes
     }
 
-    /// With what all events of a recording say, each of which is also handed to `look`;
+    /// With what all events of a window say, each of which is also handed to `look`;
     /// also answers the numbers given.
     pub fn of_recording(
         recording: &Recording,
         names: Names,
+        window: Window,
         mut look: impl FnMut(&Event<'_>),
     ) -> (Processes, Names, Tracees) {
-        let mut stream = recording.stream(names, Tracees::default(), Window::ALL);
+        let mut stream = recording.stream(names, Tracees::default(), window);
         let mut processes = Processes::from_infos(stream.infos(), stream.names());
         while let Some(event) = stream.next() {
             processes.learn(&event);

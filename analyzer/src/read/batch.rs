@@ -86,23 +86,7 @@ impl Batch {
 
     fn read(&mut self, chunk: &ChunkRef, source: &Source) -> Result<(), Loss> {
         self.clear();
-        let available = usize::try_from(chunk.available).unwrap_or(0);
-        source.read(chunk.payload, available, &mut self.payload).map_err(|error| Loss::Damaged(error.to_string()))?;
-        let seq_now = seq_of(chunk, source).map_err(|error| Loss::Damaged(error.to_string()))?;
-        if seq_now != chunk.header.seq {
-            return Err(Loss::Overwritten);
-        }
-        if self.payload.len() < available {
-            return Err(Loss::Damaged("the file became shorter while it was read".to_owned()));
-        }
-        match chunk.header.crc {
-            Some(want) if !chunk.is_cut() => {
-                let got = crc32fast::hash(&self.payload);
-                let error = DecodeError::Checksum { what: "chunk", want, got };
-                if got == want { Ok(()) } else { Err(Loss::Damaged(error.to_string())) }
-            }
-            _ => Ok(()),
-        }
+        read_payload(chunk, source, &mut self.payload)
     }
 
     fn decode(&mut self, chunk: &ChunkRef, context: &mut Context<'_>) -> Result<(), Loss> {
@@ -182,6 +166,27 @@ impl Batch {
     pub(crate) fn detail<'a>(&'a self, event: &Packed, schema: &'a Schema) -> Detail<'a> {
         let payload = self.payload.get(event.at as usize..).unwrap_or_default();
         Detail { batch: self, payload, schema }
+    }
+}
+
+/// Reads what a chunk has committed, and checks it against the seal.
+pub(crate) fn read_payload(chunk: &ChunkRef, source: &Source, payload: &mut Vec<u8>) -> Result<(), Loss> {
+    let available = usize::try_from(chunk.available).unwrap_or(0);
+    source.read(chunk.payload, available, payload).map_err(|error| Loss::Damaged(error.to_string()))?;
+    let seq_now = seq_of(chunk, source).map_err(|error| Loss::Damaged(error.to_string()))?;
+    if seq_now != chunk.header.seq {
+        return Err(Loss::Overwritten);
+    }
+    if payload.len() < available {
+        return Err(Loss::Damaged("the file became shorter while it was read".to_owned()));
+    }
+    match chunk.header.crc {
+        Some(want) if !chunk.is_cut() => {
+            let got = crc32fast::hash(payload);
+            let error = DecodeError::Checksum { what: "chunk", want, got };
+            if got == want { Ok(()) } else { Err(Loss::Damaged(error.to_string())) }
+        }
+        _ => Ok(()),
     }
 }
 

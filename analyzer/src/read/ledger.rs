@@ -129,6 +129,11 @@ impl LaneLedger {
         }
     }
 
+    /// Events that the headers promise turn out not to be had.
+    pub fn lose(&mut self, events: u64, overwritten: bool) {
+        self.ledger.lose(events, overwritten);
+    }
+
     /// Normal schedulers first, then in the order of the kinds.
     pub(crate) fn order(&self) -> usize {
         LaneKind::ALL.iter().position(|(_, name)| *name == self.kind).unwrap_or(LaneKind::ALL.len())

@@ -8,6 +8,7 @@
 // Tests may: what they index, they made.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+mod audit;
 mod batch;
 mod clock;
 mod finding;
@@ -23,11 +24,12 @@ mod recording;
 mod segments;
 mod source;
 mod stream;
+mod survey;
 mod terms;
 
 pub use batch::{Detail, FieldValue};
 pub use clock::Clock;
-pub use finding::{Finding, Severity};
+pub use finding::{Defect, Finding, Place, Severity};
 pub use front::OpenError;
 pub use identity::PidFormat;
 pub use ledger::{LaneLedger, Ledger};
@@ -37,4 +39,5 @@ pub use recording::{Info, Recording};
 pub use segments::SegmentFacts;
 pub use source::Source;
 pub use stream::{Event, Outcome, Stream, Window};
+pub use survey::{Deed, Round, Step, Survey};
 pub use terms::quoted;

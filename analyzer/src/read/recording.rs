@@ -160,6 +160,11 @@ impl Recording {
         self.events = index::read(&self.source, "events", ring, slots, true, &mut Vec::new());
     }
 
+    /// What is known of processes and of the recording itself.
+    pub fn infos(&self) -> Vec<Info> {
+        self.read_infos(&mut Names::default(), &mut Tracees::default(), &mut Vec::new())
+    }
+
     /// Did the ring of events begin to overwrite?
     pub fn ring_turned(&self) -> bool {
         self.events.turned

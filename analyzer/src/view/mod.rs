@@ -1,6 +1,7 @@
 //! Tables to output: text for people, JSON for programs, pictures. Opens no file.
 
 pub mod calls;
+pub mod check;
 pub mod dump;
 pub mod edges;
 pub mod findings;

@@ -1,0 +1,118 @@
+//! Whether a recording is what the format and the VM's events allow it to be.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::protocol::Protocol;
+use crate::read::{Defect, LaneLedger, Ledger, Place, Recording, Round, Severity, Survey};
+
+/// At most so many defects are kept; further ones are counted.
+const KEPT: usize = 10_000;
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Report {
+    /// As the user named it.
+    pub path: String,
+    /// How it ended, in words.
+    pub state: String,
+    /// Chunks of both rings that were read.
+    pub chunks: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Events that can be read.
+    pub events: u64,
+    /// What became of the events that the VM offered.
+    pub ledger: Ledger,
+    /// Is nothing damaged?
+    pub fine: bool,
+    /// Damaged parts found.
+    pub damaged: u64,
+    /// Other things to know that were found.
+    pub warnings: u64,
+    /// Each, of the file, then of its chunks in the order of time; at most 10,000.
+    pub defects: Vec<Defect>,
+}
+
+/// Gathers what is found.
+#[derive(Debug)]
+pub struct Check {
+    report: Report,
+    protocol: Protocol,
+}
+
+impl Check {
+    /// Begins with what opening the recording found.
+    pub fn new(recording: &Recording) -> Check {
+        let report = Report {
+            path: recording.path.clone(),
+            state: recording.state.to_string(),
+            chunks: 0,
+            bytes: 0,
+            events: 0,
+            ledger: Ledger::default(),
+            fine: true,
+            damaged: 0,
+            warnings: 0,
+            defects: Vec::new(),
+        };
+        let mut check = Check { report, protocol: Protocol::default() };
+        recording.findings.iter().for_each(|finding| check.add(finding.clone().into(), recording));
+        recording.audit().into_iter().for_each(|defect| check.add(defect, recording));
+        check
+    }
+
+    /// Takes a round of chunks.
+    pub fn round(&mut self, recording: &Recording, survey: &Survey<'_>, round: Round) {
+        let report = &mut self.report;
+        report.chunks += round.chunks;
+        report.bytes += round.bytes;
+        report.events += round.events;
+        round.defects.into_iter().for_each(|defect| self.add(defect, recording));
+        for step in &round.steps {
+            if let Some(wrong) = self.protocol.step(step) {
+                let process = Some(recording.pids.text(step.whose));
+                let place = Place { process, ..survey.place(step) };
+                self.add(Defect::damage(place, wrong, "what is said of this process from here on"), recording);
+            }
+        }
+    }
+
+    fn add(&mut self, mut defect: Defect, recording: &Recording) {
+        match defect.severity {
+            Severity::Damage => self.report.damaged += 1,
+            Severity::Warning => self.report.warnings += 1,
+        }
+        if self.report.defects.len() < KEPT {
+            defect.place.time_ns = defect.place.time_ns.map(|ns| ns.saturating_sub(recording.start_ns));
+            self.report.defects.push(defect);
+        }
+    }
+
+    /// All that was found.
+    pub fn report(mut self, recording: &Recording) -> Report {
+        let sum = Ledger::sum(&recording.ledger);
+        let readable = self.report.events;
+        let lost = sum.present.saturating_sub(readable);
+        self.report.ledger = Ledger { present: readable, damaged: sum.damaged.saturating_add(lost), ..sum };
+        for lane in &recording.ledger {
+            if let Some(wrong) = unbalanced(lane) {
+                let place = Place { part: Some("ledger".to_owned()), lane: Some(lane.lane), ..Place::default() };
+                self.add(Defect::damage(place, wrong, "what is counted as lost"), recording);
+            }
+        }
+        self.report.fine = self.report.damaged == 0;
+        self.report
+    }
+}
+
+/// Each event is in exactly one place of the ledger.
+fn unbalanced(lane: &LaneLedger) -> Option<String> {
+    let Ledger { stored, present, overwritten, damaged, dropped, .. } = lane.ledger;
+    let by_cause = lane.ledger.dropped_by_cause.iter().map(|(_, n)| *n).fold(0, u64::saturating_add);
+    let parts = present.saturating_add(overwritten).saturating_add(damaged);
+    if parts != stored {
+        return Some(format!("{stored} events were stored, {parts} are accounted for"));
+    }
+    (by_cause != dropped).then(|| format!("{dropped} events were dropped, {by_cause} for a cause"))
+}

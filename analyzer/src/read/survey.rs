@@ -1,0 +1,566 @@
+//! Every chunk by itself: is it what the format says, and which of its events
+//! change what a process may do next.
+//!
+//! Chunks stand for themselves, so they are read on several threads, a round of
+//! them at a time; what comes of a round is handed on in the order of the chunks.
+//! Memory is that of two rounds, whatever the size of the file.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::thread;
+
+use spoor_format::Cursor;
+use spoor_format::DecodeError;
+use spoor_format::chunk::{ChunkHeader, Identity, Missing, Plain, Reader};
+use spoor_format::record::{Class, Field, FieldType, Record, Schema, spec, types};
+use spoor_format::term::Term;
+
+use super::batch::{Loss, read_payload};
+use super::finding::{Defect, Place};
+use super::index::ChunkRef;
+use super::kind;
+use super::recording::Recording;
+use super::source::Source;
+
+/// Bytes of payload in a round.
+const ROUND_BYTES: u64 = 8 << 20;
+/// More threads than this have nothing to do: the judge of the events is one.
+const MOST_THREADS: usize = 8;
+
+/// An event, or a run of calls and returns, as the judge of processes sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// When.
+    pub tick: u64,
+    /// Whose.
+    pub whose: Identity,
+    /// What.
+    pub deed: Deed,
+    /// The lane.
+    pub lane: u32,
+    /// Which of the chunks surveyed.
+    chunk: u32,
+    /// Where in the payload its records begin.
+    at: u32,
+}
+
+/// What a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// An event of this kind: see [`super::kind`].
+    Event(u8),
+    /// Calls and returns in a row: how far returns were ahead of calls at most, and
+    /// how many calls more than returns there were.
+    Calls {
+        /// `return_from` and `exception_from` ahead of `call`.
+        behind: u32,
+        /// Calls less these returns.
+        sum: i32,
+    },
+    /// Events of the process were left out before this.
+    Missing,
+    /// Events of any process may be missing from here to a tick.
+    Hole(u64),
+}
+
+/// What a round of chunks holds.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// In the order of time, up to a moment that later rounds do not come before.
+    pub steps: Vec<Step>,
+    /// What is wrong with the chunks.
+    pub defects: Vec<Defect>,
+    /// Chunks looked at.
+    pub chunks: u64,
+    /// Bytes of payload looked at.
+    pub bytes: u64,
+    /// Events that can be read.
+    pub events: u64,
+    /// The same by kind.
+    pub kinds: Vec<u64>,
+    /// Whose they are; in no order, and perhaps more than once.
+    pub whose: Vec<Identity>,
+    /// Events that the headers promise and that cannot be had: on which lane, how
+    /// many, and whether they were overwritten meanwhile.
+    pub lost: Vec<(u32, u64, bool)>,
+}
+
+impl Round {
+    fn count(&mut self, chunk: &Surveyed) {
+        self.kinds.resize(self.kinds.len().max(chunk.kinds.len()), 0);
+        self.kinds.iter_mut().zip(&chunk.kinds).for_each(|(sum, n)| *sum = sum.saturating_add(*n));
+        self.whose.extend_from_slice(&chunk.whose);
+    }
+}
+
+/// One chunk, surveyed.
+#[derive(Debug, Default)]
+struct Surveyed {
+    steps: Vec<Step>,
+    /// Where it is damaged, and how; where in the payload, when that is known.
+    damage: Option<(Option<u32>, String)>,
+    overwritten: bool,
+    events: u64,
+    kinds: Vec<u64>,
+    whose: Vec<Identity>,
+    last_tick: u64,
+}
+
+/// The chunks of both rings, in the order in which they begin.
+#[derive(Debug)]
+pub struct Survey<'a> {
+    recording: &'a Recording,
+    chunks: Vec<(ChunkRef, Class)>,
+    /// Steps that a later round may come before.
+    waiting: Vec<Step>,
+    /// Of each lane and ring: records and ticks up to where the last chunk ended.
+    ended: BTreeMap<(u32, u8), (u64, u64)>,
+    /// Are single events of interest, or only how many there are?
+    steps: bool,
+}
+
+impl<'a> Survey<'a> {
+    /// Of a whole recording.
+    pub fn new(recording: &'a Recording) -> Survey<'a> {
+        let of = |class| move |chunk: &ChunkRef| (*chunk, class);
+        let events = recording.events.chunks().map(of(Class::Event));
+        let mut chunks: Vec<_> = events.chain(recording.infos.chunks().map(of(Class::Info))).collect();
+        chunks.sort_by_key(|(chunk, class)| {
+            (chunk.header.base_tick, chunk.header.lane, chunk.header.seq, *class as u8, chunk.index)
+        });
+        Survey { recording, chunks, waiting: Vec::new(), ended: BTreeMap::new(), steps: true }
+    }
+
+    /// Of a whole recording, for the sake of the counts: rounds have no steps.
+    pub fn counting(recording: &'a Recording) -> Survey<'a> {
+        Survey { steps: false, ..Survey::new(recording) }
+    }
+
+    /// Hands each round to `take`, in order, while the next one is read.
+    pub fn run(mut self, mut take: impl FnMut(&Recording, &Survey<'_>, Round)) {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+        let chunks = std::mem::take(&mut self.chunks);
+        let (schema, source) = (&self.recording.schema, &self.recording.source);
+        let steps = self.steps;
+        let mut read: Option<(usize, Vec<Surveyed>)> = None;
+        self.chunks = chunks.clone();
+        let mut from = 0;
+        loop {
+            let until = round_end(&chunks, from);
+            let round = chunks.get(from..until).unwrap_or_default();
+            let share = round.len().div_ceil(threads).max(1);
+            let next = thread::scope(|scope| {
+                let base = u32::try_from(from).unwrap_or(u32::MAX);
+                let work: Vec<_> = round
+                    .chunks(share)
+                    .enumerate()
+                    .map(|(part, share_of)| {
+                        let first = base.saturating_add(u32::try_from(part.saturating_mul(share)).unwrap_or(u32::MAX));
+                        scope.spawn(move || {
+                            let mut payload = Vec::new();
+                            let numbered = share_of.iter().zip(first..);
+                            let one = |((chunk, class), number): (&(ChunkRef, Class), u32)| {
+                                survey(chunk, *class, number, steps, (source, schema), &mut payload)
+                            };
+                            numbered.map(one).collect::<Vec<Surveyed>>()
+                        })
+                    })
+                    .collect();
+                if let Some((first, surveyed)) = read.take() {
+                    let round = self.gather(first, surveyed, from);
+                    take(self.recording, &self, round);
+                }
+                work.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect::<Vec<Surveyed>>()
+            });
+            if next.is_empty() {
+                return;
+            }
+            read = Some((from, next));
+            from = until;
+        }
+    }
+
+    /// Where a step stands.
+    pub fn place(&self, step: &Step) -> Place {
+        match self.chunks.get(step.chunk as usize) {
+            Some((chunk, class)) => place(chunk, *class, Some(step.at), Some(self.recording.clock.ns(step.tick))),
+            None => Place::default(),
+        }
+    }
+
+    /// Bytes to look at.
+    pub fn bytes(&self) -> u64 {
+        self.chunks.iter().fold(0, |sum: u64, (chunk, _)| sum.saturating_add(u64::from(chunk.header.bytes)))
+    }
+
+    fn gather(&mut self, first: usize, surveyed: Vec<Surveyed>, next: usize) -> Round {
+        let mut round = Round::default();
+        let chunks = self.chunks.get(first..next).unwrap_or_default().to_vec();
+        for ((chunk, class), surveyed) in chunks.iter().zip(surveyed) {
+            round.chunks = round.chunks.saturating_add(1);
+            round.bytes = round.bytes.saturating_add(u64::from(chunk.header.bytes));
+            if *class == Class::Event {
+                round.events = round.events.saturating_add(surveyed.events);
+                round.count(&surveyed);
+                let lost = u64::from(chunk.header.records).saturating_sub(surveyed.events);
+                if lost > 0 {
+                    round.lost.push((chunk.header.lane, lost, surveyed.overwritten));
+                }
+            }
+            self.follow(chunk, *class, &surveyed, &mut round);
+            self.waiting.extend(surveyed.steps);
+            let at = |offset| place(chunk, *class, offset, Some(self.recording.clock.ns(chunk.header.base_tick)));
+            let missing = u64::from(chunk.header.records).saturating_sub(surveyed.events);
+            let cost = match class {
+                Class::Event if chunk.is_cut() => format!("{missing} of its {} events", chunk.header.records),
+                Class::Event => format!("its {} events", chunk.header.records),
+                _ => "facts about processes: some may go without a name".to_owned(),
+            };
+            if let Some((offset, what)) = surveyed.damage {
+                round.defects.push(Defect::damage(at(offset), what, cost));
+            } else if surveyed.overwritten {
+                round.defects.push(Defect::warning(at(None), "it was overwritten while it was being read", cost));
+            }
+        }
+        let horizon = self.chunks.get(next).map_or(u64::MAX, |(chunk, _)| chunk.header.base_tick);
+        self.waiting.sort_by_key(|step| (step.tick, step.lane));
+        let ready = if next == self.chunks.len() {
+            self.waiting.len()
+        } else {
+            self.waiting.partition_point(|step| step.tick < horizon)
+        };
+        round.steps = self.waiting.drain(..ready).collect();
+        round
+    }
+
+    /// The chunks of a lane follow each other, in records and in time.
+    fn follow(&mut self, chunk: &ChunkRef, class: Class, surveyed: &Surveyed, round: &mut Round) {
+        let (header, lane) = (&chunk.header, chunk.header.lane);
+        let known = self.ended.insert((lane, class as u8), (chunk.end_record(), surveyed.last_tick));
+        let (records, tick) = known.unwrap_or((0, 0));
+        let lost = surveyed.damage.is_some() || surveyed.overwritten || chunk.is_cut();
+        if class == Class::Event {
+            let mut hole = |from: u64, until: u64| {
+                let (whose, at) = (Identity::Nobody, 0);
+                self.waiting.push(Step { tick: from, whose, deed: Deed::Hole(until), lane, chunk: u32::MAX, at });
+            };
+            let dropped = self.recording.lane(lane).is_some_and(|lane| super::ledger::dropped_between(lane) > 0);
+            if header.first_record > records || dropped {
+                hole(tick, header.base_tick);
+            }
+            if lost {
+                let chunks = self.recording.events.lanes.get(&lane);
+                let next = chunks.and_then(|chunks| chunks.iter().find(|next| next.header.seq > header.seq));
+                hole(header.base_tick, next.map_or(u64::MAX, |next| next.header.base_tick));
+            }
+        }
+        let live = self.recording.state.is_live();
+        if known.is_none() || live {
+            return;
+        }
+        let mut wrong = |what: String| {
+            let at = place(chunk, class, None, Some(self.recording.clock.ns(header.base_tick)));
+            round.defects.push(Defect::damage(at, what, "the order of events, and what is counted as stored"));
+        };
+        if header.first_record < records {
+            wrong(format!(
+                "it begins with record {} of its lane, the chunk before it ended with {records}",
+                header.first_record
+            ));
+        }
+        if header.base_tick < tick {
+            wrong(format!("it begins {} ticks before the end of the chunk before it", tick.abs_diff(header.base_tick)));
+        }
+    }
+}
+
+fn place(chunk: &ChunkRef, class: Class, offset: Option<u32>, time_ns: Option<u64>) -> Place {
+    let start = chunk.payload.saturating_sub(ChunkHeader::BYTES as u64);
+    Place {
+        ring: Some(if class == Class::Event { "events" } else { "info" }),
+        chunk: Some(chunk.index),
+        number: Some(chunk.header.seq),
+        byte: Some(offset.map_or(start, |offset| chunk.payload.saturating_add(u64::from(offset)))),
+        lane: Some(chunk.header.lane),
+        time_ns,
+        process: None,
+        part: None,
+    }
+}
+
+fn round_end(chunks: &[(ChunkRef, Class)], from: usize) -> usize {
+    let mut bytes = 0_u64;
+    let rest = chunks.get(from..).unwrap_or_default();
+    let taken = rest.iter().take_while(|(chunk, _)| {
+        let room = bytes < ROUND_BYTES;
+        bytes = bytes.saturating_add(u64::from(chunk.header.bytes)).saturating_add(1);
+        room
+    });
+    from.saturating_add(taken.count())
+}
+
+fn survey(
+    chunk: &ChunkRef,
+    class: Class,
+    number: u32,
+    steps: bool,
+    (source, schema): (&Source, &Schema),
+    payload: &mut Vec<u8>,
+) -> Surveyed {
+    let base = chunk.header.base_tick;
+    let mut surveyed = Surveyed { last_tick: base, ..Surveyed::default() };
+    match read_payload(chunk, source, payload) {
+        Ok(()) => {}
+        Err(Loss::Overwritten) => {
+            surveyed.overwritten = true;
+            return surveyed;
+        }
+        Err(Loss::Damaged(what)) => {
+            surveyed.damage = Some((None, what));
+            return surveyed;
+        }
+    }
+    let mut walk = Walk {
+        reader: Reader::new(payload, base, schema),
+        payload,
+        schema,
+        class,
+        whose: Identity::Nobody,
+        run: Run::default(),
+        template: Step {
+            tick: base,
+            whose: Identity::Nobody,
+            deed: Deed::Missing,
+            lane: chunk.header.lane,
+            chunk: number,
+            at: 0,
+        },
+        kinds: [0; 256],
+        seen: false,
+        steps: steps && class == Class::Event,
+        out: &mut surveyed,
+    };
+    let walked = walk.all();
+    let (at, kinds) = (u32::try_from(walk.reader.offset()).ok(), walk.kinds);
+    surveyed.events = kinds.iter().fold(0, |sum: u64, n| sum.saturating_add(*n));
+    surveyed.kinds = kinds.to_vec();
+    surveyed.whose.sort_unstable();
+    surveyed.whose.dedup();
+    let (want, got) = (u64::from(chunk.header.records), surveyed.events);
+    surveyed.damage = match walked {
+        // What lies before the cut is good.
+        Ok(()) | Err(DecodeError::Truncated { .. }) if chunk.is_cut() => {
+            surveyed.steps.clear();
+            surveyed.damage = Some((at, "the file ends in it".to_owned()));
+            return surveyed;
+        }
+        Err(error) => Some((at, error.to_string())),
+        Ok(()) if want != got => Some((None, format!("it should hold {want} events, there are {got}"))),
+        Ok(()) => None,
+    };
+    if surveyed.damage.is_some() {
+        // What it holds is not to be trusted.
+        surveyed.steps.clear();
+        surveyed.events = 0;
+        surveyed.kinds.clear();
+        surveyed.whose.clear();
+        surveyed.last_tick = base;
+    }
+    surveyed
+}
+
+/// Calls and returns of one process, in a row.
+#[derive(Debug, Default)]
+struct Run {
+    tick: u64,
+    at: u32,
+    any: bool,
+    sum: i32,
+    lowest: i32,
+}
+
+/// On the way through a payload.
+struct Walk<'a, 'b> {
+    reader: Reader<'a>,
+    payload: &'a [u8],
+    schema: &'a Schema,
+    class: Class,
+    whose: Identity,
+    run: Run,
+    template: Step,
+    kinds: [u64; 256],
+    /// Had this process an event since the context changed?
+    seen: bool,
+    /// Are steps wanted?
+    steps: bool,
+    out: &'b mut Surveyed,
+}
+
+impl Walk<'_, '_> {
+    fn all(&mut self) -> Result<(), DecodeError> {
+        loop {
+            let mut at = self.at();
+            let functions = self.reader.functions().len() as u64;
+            while let Some(Plain { tick, id, function }) = self.reader.next_plain() {
+                if function > functions {
+                    return Err(DecodeError::Dangling { what: "function", number: function.saturating_sub(1) });
+                }
+                self.event(id, tick, at)?;
+                at = self.at();
+            }
+            let (atoms, functions) = (self.reader.atoms().len(), self.reader.functions().len());
+            let Some(event) = self.reader.next_event()? else {
+                self.references(at as usize, atoms as u64, functions as u64)?;
+                self.end_run();
+                return Ok(());
+            };
+            self.references(at as usize, atoms as u64, functions as u64)?;
+            if event.whose != self.whose {
+                self.end_run();
+                (self.whose, self.seen) = (event.whose, false);
+            }
+            if let Some(dropped) = event.dropped {
+                let until = dropped.until.max(dropped.from.saturating_add(1));
+                self.push(Deed::Hole(until), dropped.from, at);
+            }
+            match event.missing {
+                Missing::None => {}
+                Missing::Own => self.step(Deed::Missing, event.tick, at),
+                Missing::Any => self.step(Deed::Hole(event.tick), event.tick, at),
+            }
+            self.event(event.body.id(), event.tick, at)?;
+        }
+    }
+
+    fn at(&self) -> u32 {
+        u32::try_from(self.reader.offset()).unwrap_or(u32::MAX)
+    }
+
+    #[inline(always)]
+    fn event(&mut self, id: u8, tick: u64, at: u32) -> Result<(), DecodeError> {
+        if let Some(n) = self.kinds.get_mut(usize::from(id)) {
+            *n = n.wrapping_add(1);
+        }
+        if !self.seen {
+            self.seen = true;
+            self.out.whose.push(self.whose);
+        }
+        if tick < self.out.last_tick {
+            return Err(DecodeError::Layout { why: "time runs backwards" });
+        }
+        self.out.last_tick = tick;
+        match id {
+            kind::CALL => self.call(tick, at, 1),
+            kind::RETURN_FROM | kind::EXCEPTION_FROM => self.call(tick, at, -1),
+            kind::RETURN_TO => self.call(tick, at, 0),
+            _ => self.other(id, tick, at)?,
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn call(&mut self, tick: u64, at: u32, by: i32) {
+        if !self.run.any {
+            self.run = Run { tick, at, any: true, sum: 0, lowest: 0 };
+        }
+        self.run.sum = self.run.sum.saturating_add(by);
+        self.run.lowest = self.run.lowest.min(self.run.sum);
+    }
+
+    fn other(&mut self, id: u8, tick: u64, at: u32) -> Result<(), DecodeError> {
+        let class = spec(id).map(|row| row.class).or_else(|| self.schema.foreign(id).map(|row| row.class));
+        if class != Some(self.class) {
+            return Err(DecodeError::Layout { why: "a record of a class that the ring does not hold" });
+        }
+        self.step(Deed::Event(id), tick, at);
+        Ok(())
+    }
+
+    fn step(&mut self, deed: Deed, tick: u64, at: u32) {
+        self.end_run();
+        self.push(deed, tick, at);
+    }
+
+    fn push(&mut self, deed: Deed, tick: u64, at: u32) {
+        if self.steps {
+            self.out.steps.push(Step { tick, whose: self.whose, deed, at, ..self.template });
+        }
+    }
+
+    fn end_run(&mut self) {
+        let Run { tick, at, any, sum, lowest } = std::mem::take(&mut self.run);
+        if any {
+            self.push(Deed::Calls { behind: lowest.unsigned_abs(), sum }, tick, at);
+        }
+    }
+
+    /// Do the records from here name only atoms and functions that stand before them?
+    fn references(&self, from: usize, mut atoms: u64, mut functions: u64) -> Result<(), DecodeError> {
+        let upto = self.payload.get(from..self.reader.offset()).unwrap_or_default();
+        let mut cursor = Cursor::new(upto);
+        while !cursor.is_empty() {
+            let start = cursor.offset();
+            let record = Record::decode(&mut cursor, self.schema)?;
+            let (id, timed) = (record.body.id(), record.body.class().timed());
+            let bytes = upto.get(start.saturating_add(1)..cursor.offset()).unwrap_or_default();
+            let mut fields = Cursor::new(bytes);
+            if timed {
+                fields.varint()?;
+            }
+            let own = spec(id).map(|row| row.fields).unwrap_or_default().iter().map(|(_, kind)| *kind);
+            let foreign = self.schema.foreign(id).filter(|_| spec(id).is_none());
+            let later = foreign.into_iter().flat_map(|row| row.fields.iter().map(|(_, kind)| *kind));
+            for kind in own.chain(later) {
+                refers(kind, &mut fields, atoms, functions)?;
+            }
+            match record.body {
+                spoor_format::record::Body::DefineAtom { .. } => atoms = atoms.saturating_add(1),
+                spoor_format::record::Body::DefineFunction { .. } => functions = functions.saturating_add(1),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A field's references are to what is defined: so many atoms and functions.
+fn refers(kind: FieldType, fields: &mut Cursor<'_>, atoms: u64, functions: u64) -> Result<(), DecodeError> {
+    let known = |what, reference: u64, defined: u64| match reference > defined {
+        true => Err(DecodeError::Dangling { what, number: reference.saturating_sub(1) }),
+        false => Ok(()),
+    };
+    match kind {
+        FieldType::Uint => fields.varint().map(drop),
+        FieldType::Atom => known("atom", fields.varint()?, atoms),
+        FieldType::Function => known("function", fields.varint()?, functions),
+        FieldType::Text => <types::Text as Field>::decode(fields).map(drop),
+        FieldType::Words => <types::Words as Field>::decode(fields).map(drop),
+        FieldType::Term => {
+            let raw = <types::Term as Field>::decode(fields)?;
+            let mut wrong = Ok(());
+            atoms_of(&raw.decode()?, &mut |reference| {
+                if wrong.is_ok() {
+                    wrong = known("atom", reference, atoms);
+                }
+            });
+            wrong
+        }
+    }
+}
+
+/// Not deeper than terms may be: their decoder sees to it.
+fn atoms_of(term: &Term<'_>, found: &mut dyn FnMut(u64)) {
+    match term {
+        Term::Atom(reference) => found(*reference),
+        Term::Tuple(terms) | Term::List(terms) => terms.iter().for_each(|term| atoms_of(term, found)),
+        Term::Improper(terms, tail) => {
+            terms.iter().for_each(|term| atoms_of(term, found));
+            atoms_of(tail, found);
+        }
+        Term::Map(pairs) => pairs.iter().for_each(|(key, value)| {
+            atoms_of(key, found);
+            atoms_of(value, found);
+        }),
+        _ => {}
+    }
+}
