@@ -9,7 +9,7 @@ use spoor_analyzer::{cli::Cli, commands};
 
 /// Four groups; one input runs the commands of one, or it would take too long.
 const COMMANDS: [&[&[&str]]; 4] = [
-    &[&["info"], &["dump", "--raw"], &["info", "--json"]],
+    &[&["info"], &["dump", "--raw"], &["info", "--json"], &["check"], &["check", "--json"]],
     &[&["dump"], &["dump", "--json", "--from", "1us", "--kind", "*", "-p", "*"]],
     &[&["calls", "--sort", "p99"], &["calls", "--json", "--last", "1us", "-m", "*"], &["sched", "--json"]],
     &[&["flame"], &["flame", "--folded", "--time", "wall", "--per-process"], &["sched", "-n", "3", "-o", "/dev/null"]],
