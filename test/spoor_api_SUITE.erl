@@ -347,7 +347,7 @@ a_snapshot_is_a_file_beside_the_recording(Config) ->
 snapshots_under_load_are_sound_and_complete(Config) ->
     Counters = counters:new(2, []),
     Workers = [spawn_link(fun() -> work_and_count(Counters, N) end) || N <- [1, 2]],
-    {ok, Session} = start({?MODULE, work, 1}, Workers, Config),
+    {ok, Session} = start({?MODULE, work, 1}, Workers, Config, #{ring => <<"16MiB">>}),
     [Worker ! work || Worker <- Workers],
     Post = #{post => {300, millisecond}, last => {200, millisecond}},
     {Us, {ok, #{path := Windowed}}} = timer:tc(fun() -> spoor:snapshot(Session, Post) end),
@@ -358,7 +358,8 @@ snapshots_under_load_are_sound_and_complete(Config) ->
     [
         begin
             #{<<"findings">> := Findings} = spoor_reading:json("info", [Path]),
-            ?assertEqual([], [F || #{<<"severity">> := <<"damage">>} = F <- Findings])
+            ?assertEqual([], [F || #{<<"severity">> := <<"damage">>} = F <- Findings]),
+            ?assertMatch({0, _}, spoor_reading:run("check", [Path]))
         end
      || Path <- [Windowed, Whole | [Copy || {Copy, _, _} <- Copies]]
     ],
