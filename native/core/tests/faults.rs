@@ -1,6 +1,8 @@
 //! A file that somebody cuts while it is recorded into: the recording ends, the
 //! process does not. A SIGBUS of others is what it was.
 
+mod common;
+
 use std::fs::{File, OpenOptions};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -8,8 +10,8 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use common::options;
 use memmap2::MmapOptions;
-use spoor_core::governor::Thinning;
 use spoor_core::recording::{self, Options, Storage};
 use spoor_core::registry::{self, State};
 use spoor_core::segments::Stream;
@@ -44,20 +46,8 @@ fn open(path: PathBuf) -> (State, Receiver<Told>) {
 }
 
 fn open_storage(path: PathBuf, storage: Storage) -> (State, Receiver<Told>) {
-    registry::prepare();
     let (sender, receiver) = channel();
-    let options = Options {
-        path,
-        storage,
-        sync: None,
-        threads: 4,
-        time: None,
-        max_events: None,
-        thinning: Thinning::default(),
-        content_bytes: 0,
-        meta: Vec::new(),
-        thread_kind: || LaneKind::Other,
-    };
+    let options = Options { thread_kind: || LaneKind::Other, ..options(&path, storage) };
     (recording::open(options, TestHost(sender)).expect("a recording"), receiver)
 }
 

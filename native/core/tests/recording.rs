@@ -1,19 +1,20 @@
 //! Recordings made by threads that stand for the VM's schedulers, read back
 //! from the file with the format crate alone.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use spoor_core::governor::Thinning;
 use spoor_core::recording::{self, Options, Storage};
 use spoor_core::registry::{self, State};
 use spoor_core::stream::{MAX_ATOM_BYTES, Names};
 use spoor_core::{Host, Limit, OpenError, Summary, clock};
 use spoor_format::chunk::{ChunkHeader, Identity, Reader};
 use spoor_format::header::{Header, META_OFFSET, Meta, RingLayout};
-use spoor_format::lane::{Cause, ENTRY_BYTES, Lane, LaneKind};
+use spoor_format::lane::{Cause, ENTRY_BYTES, Lane};
 use spoor_format::record::{Body, Schema, write};
 use spoor_format::status::{Phase, Status};
 
@@ -58,19 +59,7 @@ fn scratch() -> Scratch {
 }
 
 fn options(path: &Path) -> Options {
-    registry::prepare();
-    Options {
-        path: path.to_owned(),
-        storage: Storage::Ring(1 << 20),
-        sync: None,
-        threads: 4,
-        time: None,
-        max_events: None,
-        thinning: Thinning::default(),
-        content_bytes: 0,
-        meta: vec![("node".into(), "test@here".into())],
-        thread_kind: || LaneKind::Scheduler,
-    }
+    common::options(path, Storage::Ring(1 << 20))
 }
 
 fn open(options: Options) -> (State, Receiver<Told>) {

@@ -1,20 +1,22 @@
 //! Windows copied out of recordings that go on, read back with the format crate.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use spoor_core::governor::Thinning;
-use spoor_core::recording::{self, Options, Storage};
+use common::options;
+use spoor_core::recording::{self, Storage};
 use spoor_core::registry::{self, State};
 use spoor_core::snapshot::{Copied, Failed};
 use spoor_core::stream::{MAX_ATOM_BYTES, Names};
 use spoor_core::{Host, Limit, Summary, clock, segments};
 use spoor_format::chunk::{ChunkHeader, Identity, Reader};
 use spoor_format::header::{Header, META_OFFSET, Meta};
-use spoor_format::lane::{ENTRY_BYTES, Lane, LaneKind};
+use spoor_format::lane::{ENTRY_BYTES, Lane};
 use spoor_format::record::{Body, Schema, write};
 use spoor_format::status::{Phase, Status};
 
@@ -40,21 +42,8 @@ impl Host for TestHost {
 }
 
 fn open(path: &Path, storage: Storage) -> (State, Receiver<()>) {
-    registry::prepare();
-    let options = Options {
-        path: path.to_owned(),
-        storage,
-        sync: None,
-        threads: 4,
-        time: None,
-        max_events: None,
-        thinning: Thinning::default(),
-        content_bytes: 0,
-        meta: vec![("node".into(), "test@here".into())],
-        thread_kind: || LaneKind::Scheduler,
-    };
     let (sender, closed) = channel();
-    (recording::open(options, TestHost(sender)).expect("a recording"), closed)
+    (recording::open(options(path, storage), TestHost(sender)).expect("a recording"), closed)
 }
 
 fn close(state: State, closed: &Receiver<()>) {

@@ -1,19 +1,21 @@
 //! What stays of the events in each storage mode, read back with the format
 //! crate alone.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use spoor_core::governor::Thinning;
+use common::options;
 use spoor_core::recording::{self, Options, Storage};
 use spoor_core::registry::{self, State};
 use spoor_core::segments::Stream;
 use spoor_core::{Host, Limit, OpenError, Summary, clock};
 use spoor_format::chunk::{ChunkHeader, Identity, Reader};
 use spoor_format::header::Header;
-use spoor_format::lane::{Cause, ENTRY_BYTES, Lane, LaneKind};
+use spoor_format::lane::{Cause, ENTRY_BYTES, Lane};
 use spoor_format::record::{Body, Schema, write};
 use spoor_format::segment::{CHUNKS_OFFSET, FRAME_BYTES, FRAMES_OFFSET, Frame, Packing, SegmentHeader};
 use spoor_format::status::{Phase, Status};
@@ -38,22 +40,6 @@ impl Host for TestHost {
 }
 
 const SEGMENT: u64 = 512 << 10;
-
-fn options(path: &Path, storage: Storage) -> Options {
-    registry::prepare();
-    Options {
-        path: path.to_owned(),
-        storage,
-        sync: None,
-        threads: 4,
-        time: None,
-        max_events: None,
-        thinning: Thinning::default(),
-        content_bytes: 0,
-        meta: Vec::new(),
-        thread_kind: || LaneKind::Scheduler,
-    }
-}
 
 fn stream(total_bytes: u64) -> Stream {
     Stream { segment_bytes: SEGMENT, total_bytes, keep_first: false, packs: false }
