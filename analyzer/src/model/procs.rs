@@ -267,5 +267,5 @@ impl Sums {
 
 /// Time on any scheduler, as far as the events say.
 pub fn on_cpu_ns(split: &Split) -> u64 {
-    split.running_ns + split.dirty_ns + split.gc_ns
+    split.running_ns + split.dirty_ns + split.gc_ns + split.port_ns
 }

@@ -76,6 +76,16 @@ struct Open {
     process: u32,
     lane: u32,
     split: Split,
+    /// When it may have ended, if it is not certain that it did not.
+    doubted: Option<Now>,
+}
+
+/// Where a process is, and what its time so far went to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Now {
+    time: u64,
+    lane: u32,
+    split: Split,
 }
 
 /// The first pass.
@@ -91,9 +101,9 @@ pub struct Slow {
 struct Seen {
     keep: usize,
     ordinal: u64,
-    /// The call that begins now is asked for: its lane and its process's time so far.
-    begins: Option<(u32, Split)>,
-    now: (u32, Split),
+    /// The call that begins now is asked for.
+    begins: bool,
+    now: Now,
     open: OpenCalls<Open>,
     ending: Option<Open>,
     found: BinaryHeap<Reverse<Found>>,
@@ -114,8 +124,8 @@ impl Slow {
         states.event(event, processes);
         let Some(step) = step_of(event) else { return };
         let split = states.split(event.tracee, None);
-        self.seen.now = (event.lane, split);
-        self.seen.begins = begins(event).filter(|function| asked(*function)).map(|_| (event.lane, split));
+        self.seen.now = Now { time: event.time, lane: event.lane, split };
+        self.seen.begins = begins(event).is_some_and(asked);
         self.stacks.step(step, &mut self.seen);
     }
 
@@ -146,9 +156,18 @@ fn begins(event: &Event<'_>) -> Option<FunctionId> {
 
 impl Observer for Seen {
     fn called(&mut self, process: u32, _parent: u32, _function: FunctionId) -> u32 {
-        let Some((lane, split)) = self.begins else { return 0 };
+        if !self.begins {
+            return 0;
+        }
+        let Now { lane, split, .. } = self.now;
         self.ordinal += 1;
-        self.open.insert(Open { ordinal: self.ordinal, process, lane, split })
+        self.open.insert(Open { ordinal: self.ordinal, process, lane, split, doubted: None })
+    }
+
+    fn doubted(&mut self, frame: u32) {
+        if let Some(open) = self.open.get_mut(frame) {
+            open.doubted = Some(self.now);
+        }
     }
 
     fn leaves(&mut self, frame: u32) {
@@ -170,7 +189,8 @@ impl Observer for Seen {
             }
         }
         self.found.push(Reverse(found));
-        self.facts.insert(open.ordinal, (*ended, open, self.now.0, self.now.1.since(&open.split)));
+        let end = open.doubted.filter(|doubted| doubted.time == ended.start + ended.duration).unwrap_or(self.now);
+        self.facts.insert(open.ordinal, (*ended, open, end.lane, end.split.since(&open.split)));
     }
 
     fn total(&mut self, _function: FunctionId, _ns: u64) {}

@@ -8,6 +8,8 @@
 //!   a `timeout`; from the first message that was sent to it in the meantime it
 //!   was queued. When its next event is another, it was not waiting for a message:
 //!   it was queued all the time. Without `receive` events nobody can tell.
+//! * While a port is in on the thread of a process that is on a scheduler, the process
+//!   runs the port's code: it called the port.
 //! * Garbage collection is told by its own events, wherever it runs.
 
 use schemars::JsonSchema;
@@ -27,6 +29,8 @@ pub struct Split {
     pub dirty_ns: u64,
     /// Collecting garbage.
     pub gc_ns: u64,
+    /// In the code of a port that it called; where `port_in` and `port_out` events are recorded.
+    pub port_ns: u64,
     /// Ready to run, in a run queue.
     pub queued_ns: u64,
     /// Waiting in `receive`.
@@ -44,11 +48,12 @@ impl Split {
     }
 
     /// The parts with their names, in the order of the fields.
-    pub fn parts(&self) -> [(&'static str, u64); 7] {
+    pub fn parts(&self) -> [(&'static str, u64); 8] {
         [
             ("running", self.running_ns),
             ("dirty", self.dirty_ns),
             ("gc", self.gc_ns),
+            ("port", self.port_ns),
             ("queued", self.queued_ns),
             ("waiting", self.waiting_ns),
             ("off", self.off_ns),
@@ -62,6 +67,7 @@ impl Split {
             running_ns: self.running_ns.saturating_sub(earlier.running_ns),
             dirty_ns: self.dirty_ns.saturating_sub(earlier.dirty_ns),
             gc_ns: self.gc_ns.saturating_sub(earlier.gc_ns),
+            port_ns: self.port_ns.saturating_sub(earlier.port_ns),
             queued_ns: self.queued_ns.saturating_sub(earlier.queued_ns),
             waiting_ns: self.waiting_ns.saturating_sub(earlier.waiting_ns),
             off_ns: self.off_ns.saturating_sub(earlier.off_ns),
@@ -74,6 +80,7 @@ impl Split {
         self.running_ns += other.running_ns;
         self.dirty_ns += other.dirty_ns;
         self.gc_ns += other.gc_ns;
+        self.port_ns += other.port_ns;
         self.queued_ns += other.queued_ns;
         self.waiting_ns += other.waiting_ns;
         self.off_ns += other.off_ns;
@@ -86,6 +93,7 @@ enum Mode {
     #[default]
     Unknown,
     Running,
+    Port,
     Dirty,
     Off,
 }
@@ -96,6 +104,8 @@ struct State {
     epoch: u32,
     since: u64,
     mode: Mode,
+    /// Of the thread on which it came in.
+    lane: u32,
     collecting: bool,
     /// It is off, or came back by the last event: since when.
     off_from: u64,
@@ -121,6 +131,8 @@ pub struct Queued {
 #[derive(Debug)]
 pub struct States {
     states: Vec<State>,
+    /// Of each thread, the process that came in last.
+    on_lanes: Vec<TraceeId>,
     dirty_lanes: Vec<bool>,
     receives: bool,
     runs: bool,
@@ -136,15 +148,19 @@ impl States {
         }
         let flags = recording.meta.get("flags").unwrap_or_default();
         let flag = |name| flags.split(' ').any(|flag| flag == name);
-        States { states: Vec::new(), dirty_lanes, receives: flag("receive"), runs: flag("running") }
+        let (states, on_lanes) = (Vec::new(), Vec::new());
+        States { states, on_lanes, dirty_lanes, receives: flag("receive"), runs: flag("running") }
     }
 
     /// Takes an event; answers when its process was last in a run queue, if that
     /// came to light.
     #[inline]
     pub fn event(&mut self, event: &Event<'_>, processes: &Processes) -> Option<Queued> {
-        if event.kind == kind::SEND {
-            self.sent(event, processes);
+        match event.kind {
+            kind::SEND => self.sent(event, processes),
+            kind::IN | kind::IN_EXITING => self.comes_in(event),
+            kind::PORT_IN | kind::PORT_OUT => self.port(event),
+            _ => {}
         }
         self.receives |= event.kind == kind::RECEIVE;
         self.runs |= matches!(event.kind, kind::IN | kind::OUT);
@@ -158,13 +174,38 @@ impl States {
         if !state.begun {
             *state = State { begun: true, epoch: event.epoch, since: event.time, ..State::default() };
         }
-        let queued = state.came_back(event.kind, receives);
-        state.pass(event.time);
-        if state.epoch != event.epoch || event.missing || !event.complete {
+        let forgets = state.epoch != event.epoch || event.missing || !event.complete;
+        let queued = state.came_back(if forgets { kind::UNKNOWN } else { event.kind }, receives);
+        if forgets {
             state.forget(event.epoch);
         }
+        state.pass(event.time);
         state.turn(event, dirty, runs);
         queued
+    }
+
+    fn comes_in(&mut self, event: &Event<'_>) {
+        let lane = event.lane as usize;
+        if self.on_lanes.len() <= lane {
+            self.on_lanes.resize(lane + 1, event.tracee);
+        }
+        self.on_lanes[lane] = event.tracee;
+    }
+
+    /// A port's code runs: for the process that is on this thread, if one is.
+    fn port(&mut self, event: &Event<'_>) {
+        let Some(whose) = self.on_lanes.get(event.lane as usize) else { return };
+        let Some(state) = self.states.get_mut(whose.0 as usize).filter(|state| state.lane == event.lane) else {
+            return;
+        };
+        let (from, to) = match event.kind {
+            kind::PORT_IN => (Mode::Running, Mode::Port),
+            _ => (Mode::Port, Mode::Running),
+        };
+        if state.mode == from && state.epoch == event.epoch {
+            state.pass(event.time);
+            state.mode = to;
+        }
     }
 
     /// Somebody is sent a message: if it waits, it does no longer.
@@ -222,15 +263,15 @@ impl State {
             _ if self.collecting => self.split.gc_ns += ns,
             Mode::Unknown => self.split.unknown_ns += ns,
             Mode::Running => self.split.running_ns += ns,
+            Mode::Port => self.split.port_ns += ns,
             Mode::Dirty => self.split.dirty_ns += ns,
         }
         self.since = self.since.max(now);
     }
 
+    /// Events may be missing since the one before.
     fn forget(&mut self, epoch: u32) {
         if self.mode == Mode::Off {
-            // Until the next event that it has.
-            self.mode = Mode::Unknown;
             self.since = self.off_from;
         }
         (self.epoch, self.mode, self.collecting) = (epoch, Mode::Unknown, false);
@@ -247,25 +288,36 @@ impl State {
                     self.dirty = dirty;
                 }
                 self.mode = if dirty { Mode::Dirty } else { Mode::Running };
-                self.since = event.time;
+                (self.since, self.lane) = (self.since.max(event.time), event.lane);
             }
-            kind::OUT | kind::OUT_EXITING => {
-                (self.mode, self.off_from, self.message_at) = (Mode::Off, event.time, None);
-                self.dirty = dirty;
-            }
+            kind::OUT | kind::OUT_EXITING => self.leaves(event.time, dirty),
             kind::GC_MINOR_START | kind::GC_MAJOR_START => self.collecting = true,
             kind::GC_MINOR_END | kind::GC_MAJOR_END => self.collecting = false,
-            kind::SPAWNED if runs => {
-                // Made by its parent, it waits for its turn; nothing else can it wait for.
-                (self.mode, self.off_from, self.dirty) = (Mode::Off, event.time, true);
-            }
+            // Made by its parent, it waits for its turn; nothing else can it wait for.
+            kind::SPAWNED if runs => self.leaves(event.time, true),
             kind::CALL..=kind::EXCEPTION_FROM | kind::SEND if self.mode == Mode::Off => {
                 // Whoever has these is on a scheduler: an `in` is missing.
-                self.split.off_ns += event.time.saturating_sub(self.off_from);
-                (self.mode, self.since) = (Mode::Running, event.time);
+                self.off_until(event.time);
+                self.mode = Mode::Running;
             }
+            // Its own code, not a port's.
+            kind::CALL..=kind::EXCEPTION_FROM if self.mode == Mode::Port => self.mode = Mode::Running,
             _ => {}
         }
+    }
+
+    fn leaves(&mut self, now: u64, dirty: bool) {
+        if self.mode == Mode::Off {
+            self.off_until(now);
+        }
+        (self.mode, self.off_from, self.message_at, self.dirty) = (Mode::Off, self.since, None, dirty);
+    }
+
+    /// It was off, and nobody says why.
+    fn off_until(&mut self, now: u64) {
+        let now = now.max(self.off_from);
+        self.split.off_ns += now - self.off_from;
+        self.since = now;
     }
 }
 

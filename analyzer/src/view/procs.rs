@@ -7,11 +7,11 @@ use crate::model::states::Split;
 use crate::view::table::{self, Column, Style};
 use crate::view::units::{bytes, count, duration, moment};
 
-const SPLIT: [Column<'static>; 5] =
-    [("ON CPU", true), ("GC", true), ("QUEUED", true), ("WAITING", true), ("UNKNOWN", true)];
+const SPLIT: [Column<'static>; 6] =
+    [("ON CPU", true), ("GC", true), ("IN PORT", true), ("QUEUED", true), ("WAITING", true), ("UNKNOWN", true)];
 const TRAFFIC: [Column<'static>; 3] = [("SLICES", true), ("SENT", true), ("RECEIVED", true)];
 /// What a narrow table goes without.
-const OPTIONAL: [&str; 7] = ["SLICES", "PARENT", "EXITED", "COLLECTIONS", "BORN", "UNKNOWN", "GREW"];
+const OPTIONAL: [&str; 8] = ["IN PORT", "SLICES", "PARENT", "EXITED", "COLLECTIONS", "BORN", "UNKNOWN", "GREW"];
 
 /// Groups.
 pub fn groups(rows: &[GroupRow], style: Style, out: &mut dyn Write) -> io::Result<()> {
@@ -54,13 +54,14 @@ pub fn each(rows: &[Row], style: Style, out: &mut dyn Write) -> io::Result<()> {
 
 /// What the columns mean.
 pub fn legend(out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "ON CPU: on a scheduler, GC included; QUEUED: ready to run; WAITING: in receive;")?;
+    writeln!(out, "ON CPU: on a scheduler, GC and IN PORT included; QUEUED: ready to run; WAITING: in receive;")?;
     writeln!(out, "UNKNOWN: the events do not say; HEAP: after the last garbage collection")
 }
 
-fn split(split: &Split) -> [String; 5] {
+fn split(split: &Split) -> [String; 6] {
     let time = |ns: u64| if ns == 0 { String::new() } else { duration(ns) };
-    [on_cpu_ns(split), split.gc_ns, split.queued_ns, split.waiting_ns, split.off_ns + split.unknown_ns].map(time)
+    [on_cpu_ns(split), split.gc_ns, split.port_ns, split.queued_ns, split.waiting_ns, split.off_ns + split.unknown_ns]
+        .map(time)
 }
 
 /// Zeros are left blank: they only hide the numbers.

@@ -98,6 +98,8 @@ pub trait Observer {
     /// A call; answers a number of the observer's own for the frame. `parent`
     /// is that of the frame below, 0 for none.
     fn called(&mut self, process: u32, parent: u32, function: FunctionId) -> u32;
+    /// The call with this number may have ended now: should that prove true, now is its end.
+    fn doubted(&mut self, _frame: u32) {}
     /// The call with this number ends, in one of the two ways below.
     fn leaves(&mut self, _frame: u32) {}
     /// A call ended.

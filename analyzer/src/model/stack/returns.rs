@@ -230,6 +230,7 @@ impl Stacks {
             frame.again = frame.unsure;
             if !frame.unsure {
                 (frame.unsure, frame.unsure_at, frame.inner_before) = (true, step.time, frame.inner_total);
+                observer.doubted(frame.number);
             }
         }
         // Folded as the iterations of a loop, they end like them: all together.
