@@ -11,6 +11,7 @@ use spoor_format::status::Phase;
 
 use crate::background::with_signals_blocked;
 use crate::clock;
+use crate::pace::Pace;
 use crate::recording::{Limit, Limits, Summary};
 use crate::registry::{self, State};
 use crate::store::{Store, Which};
@@ -140,10 +141,11 @@ impl Keeper {
 
     /// Adds checksums to the chunks given back since the last time.
     fn seal(&mut self) {
+        let mut pace = Pace::begin();
         for (which, sealed) in [Which::Events, Which::Infos].into_iter().zip(&mut self.sealed) {
             for (index, sealed) in sealed.iter_mut().enumerate() {
                 if self.store.chunk_seq(which, index as u64) != *sealed {
-                    *sealed = self.store.seal_chunk(which, index as u64).unwrap_or(*sealed);
+                    *sealed = self.store.seal_chunk(which, index as u64, &mut pace).unwrap_or(*sealed);
                 }
             }
         }

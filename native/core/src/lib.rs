@@ -47,6 +47,7 @@ pub mod lane;
 mod mapping;
 mod missing;
 mod own_word;
+mod pace;
 mod pool;
 mod recall;
 pub mod recording;

@@ -25,6 +25,7 @@ use spoor_format::segment::{CHUNKS_OFFSET, FRAME_BYTES, FRAMES_OFFSET, Frame, HE
 use crate::background::{Background, go_on};
 use crate::governor::remark;
 use crate::mapping::create_reserved;
+use crate::pace::Pace;
 use crate::recording::Limits;
 use crate::registry::{self, State, wait_until_nobody_is_inside};
 use crate::store::{Store, Which};
@@ -273,8 +274,10 @@ impl Worker {
         let count_closed = |lane, seq: u64| self.store.count_closed(lane, (seq - 1) % places);
         self.limits.taking(|| self.limits.signals.take_away(count_closed));
         let (mut records, mut in_use) = (0, false);
+        let mut pace = Pace::begin();
+        pace.hurry(true);
         for index in (last - chunks..last).map(|chunk| chunk % places) {
-            if self.store.seal(Which::Events, index) != 0 {
+            if self.store.seal(Which::Events, index, &mut pace) != 0 {
                 in_use = true;
                 records += self.store.records(Which::Events, index);
             }

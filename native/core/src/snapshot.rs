@@ -4,7 +4,12 @@
 //! lie there, and one whose number changed under the copying hand is left out and
 //! counted. The copy ends at the tick at which it was asked for: what came later
 //! is cut off, so that all threads end at one moment.
+//!
+//! Nor does anybody wait for the processor that the copying takes: it is done in
+//! pieces (`pace`), the closer to each other the nearer the writers are.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -23,6 +28,7 @@ use spoor_format::status::{Phase, Status};
 
 use crate::background::Background;
 use crate::chunk_words::read_stable;
+use crate::pace::{BYTES_OF_STEP, Pace};
 use crate::store::{Store, Which};
 
 /// What a copy holds.
@@ -110,7 +116,8 @@ impl Job {
             |last: Duration| u64::try_from(last.as_nanos() * u128::from(tick_hz) / 1_000_000_000).unwrap_or(u64::MAX);
         let until = crate::clock::now();
         let from = self.last.map_or(0, |last| until.saturating_sub(ticks(last)));
-        let copy = Copy { store, file: &self.file, from, until, last: self.last, stopped };
+        let pace = RefCell::new(Pace::begin());
+        let copy = Copy { store, file: &self.file, from, until, last: self.last, stopped, pace };
         let made = copy.make();
         self.answer(made);
     }
@@ -144,17 +151,18 @@ struct Copy<'a> {
     until: u64,
     last: Option<Duration>,
     stopped: &'a Receiver<()>,
+    pace: RefCell<Pace>,
 }
 
 impl Copy<'_> {
     fn make(&self) -> Result<Copied, Failed> {
         let source = self.store.header();
         let mut lanes = self.region(source.lane_offset, source.lane_slots * lane::ENTRY_BYTES as u64);
-        let (infos, seen) = (look_through(self.store, Which::Infos), look_through(self.store, Which::Events));
+        let (infos, seen) = (self.look_through(Which::Infos), self.look_through(Which::Events));
         let rings = (source.info.chunk_bytes, infos.len() as u64);
         let header = Header::with_rings(source.lane_slots, source.clock_slots, rings, (source.events.chunk_bytes, 0));
         let mut copied = Copied { bytes: 0, events: 0, chunks: 0, earlier: 0, overtaken: 0 };
-        let mut buffer = Vec::new();
+        let mut buffer = Vec::with_capacity(source.events.chunk_bytes as usize);
         // Events first, the oldest before all others: they are overwritten soonest.
         for chunk in seen.iter().filter(|chunk| chunk.base_tick <= self.until) {
             if chunk.next_tick.is_some_and(|next| next < self.from) {
@@ -162,6 +170,7 @@ impl Copy<'_> {
                 continue;
             }
             self.go_on()?;
+            self.hurry(chunk.seq);
             let Some(mut is) = self.chunk(Which::Events, chunk, &mut buffer) else {
                 copied.overtaken += 1;
                 continue;
@@ -202,6 +211,17 @@ impl Copy<'_> {
         }
     }
 
+    /// The nearer the writers are to the chunk that is copied next, the less it waits.
+    fn hurry(&self, seq: u64) {
+        let (asked, places) = (self.store.ring(Which::Events).asked(), self.store.event_chunks());
+        let lead = (seq + places).saturating_sub(asked);
+        self.pace.borrow_mut().hurry(lead < places / 4);
+    }
+
+    fn step(&self) {
+        self.pace.borrow_mut().step();
+    }
+
     /// Copies a chunk into the buffer; `None` when it is not that chunk any more.
     fn chunk(&self, which: Which, chunk: &Seen, buffer: &mut Vec<u8>) -> Option<ChunkHeader> {
         let words = self.store.chunk_as_words(which, chunk.index);
@@ -209,7 +229,7 @@ impl Copy<'_> {
         read_stable(chunk.seq, &words[SEQ], || {
             let commit = words[COMMIT].load(Ordering::Acquire);
             let length = ((commit & 0xffff_ffff) as usize).min(room) + ChunkHeader::BYTES;
-            load_all(words.get(..length.div_ceil(8)).unwrap_or_default(), buffer);
+            self.load(words.get(..length.div_ceil(8)).unwrap_or_default(), buffer);
             buffer.truncate(length);
             // The header as it was before the payload, not what was committed meanwhile.
             buffer[8 * COMMIT..8 * COMMIT + 8].copy_from_slice(&commit.to_le_bytes());
@@ -227,22 +247,60 @@ impl Copy<'_> {
                 return ChunkHeader { records, bytes, ..is };
             }
             (records, bytes) = (records + 1, reader.offset() as u32);
+            if records % RECORDS_OF_STEP == 0 {
+                self.step();
+            }
         }
         is
+    }
+
+    /// The chunks in use, the oldest first.
+    fn look_through(&self, which: Which) -> Vec<Seen> {
+        let look = |index| {
+            self.step();
+            let words = self.store.chunk_as_words(which, index);
+            let seq = words[SEQ].load(Ordering::Acquire);
+            let word = |at: usize| words[at].load(Ordering::Relaxed);
+            let (first, base_tick) = read_stable(seq, &words[SEQ], || (word(0), word(3)))?;
+            Some(Seen { index, seq, lane: (first >> 32) as u32, base_tick, next_tick: None })
+        };
+        let mut seen: Vec<Seen> = (0..self.store.chunks(which)).filter_map(look).collect();
+        // Places are taken in turn: this is nearly in order, from some place on.
+        seen.sort_by_key(|chunk| chunk.seq);
+        let mut next: BTreeMap<u32, u64> = BTreeMap::new();
+        for chunk in seen.iter_mut().rev() {
+            chunk.next_tick = next.insert(chunk.lane, chunk.base_tick);
+            self.step();
+        }
+        seen
     }
 
     /// Writes the chunk with its checksum. What is behind its payload stays a hole.
     fn write_chunk(&self, is: ChunkHeader, buffer: &mut Vec<u8>, offset: u64) -> io::Result<()> {
         buffer.truncate(ChunkHeader::BYTES + is.bytes as usize);
-        let header = ChunkHeader { crc: Some(crc32fast::hash(payload(buffer))), ..is };
+        let crc = self.pace.borrow_mut().checksum(payload(buffer));
+        let header = ChunkHeader { crc: Some(crc), ..is };
         buffer[..ChunkHeader::BYTES].copy_from_slice(&header.encode());
-        self.file.write_all_at(buffer, offset)
+        for (part, bytes) in buffer.chunks(BYTES_OF_STEP).enumerate() {
+            self.file.write_all_at(bytes, offset + (part * BYTES_OF_STEP) as u64)?;
+            self.step();
+        }
+        Ok(())
     }
 
     fn region(&self, offset: u64, bytes: u64) -> Vec<u8> {
         let mut buffer = Vec::new();
-        load_all(self.store.as_words(offset, bytes), &mut buffer);
+        self.load(self.store.as_words(offset, bytes), &mut buffer);
         buffer
+    }
+
+    fn load(&self, words: &[AtomicU64], buffer: &mut Vec<u8>) {
+        buffer.clear();
+        buffer.reserve(8 * words.len());
+        for part in words.chunks(BYTES_OF_STEP / 8) {
+            part.iter().for_each(|word| buffer.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes()));
+            self.step();
+        }
     }
 
     /// The clock table. An entry that is being written is looked at again.
@@ -250,6 +308,7 @@ impl Copy<'_> {
         let source = self.store.header();
         let bytes = clock::ENTRY_BYTES as u64;
         let entry = |slot| {
+            self.step();
             let read = || self.region(source.clock_offset + slot * bytes, bytes);
             let good = |entry: &Vec<u8>| ClockPair::decode(entry).is_some() || entry.iter().all(|byte| *byte == 0);
             (0..8).map(|_| read()).find(good).unwrap_or_else(|| vec![0; clock::ENTRY_BYTES])
@@ -277,28 +336,12 @@ impl Copy<'_> {
     }
 }
 
+/// Records that are looked at in one step.
+const RECORDS_OF_STEP: u32 = 256;
+
 /// Places of the two words in a chunk's header.
 const SEQ: usize = spoor_format::chunk::SEQ_OFFSET / 8;
 const COMMIT: usize = spoor_format::chunk::COMMIT_OFFSET / 8;
-
-/// The chunks in use, the oldest first.
-fn look_through(store: &Store, which: Which) -> Vec<Seen> {
-    let mut seen: Vec<Seen> = (0..store.chunks(which))
-        .filter_map(|index| {
-            let words = store.chunk_as_words(which, index);
-            let seq = words[SEQ].load(Ordering::Acquire);
-            let word = |at: usize| words[at].load(Ordering::Relaxed);
-            let (first, base_tick) = read_stable(seq, &words[SEQ], || (word(0), word(3)))?;
-            Some(Seen { index, seq, lane: (first >> 32) as u32, base_tick, next_tick: None })
-        })
-        .collect();
-    seen.sort_by_key(|chunk| (chunk.lane, chunk.seq));
-    let next = |(this, next): (&Seen, &Seen)| (this.lane == next.lane).then_some(next.base_tick);
-    let nexts: Vec<Option<u64>> = seen.iter().zip(seen.iter().skip(1)).map(next).chain([None]).collect();
-    seen.iter_mut().zip(nexts).for_each(|(chunk, next)| chunk.next_tick = next);
-    seen.sort_by_key(|chunk| chunk.seq);
-    seen
-}
 
 /// Enters into the lane table of the copy what the lane has stored up to its end.
 fn count_sealed(lanes: &mut [u8], is: &ChunkHeader) {
@@ -310,10 +353,4 @@ fn count_sealed(lanes: &mut [u8], is: &ChunkHeader) {
 
 fn payload(chunk: &[u8]) -> &[u8] {
     chunk.get(ChunkHeader::BYTES..).unwrap_or_default()
-}
-
-fn load_all(words: &[AtomicU64], buffer: &mut Vec<u8>) {
-    buffer.clear();
-    buffer.reserve(8 * words.len());
-    words.iter().for_each(|word| buffer.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes()));
 }

@@ -213,6 +213,32 @@ fn a_window_holds_what_is_in_it_and_says_what_is_not() {
     close(state, &closed);
 }
 
+/// How often the threads so called gave their processor away by themselves.
+fn rests(name: &str) -> u64 {
+    let read = |path: &Path, file: &str| std::fs::read_to_string(path.join(file)).unwrap_or_default();
+    let rests_of = |path: &Path| {
+        let status = read(path, "status");
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux").filter_map(Result::ok).map(|task| task.path());
+    tasks.filter(|path| read(path, "comm").trim() == name).map(|path| rests_of(&path)).sum()
+}
+
+#[test]
+fn who_copies_much_gives_the_processor_away_many_times() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let (state, closed) = open(&scratch.path().join("x.spoor"), Storage::Ring(16 << 20));
+    (0..2_000_000).for_each(|number| call(state, 1, number));
+    let few = snapshot(state, &scratch.path().join("few.part"), Some(Duration::from_nanos(1))).expect("a copy");
+    let before = rests("spoor_copy");
+    let copied = snapshot(state, &scratch.path().join("all.part"), None).expect("a copy");
+    assert!(few.chunks <= 1 && copied.chunks > 30, "{few:?}, {copied:?}");
+    // A chunk of 128 KiB is more than one piece of work on any machine.
+    assert!(rests("spoor_copy") - before > copied.chunks, "{copied:?}");
+    close(state, &closed);
+}
+
 #[test]
 fn copies_end_with_their_recording_and_never_overwrite() {
     let scratch = tempfile::tempdir().expect("a temporary directory");

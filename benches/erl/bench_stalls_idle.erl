@@ -1,0 +1,3 @@
+-module(bench_stalls_idle).
+-export([call/1]).
+call(N) -> N band 7.

@@ -1,0 +1,83 @@
+//! Work in small pieces, with pauses between them.
+//!
+//! A thread of ours may need the processor that one of the VM's schedulers is on. The
+//! scheduler then stands still for as long as the kernel lets us go on, milliseconds on
+//! most machines, whatever our priority is: even one that is `SCHED_IDLE` keeps a
+//! processor until the next tick of the kernel's clock. So who has much to do stops by
+//! itself after much less than the 100 us that a scheduler may be kept waiting, and
+//! sleeps: the processor is the scheduler's again at once.
+
+use std::time::{Duration, Instant};
+
+/// Work between two pauses. A step of work that is asked about takes less than a third
+/// of it (4 pages of copying: 3 to 8 us), so that no piece is much longer.
+const PIECE: Duration = Duration::from_micros(30);
+/// How long to sleep when nothing is in a hurry: a sixth of one processor's time is taken.
+const REST: Duration = Duration::from_micros(150);
+/// The same in a hurry: half of it.
+const SHORT_REST: Duration = Duration::from_micros(30);
+/// Timers of the thread may be late by so much; the kernel's own choice is 50 us.
+const SLACK_NS: libc::c_ulong = 5_000;
+
+/// Bytes that are copied, written or summed up in one step.
+pub(crate) const BYTES_OF_STEP: usize = 16 * 1024;
+
+/// The pieces of one thread's work.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    began: Instant,
+    rest: Duration,
+}
+
+impl Pace {
+    /// The calling thread begins to work.
+    pub(crate) fn begin() -> Pace {
+        // SAFETY: concerns the timers of the calling thread; no memory is involved.
+        unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, SLACK_NS) };
+        Pace { began: Instant::now(), rest: REST }
+    }
+
+    /// Does what is left to do not wait?
+    pub(crate) fn hurry(&mut self, hurries: bool) {
+        self.rest = if hurries { SHORT_REST } else { REST };
+    }
+
+    /// Called after each step: sleeps when a piece is done.
+    pub(crate) fn step(&mut self) {
+        if self.began.elapsed() >= PIECE {
+            std::thread::sleep(self.rest);
+            self.began = Instant::now();
+        }
+    }
+
+    /// The CRC-32 of much.
+    pub(crate) fn checksum(&mut self, bytes: &[u8]) -> u32 {
+        let mut crc = crc32fast::Hasher::new();
+        for part in bytes.chunks(BYTES_OF_STEP) {
+            crc.update(part);
+            self.step();
+        }
+        crc.finalize()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_that_is_done_is_followed_by_a_rest() {
+        let mut pace = Pace::begin();
+        let began = pace.began;
+        while began.elapsed() < PIECE {}
+        pace.step();
+        assert!(pace.began >= began + PIECE + REST);
+    }
+
+    #[test]
+    fn the_checksum_does_not_depend_on_its_parts() {
+        let bytes: Vec<u8> = (0..3 * BYTES_OF_STEP + 5).map(|n| (n % 251) as u8).collect();
+        assert_eq!(Pace::begin().checksum(&bytes), crc32fast::hash(&bytes));
+        assert_eq!(Pace::begin().checksum(&[]), 0);
+    }
+}
