@@ -61,7 +61,7 @@
 %% `{already_recording, Recordings}'.
 -module(spoor).
 
--export([start/1, start/2, stop/0, stop/1, status/0, status/1, snapshot/1, snapshot/2]).
+-export([start/1, start/2, stop/0, stop/1, status/0, status/1, crashed/0, snapshot/1, snapshot/2]).
 -export([run/1, run/2, open/0, open/1, tracer/1, format_error/1]).
 
 -export_type([session/0, summary/0, id/0, reason/0]).
@@ -171,6 +171,26 @@ status(#{id := Id, pid := Pid}) ->
                 {ok, Summary} -> Summary;
                 {error, _} = Error -> Error
             end
+    end.
+
+%% @doc Recordings that VMs before this one left by dying, newest first: those in the
+%% directory that recordings go to, and in others since a recording went there. They were
+%% marked when they were found, and logged. The newest 10 stay, or as many as the
+%% application's environment says: `{keep, N | infinity}', `{keep_bytes, <<"1GiB">>}';
+%% older ones are deleted. `{keep, off}' does not look. What is to stay for good: move it
+%% elsewhere, or give it a name that does not begin with `spoor-'.
+-spec crashed() -> [spoor_adoption:crashed()].
+crashed() ->
+    case whereis(spoor_adoption) of
+        undefined -> [];
+        _ -> crashed_so_far()
+    end.
+
+-spec crashed_so_far() -> [spoor_adoption:crashed()].
+crashed_so_far() ->
+    case ask(fun() -> {ok, spoor_adoption:crashed()} end) of
+        {ok, Crashed} -> Crashed;
+        {error, not_recording} -> []
     end.
 
 %% @equiv snapshot(Session, #{})

@@ -3,7 +3,7 @@
 
 -include_lib("kernel/include/file.hrl").
 
--export([path/1, directory/1, own_directory/1, snapshot_path/2, text/1]).
+-export([path/1, directory/1, usual/0, own_directory/1, snapshot_path/2, text/1]).
 
 %% @doc The path of a new recording: `spoor-NODE-UTC-OSPID-N.spoor', another one
 %% each time.
@@ -54,6 +54,22 @@ directory(undefined) ->
     directory(first(Places));
 directory(Dir) ->
     filename:absname(Dir).
+
+%% @doc Where recordings of VMs before this one may be: the directory of those without
+%% `dir', if it is there. It is not made, and that in `/tmp' must be this user's.
+-spec usual() -> {ok, binary()} | none.
+usual() ->
+    Dir = directory(undefined),
+    case file:read_link_info(Dir) of
+        {ok, #file_info{uid = Uid, type = Type}} ->
+            Own = Type =:= directory andalso integer_to_list(Uid) =:= user_id(),
+            case Own orelse Dir =/= temporary() of
+                true -> {ok, to_binary(Dir)};
+                false -> none
+            end;
+        {error, _} ->
+            none
+    end.
 
 -spec first([fun(() -> file:filename_all()), ...]) -> file:filename_all().
 first([Place | Rest]) ->

@@ -204,6 +204,7 @@ file(Path, #{plan := Plan, targets := Targets} = Facts) ->
         {ok, Id} ->
             Tracing = spoor_tracing:prepare(Plan, Targets, Id),
             ok = spoor_registry:tracing(Tracing),
+            ok = spoor_adoption:look(filename:dirname(Path)),
             {ok, #{id => Id, path => Path, tracing => Tracing}};
         {error, _} = Error ->
             Error

@@ -2,7 +2,7 @@
 %% line that says so. Pure.
 -module(spoor_summary).
 
--export([facts/3, summary/3]).
+-export([facts/3, summary/3, quoted/1]).
 
 %% @doc What was asked for, what matched, and what was recorded.
 -spec facts(spoor:session(), spoor_spec:plan(), spoor_tracer:counts()) -> map().
@@ -36,7 +36,7 @@ command(Presets) ->
         {false, false} -> "info"
     end.
 
-%% As a shell wants it.
+%% @doc A path as a shell wants it.
 -spec quoted(binary()) -> iodata().
 quoted(Path) ->
     case re:run(Path, "^[A-Za-z0-9@._/+-]+$", [{capture, none}]) of

@@ -1,5 +1,6 @@
 %% @doc The registry of recordings, and below it the recordings, one process each.
 %% When the registry goes, so do the recordings: it knows what must be cleaned up.
+%% Beside them, who looks for recordings that VMs before this one left.
 %% Every process below is sensitive: nothing of ours is ever traced.
 -module(spoor_sup).
 -behaviour(supervisor).
@@ -34,6 +35,13 @@ init(all) ->
             id => ?RECORDINGS,
             start => {supervisor, start_link, [{local, ?RECORDINGS}, ?MODULE, recordings]},
             type => supervisor
+        },
+        %% Whatever happens to it, recordings go on without it.
+        #{
+            id => spoor_adoption,
+            start => {spoor_adoption, start_link, []},
+            restart => temporary,
+            shutdown => brutal_kill
         }
     ],
     {ok, {#{strategy => rest_for_one, intensity => 5, period => 10}, Children}};

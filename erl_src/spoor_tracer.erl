@@ -12,11 +12,11 @@
 -module(spoor_tracer).
 
 -export([enabled/3, trace/5]).
--export([open/1, start_time/1, close/2, status/1, describe/2, note/3, copy/4]).
+-export([open/1, start_time/1, close/2, status/1, describe/2, note/3, copy/4, adopt/3]).
 
--export_type([state/0, config/0, counts/0, copied/0, description/0, message/0]).
+-export_type([state/0, config/0, counts/0, copied/0, left/0, adopted/0, description/0, message/0]).
 
--nifs([enabled/3, trace/5, open/1, start_time/1, close/2, status/1, describe/2, note/3, copy/4]).
+-nifs([enabled/3, trace/5, open/1, start_time/1, close/2, status/1, describe/2, note/3, copy/4, adopt/3]).
 -on_load(load/0).
 
 -define(ERROR_KEY, {?MODULE, nif_error}).
@@ -84,6 +84,21 @@
     overtaken := non_neg_integer()
 }.
 
+-type left() :: {Path :: binary(), Bytes :: non_neg_integer(), StartedNs :: non_neg_integer()}.
+%% A recording whose VM died; when it began, in nanoseconds since 1970, 0 if that is lost.
+
+-type adopted() :: #{
+    %% Newest first: marked now, marked and still there, deleted now.
+    found := [left()],
+    kept := [left()],
+    deleted := [left()],
+    %% Not ended, of VMs of which it cannot be told from here whether they live.
+    unsure := [binary()],
+    failed := [{binary(), file:posix()}],
+    %% There were more recordings than are looked at.
+    cut_short := boolean()
+}.
+
 -type message() ::
     {spoor_tracer, state(),
         {limit, time | max_events | rate | function_rate | max_cost | full | file_cut}}
@@ -132,6 +147,12 @@ note(_State, _What, _Detail) -> unavailable().
 -spec copy(state(), binary(), LastMs :: non_neg_integer(), To :: pid()) ->
     ok | {error, closed | file:posix()} | unavailable().
 copy(_State, _Path, _LastMs, _To) -> unavailable().
+
+%% @doc Looks through a directory for recordings whose VMs died, marks them as
+%% crashed, and deletes the oldest of those marked beyond so many, and so many bytes.
+-spec adopt(Dir :: binary(), Keep :: non_neg_integer(), KeepBytes :: non_neg_integer()) ->
+    {ok, adopted()} | {error, file:posix()} | unavailable().
+adopt(_Dir, _Keep, _KeepBytes) -> unavailable().
 
 %% What the native code would have answered is anybody's guess: hence term().
 -spec unavailable() -> term().

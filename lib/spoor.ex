@@ -112,6 +112,21 @@ defmodule Spoor do
   def status(session), do: wrap(:spoor.status(session))
 
   @doc """
+  Recordings that VMs before this one left by dying, newest first: those in the directory
+  that recordings go to, and in others since a recording went there.
+
+  They were marked when they were found, and logged. The newest 10 stay, or as many as
+  the configuration says; older ones are deleted:
+
+      config :spoor, keep: 3, keep_bytes: "1GiB"
+
+  `keep: :infinity` deletes nothing, `keep: :off` does not look. What is to stay for good:
+  move it elsewhere, or give it a name that does not begin with `spoor-`.
+  """
+  @spec crashed() :: [:spoor_adoption.crashed()]
+  def crashed, do: :spoor.crashed()
+
+  @doc """
   Copies a window of what has been recorded to a file beside the recording, which
   goes on; no thread that records waits for it.
 

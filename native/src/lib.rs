@@ -8,7 +8,7 @@
 //! wire     the shapes of messages, and the references they carry
 //! frequent the hot path: how frequent events are stored
 //! tracer   enabled/3 and trace/5; how all others are stored
-//! nif      open, close, status, describe, note: terms in, terms out
+//! nif      open, close, status, describe, note, copy, adopt: terms in, terms out
 //! ```
 //!
 //! What is decided, and everything that happens to the file, is in `spoor-core`.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustler::{Atom, Encoder, Env, LocalPid, NifResult, OwnedEnv, Term};
+use spoor_core::adopt::{self, Adopted, Keep, Left};
 use spoor_core::governor::{Rate, Thinned, Thinning};
 use spoor_core::recording::{self, Options, Storage};
 use spoor_core::registry::{self, State};
@@ -32,6 +33,7 @@ mod atoms {
         rate, function_rate, max_cost, sample, sample_removes, max_cost_ppm, overload_stops,
         thinned, first_ms, last_ms,
         copied, bytes, chunks, earlier, overtaken,
+        found, kept, deleted, unsure, failed, cut_short,
         mode, once, stream, segment, keep_first, packs, sync,
         spoor_tracer,
     }
@@ -310,6 +312,33 @@ fn note<'a>(env: Env<'a>, state: i64, what: Term<'a>, detail: Term<'a>) -> NifRe
         });
     });
     Ok(or_closed(env, written.map(|()| atoms::ok().encode(env))))
+}
+
+/// Looks through a directory for recordings whose VMs died, see [`adopt::adopt`].
+#[rustler::nif(name = "adopt", schedule = "DirtyIo")]
+fn adopt_all<'a>(env: Env<'a>, directory: Term<'a>, files: u64, bytes: u64) -> NifResult<Term<'a>> {
+    match adopt::adopt(path_of(directory)?, Keep { files, bytes }) {
+        Ok(adopted) => Ok((atoms::ok(), adopted_map(env, &adopted)?).encode(env)),
+        Err(error) => Ok((atoms::error(), posix(&error)).encode(env)),
+    }
+}
+
+fn adopted_map<'a>(env: Env<'a>, adopted: &Adopted) -> NifResult<Term<'a>> {
+    let one = |left: &Left| (path_term(env, &left.path), left.bytes, left.started_ns).encode(env);
+    let all = |lefts: &[Left]| lefts.iter().map(one).collect::<Vec<_>>().encode(env);
+    let unsure: Vec<_> = adopted.unsure.iter().map(|path| path_term(env, path)).collect();
+    let failed: Vec<_> = adopted.failed.iter().map(|(path, error)| (path_term(env, path), posix(error))).collect();
+    Term::map_from_pairs(
+        env,
+        &[
+            (atoms::found(), all(&adopted.found)),
+            (atoms::kept(), all(&adopted.kept)),
+            (atoms::deleted(), all(&adopted.deleted)),
+            (atoms::unsure(), unsure.encode(env)),
+            (atoms::failed(), failed.encode(env)),
+            (atoms::cut_short(), adopted.is_cut_short.encode(env)),
+        ],
+    )
 }
 
 /// The process that a recording belongs to, as its keeper sees it.

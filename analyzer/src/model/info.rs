@@ -18,6 +18,9 @@ pub struct Report {
     pub state: State,
     /// The same in words.
     pub state_text: String,
+    /// When a later VM found that this one had died, nanoseconds since 1970, and its process
+    /// id; null when none did.
+    pub found: Option<(u64, u32)>,
     /// Format version.
     pub format: (u16, u16),
     /// Size of the file.
@@ -124,6 +127,7 @@ impl Counts {
             path: recording.path.clone(),
             state: recording.state.clone(),
             state_text: recording.state.to_string(),
+            found: recording.found.map(|found| (found.wall_ns, found.by)),
             format: (recording.header.major, recording.header.minor),
             file_bytes: recording.file_bytes,
             ring_bytes: (recording.header.events.bytes(), recording.header.info.bytes()),

@@ -5,7 +5,7 @@ use std::io;
 
 use spoor_format::DecodeError;
 use spoor_format::header::{FRONT_BYTES, HEADER_BYTES, Header, META_OFFSET, Meta};
-use spoor_format::status::{self, Status};
+use spoor_format::status::{self, Found, Status};
 
 use super::finding::Finding;
 use super::source::Source;
@@ -52,6 +52,8 @@ pub(crate) struct Front {
     pub(crate) header: Header,
     pub(crate) meta: Meta,
     pub(crate) status: Status,
+    /// Who found that its VM had died.
+    pub(crate) found: Option<Found>,
 }
 
 /// Reads the front; what had to be taken from the copy, or is lost, is found.
@@ -63,11 +65,12 @@ pub(crate) fn read(source: &Source, findings: &mut Vec<Finding>) -> Result<Front
     let copy = if source.len() >= header.file_bytes { read_copy(source, &header)? } else { Vec::new() };
     let meta = meta(&front, &copy, findings);
     // The block changes while recording and has no checksum; the copy is older.
-    let status = Status::decode(if front.len() >= status::END { &front } else { &copy });
+    let block = if front.len() >= status::END { &front } else { &copy };
+    let (status, found) = (Status::decode(block), Found::decode(block));
     if front.len() < status::END {
         findings.push(Finding::damage("status", "the file ends before it", "how the recording ended"));
     }
-    Ok(Front { header, meta, status })
+    Ok(Front { header, meta, status, found })
 }
 
 fn read_copy(source: &Source, header: &Header) -> io::Result<Vec<u8>> {

@@ -105,6 +105,11 @@ fn running(meta: &Meta) -> Option<bool> {
     if differs("boot_id", "/proc/sys/kernel/random/boot_id") {
         return Some(false);
     }
+    // In another container the same number is another process.
+    let space = std::fs::read_link("/proc/self/ns/pid").map(|link| link.to_string_lossy().into_owned());
+    if meta.get("pid_ns").is_some_and(|there| !there.is_empty() && space.is_ok_and(|here| here != there)) {
+        return None;
+    }
     let pid: u32 = meta.get("os_pid")?.parse().ok()?;
     let Some(stat) = read(&format!("/proc/{pid}/stat")) else { return Some(false) };
     Some(is_same_process(&stat, meta.get("os_start").unwrap_or_default()))
@@ -140,6 +145,9 @@ mod tests {
         assert!(State::of(&status, &meta, "a.spoor").is_live());
         meta.entries.push(pair("os_start", "1".into()));
         assert_eq!(State::of(&status, &meta, "a.spoor"), State::Died);
+        meta.entries.push(pair("pid_ns", "pid:[1]".into()));
+        assert_eq!(State::of(&status, &meta, "a.spoor"), State::Unfinished);
+        meta.entries.pop();
         meta.entries.push(pair("host", "elsewhere".into()));
         assert_eq!(State::of(&status, &meta, "a.spoor"), State::Unfinished);
     }

@@ -3,7 +3,7 @@
 use spoor_format::header::{Header, Meta};
 use spoor_format::lane::{self, Lane};
 use spoor_format::record::{Schema, spec};
-use spoor_format::status::{Phase, Status};
+use spoor_format::status::{Found, Phase, Status};
 
 use super::batch::{Batch, Context, kind_name};
 use super::clock::Clock;
@@ -48,6 +48,8 @@ pub struct Recording {
     pub(crate) source: Source,
     pub(crate) schema: Schema,
     pub(crate) status: Status,
+    /// Which later VM found that the recording's own had died, and when.
+    pub found: Option<Found>,
     pub(crate) events: RingIndex,
     pub(crate) infos: RingIndex,
     pub(crate) lane_table_damaged: bool,
@@ -118,6 +120,7 @@ impl Recording {
             end_ns: 0,
             schema: Schema::parse(meta.get("records").unwrap_or_default()),
             status: front.status,
+            found: front.found,
             meta,
             source,
             events,

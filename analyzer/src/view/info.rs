@@ -19,7 +19,7 @@ const TOLD: [(&str, &str); 7] = [
     ("spoor_version", "recorded by"),
 ];
 /// Meta keys that other lines are made of, or that say nothing to people.
-const ELSEWHERE: [&str; 19] = [
+const ELSEWHERE: [&str; 21] = [
     "mode",
     "stream",
     "sample",
@@ -38,7 +38,9 @@ const ELSEWHERE: [&str; 19] = [
     "drop_causes",
     "records",
     "os_start",
+    "pid_ns",
     "boot_id",
+    "lock",
 ];
 
 /// As text.
@@ -48,6 +50,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     };
     line("recording", report.path.clone())?;
     line("state", report.state_text.clone())?;
+    line("found", found(report))?;
     line("node", origin(report))?;
     line("runtime", runtime(report))?;
     line("time", time(report))?;
@@ -76,6 +79,11 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     lanes(&report.lanes, style, out)?;
     writeln!(out)?;
     next(report, out)
+}
+
+/// Which later VM found it.
+fn found(report: &Report) -> String {
+    report.found.map_or_else(String::new, |(ns, pid)| format!("at {} by the VM of process {pid}", wall(ns)))
 }
 
 fn meta<'a>(report: &'a Report, key: &str) -> &'a str {

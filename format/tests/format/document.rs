@@ -10,7 +10,7 @@ use spoor_format::clock::ClockPair;
 use spoor_format::header::{self, FRONT_BYTES, Header, Meta, RingKind, RingLayout};
 use spoor_format::lane::{self, CAUSES, Lane, LaneKind};
 use spoor_format::record::{FieldType, GC_SIZES, MESSAGE_SHAPES, SPECS, Schema, write};
-use spoor_format::status::{self, Phase, Status};
+use spoor_format::status::{self, Found, Phase, Status};
 use spoor_format::term::{HiddenType, MAX_DEPTH, tag};
 use spoor_format::text;
 
@@ -104,7 +104,11 @@ fn the_header_is_where_the_document_says() {
 fn the_status_is_where_the_document_says() {
     let mut page = vec![0; 4096];
     Status { phase: Phase::Stopping, stop_tick: 77, reason: "why".into() }.encode_into(&mut page);
-    assert_offsets("status", &page, &[("phase", 2), ("stop_tick", 77), ("reason_bytes", 3)]);
+    let found = Found { wall_ns: 9, by: 8, phase: Phase::Recording };
+    page[status::FOUND_WALL_OFFSET..][..16].copy_from_slice(&found.encode());
+    let values =
+        [("phase", 2), ("stop_tick", 77), ("found_wall_ns", 9), ("found_by", 8), ("died_in", 1), ("reason_bytes", 3)];
+    assert_offsets("status", &page, &values);
     assert_eq!((&page[1092..1095], status::MAX_REASON), (&b"why"[..], 1024));
     let phases: Vec<_> = Phase::ALL.iter().map(|(p, name)| ((*p as u32).to_string(), name.to_string())).collect();
     assert_eq!(rows("phases").iter().map(|r| (r[0].clone(), r[1].clone())).collect::<Vec<_>>(), phases);

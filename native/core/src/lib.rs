@@ -25,6 +25,8 @@
 //! keeper     the recorder's own thread: clock pairs, checksums, the end
 //! segments   the files of a stream: made ahead, closed, packed, deleted
 //! snapshot   copies of a window of time, while recording goes on
+//! adopt      recordings that VMs before this one left by dying
+//! process    which process this is, and whether another one lives
 //! background threads beside the keeper; writing to the disk at intervals
 //! clock      the tick, and what it is worth
 //! ```
@@ -33,6 +35,7 @@
 //! lock, no system call, no panic that leaves it; drop and count, never wait.
 //! The first event of a thread is the exception: it makes the lane.
 
+pub mod adopt;
 mod background;
 mod cache;
 mod chunk_words;
@@ -49,6 +52,7 @@ mod missing;
 mod own_word;
 mod pace;
 mod pool;
+mod process;
 mod recall;
 pub mod recording;
 pub mod registry;

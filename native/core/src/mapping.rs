@@ -136,6 +136,9 @@ impl Window {
 pub(crate) struct Mapping {
     memory: Memory,
     path: PathBuf,
+    /// Open as long as it is mapped: with it goes the lock.
+    _file: File,
+    locked: bool,
 }
 
 impl Deref for Mapping {
@@ -151,7 +154,7 @@ impl Mapping {
     pub(crate) fn create(path: &Path, bytes: u64) -> Result<Mapping, OpenError> {
         make_directory(path)?;
         let file = create_reserved(path, bytes)?;
-        let mapped = map(&file, path);
+        let mapped = map(file, path);
         if mapped.is_err() {
             let _ = std::fs::remove_file(path);
         }
@@ -160,6 +163,11 @@ impl Mapping {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Does whoever tries to lock the file learn that it is in use?
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked
     }
 
     /// Copies `bytes` to `offset`. Only for regions that one thread writes.
@@ -240,11 +248,16 @@ fn reserve(file: &File, path: &Path, bytes: u64) -> Result<(), OpenError> {
 fn copies_on_write(file: &File) -> bool {
     const BTRFS: u64 = 0x9123_683e;
     const BCACHEFS: u64 = 0xca45_1a4e;
+    file_system(file).is_some_and(|kind| [BTRFS, BCACHEFS].contains(&kind))
+}
+
+/// The number of the kind of file system that the file is on.
+pub(crate) fn file_system(file: &File) -> Option<u64> {
     // SAFETY: statfs is plain data, for which all zeroes are a value.
     let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: a descriptor that we own and a statfs of our own.
     let known = unsafe { libc::fstatfs(file.as_raw_fd(), &mut stat) } == 0;
-    known && [BTRFS, BCACHEFS].contains(&(stat.f_type as u64 & 0xffff_ffff))
+    known.then_some(stat.f_type as u64 & 0xffff_ffff)
 }
 
 fn fill(file: &File, bytes: u64) -> io::Result<()> {
@@ -271,12 +284,14 @@ fn free_space(path: &Path) -> u64 {
     }
 }
 
-fn map(file: &File, path: &Path) -> Result<Mapping, OpenError> {
+fn map(file: File, path: &Path) -> Result<Mapping, OpenError> {
     let failed = |error| OpenError::File { path: path.to_owned(), error };
-    let map = MmapOptions::new().map_raw(file).map_err(failed)?;
+    let map = MmapOptions::new().map_raw(&file).map_err(failed)?;
     prefault(map.as_mut_ptr(), map.len()).map_err(failed)?;
     let bytes = map.len();
-    Ok(Mapping { memory: Memory::new(map, bytes), path: path.to_owned() })
+    // There are file systems without locks: then the file does not say that it has one.
+    let locked = file.try_lock().is_ok();
+    Ok(Mapping { memory: Memory::new(map, bytes), path: path.to_owned(), _file: file, locked })
 }
 
 /// Has every page present and writable before the first event.
@@ -319,6 +334,18 @@ mod tests {
         let bytes = std::fs::read(&path).expect("readable while mapped");
         assert_eq!((bytes.len(), bytes[4096], &bytes[8192..8197]), (1 << 20, 7, &b"spoor"[..]));
         assert!(matches!(Mapping::create(&path, 1 << 20), Err(OpenError::File { .. })), "never over an old file");
+    }
+
+    #[test]
+    fn the_file_is_locked_for_as_long_as_it_is_mapped() {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let path = scratch.path().join("x.spoor");
+        let mapping = Mapping::create(&path, 1 << 16).expect("room for some pages");
+        let other = File::open(&path).expect("it is there");
+        assert!(mapping.is_locked());
+        assert!(matches!(other.try_lock(), Err(std::fs::TryLockError::WouldBlock)));
+        drop(mapping);
+        other.try_lock().expect("nobody has it");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::governor::{Governor, Thinned, Thinning, remark};
 use crate::keeper::{self, Command, Host};
 use crate::lane::Lane;
 use crate::pool::{EXACT, Pool};
+use crate::process::{self, Process, read_line};
 use crate::recall::{Signal, Signals};
 use crate::registry::{self, State, wait_until_nobody_is_inside};
 use crate::segments::{self, Segments};
@@ -320,7 +321,7 @@ impl Recording {
         std::thread::sleep(RATE_WINDOW.saturating_sub(begun.elapsed()));
         let second = clock::pair(2);
         let tick_hz = clock::rate(&first, &second);
-        store.write_meta(&meta(options.meta, clock_kind, tick_hz, &options.storage, stream));
+        store.write_meta(&meta(options.meta, clock_kind, tick_hz, &options.storage, stream, store.is_locked()));
         store.write_clock(&first);
         store.write_clock(&second);
         store.write_lane(0, LaneKind::Recorder, 0, 0);
@@ -519,6 +520,7 @@ fn meta(
     tick_hz: u64,
     storage: &Storage,
     stream: Option<u64>,
+    locked: bool,
 ) -> Meta {
     let own = [
         ("records", Schema::own_text()),
@@ -526,14 +528,12 @@ fn meta(
         ("mode", storage.name().to_owned()),
         ("tick", clock_kind.to_owned()),
         ("tick_hz", tick_hz.to_string()),
-        ("os_pid", std::process::id().to_string()),
-        ("os_start", process_start()),
-        ("boot_id", read_line("/proc/sys/kernel/random/boot_id")),
-        ("host", read_line("/proc/sys/kernel/hostname")),
         ("kernel", read_line("/proc/sys/kernel/osrelease")),
         ("arch", std::env::consts::ARCH.to_owned()),
     ];
-    let own = own.into_iter().chain(stream.map(|id| ("stream", id.to_string())));
+    let own = own.into_iter().chain(Process::this().entries());
+    let own = own.chain(locked.then(|| (process::LOCK.0, process::LOCK.1.to_owned())));
+    let own = own.chain(stream.map(|id| ("stream", id.to_string())));
     Meta { entries: own.map(|(key, value)| (key.to_owned(), value)).chain(entries).collect() }
 }
 
@@ -541,18 +541,6 @@ fn meta(
 fn discard(path: &Path) {
     // Whatever cannot be removed is an empty recording.
     let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
-}
-
-fn read_line(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
-}
-
-/// When the process started, in the kernel's units: with the pid and the boot
-/// it names one process for ever. Field 22 of `stat`, behind a name in brackets.
-fn process_start() -> String {
-    let stat = read_line("/proc/self/stat");
-    let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    behind_name.split_ascii_whitespace().nth(19).unwrap_or_default().to_owned()
 }
 
 fn thread_id() -> u64 {

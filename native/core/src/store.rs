@@ -77,6 +77,11 @@ impl Store {
         self.mapping.path()
     }
 
+    /// Is the file locked while it is recorded into?
+    pub(crate) fn is_locked(&self) -> bool {
+        self.mapping.is_locked()
+    }
+
     /// Where segments are shown, in a stream.
     pub(crate) fn window(&self) -> Option<&Window> {
         self.window.as_ref()
