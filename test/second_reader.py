@@ -2,8 +2,9 @@
 """A second reader of recordings, written from docs/FORMAT.md alone.
 
 Prints, as JSON: how many records there are of each kind, of each process, how often
-each function was called, when the last event was, the ledger, and what is damaged. It shares no code with Spoor: where the
-two disagree, one of them, or the document, is wrong.
+each function was called, which references messages carry, when the last event was, the
+ledger, and what is damaged. It shares no code with Spoor: where the two disagree, one of
+them, or the document, is wrong.
 
     test/second_reader.py FILE
 """
@@ -23,10 +24,11 @@ CAUSES = ["no_chunk", "too_large", "after_limit", "no_lane", "panic", "nested"]
 TIMED = {"event", "info"}
 CLASSES = {"define", "context", "annotate"} | TIMED
 
-# Ids, classes, names and fields of version 1.0 (section 7).
+# Ids, classes, names and fields of version 1.1 (section 7).
 TABLE = """
 1 define define_atom text:text
 2 define define_function module:atom name:atom arity:uint
+3 define define_reference numbers:words
 8 context process pid:uint
 9 context port port:uint
 10 context nobody
@@ -35,6 +37,8 @@ TABLE = """
 18 annotate dropped since:uint lasted:uint events:uint
 19 annotate missing any:uint
 20 annotate message shape:uint reference:term
+21 annotate message_of shape:uint reference:uint
+22 annotate reply_to_alias reference:uint
 32 event call function:function
 33 event return_to function:function
 34 event return_from function:function
@@ -128,8 +132,8 @@ class Bytes:
         return [self.varint() for _ in range(self.varint())]
 
     def term(self, depth=0):
-        """Steps over a term: its tag is all that is counted here."""
-        tag = self.take(1)[0]
+        """Steps over a term; text of a reference, None for all else."""
+        tag, text = self.take(1)[0], None
         if depth > 64 or tag > 15:
             raise Damage(f"bad term before {self.at}")
         if tag in (1, 2, 4, 5):
@@ -137,7 +141,7 @@ class Bytes:
         elif tag == 3:
             self.take(8)
         elif tag == 6:
-            self.words()
+            text = reference(self.words())
         elif tag in (8, 9, 10, 12):
             more = 1 if tag == 10 else 0
             each = 2 if tag == 12 else 1
@@ -147,11 +151,16 @@ class Bytes:
             self.varint()
             self.take(self.varint())
         elif tag == 13:
-            self.text()
+            printed = self.text()
+            text = printed if printed.startswith("#Ref<") else None
         elif tag == 15:
             self.varint()
             self.varint()
-        return tag
+        return text
+
+
+def reference(numbers):
+    return f"#Ref<0.{'.'.join(map(str, numbers))}>"
 
 
 READ = {
@@ -169,7 +178,7 @@ class Payload:
 
     def __init__(self, data, base_tick, rows):
         self.bytes, self.tick, self.rows = Bytes(data), base_tick, rows
-        self.atoms, self.functions, self.records = [], [], []
+        self.atoms, self.functions, self.references, self.records = [], [], [], []
         self.whose = None
 
     def name(self, names, reference):
@@ -177,7 +186,22 @@ class Payload:
             raise Damage(f"reference {reference} was never defined")
         return names[reference - 1] if reference else None
 
+    def define_reference(self, differences):
+        """Differences to the one before, places counted from the end."""
+        if not 1 <= len(differences) <= 5:
+            raise Damage("a reference of no numbers, or of too many")
+        before = self.references[-1] if self.references else []
+        before = ([0] * 5 + before)[-len(differences) :]
+        signed = [n >> 1 ^ -(n & 1) for n in differences]
+        self.references.append([old + more & MASK for old, more in zip(before, signed)])
+
+    def defined(self, number):
+        if not 1 <= number <= len(self.references):
+            raise Damage(f"reference {number} was never defined")
+        return reference(self.references[number - 1])
+
     def read(self):
+        message = alias = None
         while self.bytes.left():
             id = self.bytes.take(1)[0]
             if id not in self.rows:
@@ -190,13 +214,24 @@ class Payload:
             elif id == 2:
                 module, function = (self.name(self.atoms, values[key]) for key in ("module", "name"))
                 self.functions.append((module, function, values["arity"]))
+            elif id == 3:
+                self.define_reference(values["numbers"])
+            elif id == 20:
+                message = (values["shape"], values["reference"])
+            elif id == 21:
+                message = (values["shape"], self.defined(values["reference"]))
+            elif id == 22:
+                alias = self.defined(values["reference"])
+                message = (2, alias)
             elif id in (8, 9, 10):
                 self.whose = (name, *values.values())
             elif kind in TIMED:
                 self.tick += delta
                 if self.tick > MASK:
                     raise Damage("ticks beyond 64 bits")
-                self.records.append((kind, name, self.resolve(fields, values), self.whose, self.tick))
+                to = values.get("to") or alias
+                self.records.append((kind, name, self.resolve(fields, values), self.whose, self.tick, message, to))
+                message = alias = None
 
     def resolve(self, fields, values):
         function = None
@@ -452,11 +487,13 @@ class Recording:
         chunks, unreadable = self.ring("events")
         ledger = self.ledger(chunks, unreadable, lanes)
         infos = Counter(name for chunk in self.ring("info")[0] for _, name, *_ in chunk["found"])
-        kinds, calls, whose = Counter(), Counter(), Counter()
+        kinds, calls, whose, messages, aliases = (Counter() for _ in range(5))
         last = None
         for chunk in chunks:
-            for _, name, function, identity, tick in chunk["found"]:
+            for _, name, function, identity, tick, message, to in chunk["found"]:
                 kinds[name] += 1
+                messages.update([f"{message[0]} {message[1]}"] if message and message[1] else [])
+                aliases.update([to] if to else [])
                 whose[self.identity(identity)] += 1
                 last = max(last or 0, tick)
                 if name == "call" and function:
@@ -474,6 +511,8 @@ class Recording:
             "infos": dict(sorted(infos.items())),
             "calls": dict(sorted(calls.items())),
             "whose": dict(sorted(whose.items())),
+            "messages": dict(sorted(messages.items())),
+            "aliases": dict(sorted(aliases.items())),
             "ledger": ledger,
             "damage": self.damage,
         }

@@ -7,17 +7,17 @@
 
 use crate::codec::{Full, MAX_VARINT, Put, Sink};
 use crate::record::{Ref, id_of};
+use crate::reference::REFERENCE_NUMBERS;
 use crate::term::tag;
-
-/// Most numbers of a reference.
-pub const REFERENCE_NUMBERS: usize = 5;
 
 /// Most bytes of a reference: what is written is up to 8 bytes at a time.
 const MAX_REFERENCE: usize = 2 + REFERENCE_NUMBERS * MAX_VARINT;
-const MAX_MESSAGE: usize = 1 + MAX_VARINT + MAX_REFERENCE;
+const MAX_MESSAGE: usize = 1 + 2 * MAX_VARINT;
 const MAX_TIMED: usize = 1 + MAX_VARINT;
 
 const MESSAGE: u8 = id_of("message");
+const MESSAGE_OF: u8 = id_of("message_of");
+const REPLY_TO_ALIAS: u8 = id_of("reply_to_alias");
 const SEND: u8 = id_of("send");
 const RECEIVE: u8 = id_of("receive");
 const SPAWN: u8 = id_of("spawn");
@@ -25,15 +25,14 @@ const SPAWNED: u8 = id_of("spawned");
 const EXIT: u8 = id_of("exit");
 const PROCESS_INFO: u8 = id_of("process_info");
 
-/// What a message is, as the record `message` says: a place in
-/// [`crate::record::MESSAGE_SHAPES`], and the numbers of a reference, at most
-/// [`REFERENCE_NUMBERS`]; none for `none`.
+/// What a message is: a place in [`crate::record::MESSAGE_SHAPES`], and which of the
+/// chunk's references it carries, 0 for none.
 #[derive(Debug, Clone, Copy)]
-pub struct About<'a> {
+pub struct About {
     /// The shape.
     pub shape: u64,
     /// The reference.
-    pub reference: &'a [u64],
+    pub reference: Ref,
 }
 
 /// To whom a message is sent.
@@ -45,9 +44,9 @@ pub enum To<'a> {
     Alias(&'a [u64]),
 }
 
-/// The record `message`, if there is something to say, and `send`.
+/// The record `message` or `message_of`, if there is something to say, and `send`.
 #[inline(always)]
-pub fn send<S: Sink>(sink: &mut S, delta: u64, about: Option<About<'_>>, to: To<'_>) -> Result<(), Full> {
+pub fn send<S: Sink>(sink: &mut S, delta: u64, about: Option<About>, to: To<'_>) -> Result<(), Full> {
     const MAX: usize = MAX_MESSAGE + MAX_TIMED + MAX_REFERENCE;
     let mut put = sink.space(MAX)?;
     message(&mut put, about);
@@ -61,9 +60,23 @@ pub fn send<S: Sink>(sink: &mut S, delta: u64, about: Option<About<'_>>, to: To<
     Ok(())
 }
 
-/// The record `message`, if there is something to say, and `receive`.
+/// The record `reply_to_alias`, and its `send`.
 #[inline(always)]
-pub fn receive<S: Sink>(sink: &mut S, delta: u64, about: Option<About<'_>>) -> Result<(), Full> {
+pub fn reply_to_alias<S: Sink>(sink: &mut S, delta: u64, reference: Ref) -> Result<(), Full> {
+    const MAX: usize = MAX_MESSAGE + MAX_TIMED + 1;
+    let mut put = sink.space(MAX)?;
+    put.byte(REPLY_TO_ALIAS);
+    put.varint(reference);
+    timed(&mut put, SEND, delta);
+    put.byte(tag::NONE);
+    let used = put.used();
+    sink.keep(MAX, used);
+    Ok(())
+}
+
+/// The record `message` or `message_of`, if there is something to say, and `receive`.
+#[inline(always)]
+pub fn receive<S: Sink>(sink: &mut S, delta: u64, about: Option<About>) -> Result<(), Full> {
     const MAX: usize = MAX_MESSAGE + MAX_TIMED;
     let mut put = sink.space(MAX)?;
     message(&mut put, about);
@@ -139,11 +152,17 @@ fn timed(put: &mut Put<'_>, id: u8, delta: u64) {
 }
 
 #[inline(always)]
-fn message(put: &mut Put<'_>, about: Option<About<'_>>) {
-    let Some(About { shape, reference: numbers }) = about else { return };
-    put.byte(MESSAGE);
-    put.varint(shape);
-    if numbers.is_empty() { put.byte(tag::NONE) } else { reference(put, numbers) }
+fn message(put: &mut Put<'_>, about: Option<About>) {
+    let Some(About { shape, reference }) = about else { return };
+    if reference == 0 {
+        put.byte(MESSAGE);
+        put.varint(shape);
+        put.byte(tag::NONE);
+    } else {
+        put.byte(MESSAGE_OF);
+        put.varint(shape);
+        put.varint(reference);
+    }
 }
 
 #[inline(always)]
@@ -179,7 +198,7 @@ mod tests {
     }
 
     fn reference_term(numbers: &[u64]) -> Vec<u8> {
-        term(|writer| if numbers.is_empty() { writer.none() } else { writer.reference(numbers) })
+        term(|writer| writer.reference(numbers))
     }
 
     fn bytes(write: impl FnOnce(&mut Vec<u8>) -> Result<(), Full>) -> Vec<u8> {
@@ -198,14 +217,16 @@ mod tests {
         fn messages_are_those_of_the_table(
             delta in number(),
             shape in prop::option::of(number()),
-            numbers in prop::collection::vec(number(), 0..=REFERENCE_NUMBERS),
+            reference in prop_oneof![Just(0), number()],
             alias in prop::collection::vec(number(), 1..=REFERENCE_NUMBERS),
             word in number(),
         ) {
-            let about = shape.map(|shape| About { shape, reference: &numbers });
+            let about = shape.map(|shape| About { shape, reference });
             let by_table = |event: &dyn Fn(&mut Vec<u8>) -> Result<(), Full>| bytes(|sink| {
-                if let Some(shape) = shape {
-                    write::message(sink, 0, shape, RawTerm::trusted(&reference_term(&numbers)))?;
+                match shape {
+                    Some(shape) if reference == 0 => write::message(sink, 0, shape, RawTerm::NONE)?,
+                    Some(shape) => write::message_of(sink, 0, shape, reference)?,
+                    None => {}
                 }
                 event(sink)
             });
@@ -220,6 +241,15 @@ mod tests {
                 bytes(|sink| send(sink, delta, about, To::Alias(&alias))),
                 by_table(&|sink| write::send(sink, delta, RawTerm::trusted(&to)))
             );
+        }
+
+        #[test]
+        fn replies_are_those_of_the_table(delta in number(), reference in number()) {
+            let by_table = bytes(|sink| {
+                write::reply_to_alias(sink, 0, reference)?;
+                write::send(sink, delta, RawTerm::NONE)
+            });
+            prop_assert_eq!(bytes(|sink| reply_to_alias(sink, delta, reference)), by_table);
         }
 
         #[test]

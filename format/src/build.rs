@@ -17,6 +17,7 @@ use crate::codec::Full;
 use crate::header::{FRONT_BYTES, Header, META_OFFSET, Meta};
 use crate::lane::{self, Lane};
 use crate::record::{Ref, Schema, write};
+use crate::reference::{self, REFERENCE_NUMBERS, Reference};
 use crate::status::Status;
 
 pub use crate::header::RingKind;
@@ -100,6 +101,7 @@ pub struct ChunkBuilder {
     whose: Identity,
     atoms: HashMap<String, Ref>,
     functions: HashMap<(String, String, u64), Ref>,
+    references: Vec<Reference>,
 }
 
 impl ChunkBuilder {
@@ -112,6 +114,7 @@ impl ChunkBuilder {
             whose: Identity::Nobody,
             atoms: HashMap::new(),
             functions: HashMap::new(),
+            references: Vec::new(),
         }
     }
 
@@ -137,6 +140,21 @@ impl ChunkBuilder {
         let reference = self.functions.len() as u64 + 1;
         self.functions.insert(key, reference);
         reference
+    }
+
+    /// The reference of a reference with these numbers, defined when new.
+    pub fn reference(&mut self, numbers: &[u64]) -> Ref {
+        let known = self.references.iter().position(|known| known.numbers() == numbers);
+        let place = known.unwrap_or_else(|| {
+            let mut places = [0; REFERENCE_NUMBERS];
+            places[REFERENCE_NUMBERS - numbers.len()..].copy_from_slice(numbers);
+            let new = Reference::of_last(numbers.len(), places);
+            let before = self.references.last().copied().unwrap_or_default();
+            endless(reference::define(&mut self.payload, &new, &before));
+            self.references.push(new);
+            self.references.len() - 1
+        });
+        place as u64 + 1
     }
 
     /// A timed record at `tick` (not before the last) of `whose`; `write` gets

@@ -6,7 +6,8 @@
 
 use crate::DecodeError;
 use crate::codec::{Cursor, short_varint};
-use crate::record::{Body, Class, FieldType, Record, Ref, SPECS, Schema};
+use crate::record::{Body, Class, FieldType, REPLY_SHAPE, RawWords, Record, Ref, SPECS, Schema};
+use crate::reference::Reference;
 use crate::term::RawTerm;
 
 /// First bytes of a chunk that was ever used.
@@ -154,6 +155,17 @@ pub enum Missing {
     Any,
 }
 
+/// The reference that a message carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carried<'a> {
+    /// As it stands there; [`RawTerm::NONE`] for none.
+    Term(RawTerm<'a>),
+    /// One of the chunk's, by its reference.
+    Defined(Ref),
+    /// One of the chunk's, which the message is sent to.
+    Receiver(Ref),
+}
+
 /// A timed record with its time and its circumstances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -166,7 +178,7 @@ pub struct Event<'a> {
     /// Arguments, message or value, or [`RawTerm::NONE`].
     pub content: RawTerm<'a>,
     /// Shape of the message and the reference that it carries.
-    pub message: Option<(u64, RawTerm<'a>)>,
+    pub message: Option<(u64, Carried<'a>)>,
     /// What was dropped on the lane before it.
     pub dropped: Option<Dropped>,
     /// What the process lacks before it.
@@ -209,6 +221,7 @@ pub struct Reader<'a> {
     whose: Identity,
     atoms: Vec<&'a str>,
     functions: Vec<FunctionDef>,
+    references: Vec<Reference>,
 }
 
 impl<'a> Reader<'a> {
@@ -221,6 +234,7 @@ impl<'a> Reader<'a> {
             whose: Identity::Nobody,
             atoms: Vec::new(),
             functions: Vec::new(),
+            references: Vec::new(),
         }
     }
 
@@ -237,6 +251,24 @@ impl<'a> Reader<'a> {
     /// The functions defined so far, in order of their numbers.
     pub fn functions(&self) -> &[FunctionDef] {
         &self.functions
+    }
+
+    /// The references defined so far, in order of their numbers.
+    pub fn references(&self) -> &[Reference] {
+        &self.references
+    }
+
+    /// The reference behind a reference: one that was defined.
+    pub fn reference(&self, reference: Ref) -> Result<&Reference, DecodeError> {
+        let number = reference.wrapping_sub(1);
+        let found = usize::try_from(number).ok().and_then(|n| self.references.get(n));
+        found.ok_or(DecodeError::Dangling { what: "reference", number })
+    }
+
+    fn define_reference(&mut self, differences: RawWords<'a>) -> Result<(), DecodeError> {
+        let before = self.references.last().copied().unwrap_or_default();
+        self.references.push(before.next(differences)?);
+        Ok(())
     }
 
     /// The text behind a reference; `Ok(None)` for "none".
@@ -289,6 +321,7 @@ impl<'a> Reader<'a> {
                     self.atom(name)?;
                     self.functions.push(FunctionDef { module, name, arity });
                 }
+                Body::DefineReference { numbers } => self.define_reference(numbers)?,
                 Body::Process { pid } => self.whose = Identity::Process(pid),
                 Body::Port { port } => self.whose = Identity::Port(port),
                 Body::Nobody {} => self.whose = Identity::Nobody,
@@ -296,7 +329,15 @@ impl<'a> Reader<'a> {
                 Body::Content { value } => content = value,
                 Body::Dropped { since, lasted, events } => dropped_before = Some((since, lasted, events)),
                 Body::Missing { any } => missing = if any == 0 { Missing::Own } else { Missing::Any },
-                Body::Message { shape, reference } => message = Some((shape, reference)),
+                Body::Message { shape, reference } => message = Some((shape, Carried::Term(reference))),
+                Body::MessageOf { shape, reference } => {
+                    self.reference(reference)?;
+                    message = Some((shape, Carried::Defined(reference)));
+                }
+                Body::ReplyToAlias { reference } => {
+                    self.reference(reference)?;
+                    message = Some((REPLY_SHAPE, Carried::Receiver(reference)));
+                }
                 Body::Foreign { class: Class::Define | Class::Context | Class::Annotate, .. } => {}
                 body => {
                     let beyond = DecodeError::Layout { why: "ticks of more than 64 bits" };

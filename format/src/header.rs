@@ -12,7 +12,7 @@ pub const ENDIAN: u32 = 0x0a0b_0c0d;
 /// Readers refuse later major versions.
 pub const MAJOR: u16 = 1;
 /// Later minor versions add records, meta keys, causes: a reader goes on.
-pub const MINOR: u16 = 0;
+pub const MINOR: u16 = 1;
 
 /// All regions begin at a multiple of this.
 pub const PAGE: u64 = 4096;
@@ -354,7 +354,7 @@ mod tests {
         let bytes = Header::with_rings(3, 8, (16384, 4), (32768, 5)).encode();
         assert_eq!(bytes[..8], *b"SPOOR\r\n\0");
         assert_eq!(bytes[8..12], [0x0d, 0x0c, 0x0b, 0x0a]);
-        assert_eq!(bytes[12..16], [1, 0, 0, 0]);
+        assert_eq!(bytes[12..16], [1, 0, 1, 0]);
         assert_eq!(bytes.len(), 8 + 4 + 4 + 8 * 5 + 2 * 24 + 4);
         assert!(bytes.len() <= HEADER_BYTES);
         assert_eq!(Header::decode(&bytes).map(|h| h.encode()), Ok(bytes));

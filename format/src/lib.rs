@@ -31,6 +31,7 @@ mod error;
 pub mod header;
 pub mod lane;
 pub mod record;
+pub mod reference;
 pub mod segment;
 pub mod status;
 pub mod term;

@@ -337,6 +337,9 @@ records! {
     1 Define DefineAtom define_atom { text: Text }
     /// The next function number stands for this function.
     2 Define DefineFunction define_function { module: Atom, name: Atom, arity: Uint }
+    /// The next reference number stands for this reference: its numbers as differences, see
+    /// References.
+    3 Define DefineReference define_reference { numbers: Words }
 
     /// Events from here on are of the process (pid word, see Identities).
     8 Context Process process { pid: Uint }
@@ -357,6 +360,11 @@ records! {
     /// The message sent or received is of a shape of Message shapes; the reference it
     /// carries, or `none`. Nothing else of it.
     20 Annotate Message message { shape: Uint, reference: Term }
+    /// As `message`; `reference` is 1 + the number of a reference of this chunk.
+    21 Annotate MessageOf message_of { shape: Uint, reference: Uint }
+    /// As `message_of` with the shape `reply`; the message is sent to this very reference,
+    /// an alias: that is what `to` is, where `none` stands.
+    22 Annotate ReplyToAlias reply_to_alias { reference: Uint }
 
     /// A function was called.
     32 Event Call call { function: Function }
@@ -462,6 +470,9 @@ pub const MESSAGE_SHAPES: [(&str, &str); 7] = [
     ("notify", "{notify, _}, to a gen_event: none"),
     ("system", "{system, {_, Tag}, _}"),
 ];
+
+/// The shape of [`Body::ReplyToAlias`], a place in [`MESSAGE_SHAPES`].
+pub const REPLY_SHAPE: u64 = 2;
 
 /// The id of a record that is in the table.
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "runs in the compiler")]

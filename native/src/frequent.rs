@@ -15,7 +15,7 @@ use spoor_format::record::write;
 use crate::atoms;
 use crate::tracer::{Arguments, Initial, function_of, identity, initial_call};
 use crate::vm::{self, Env, Kind, VmNames, Word};
-use crate::wire;
+use crate::wire::{self, Message};
 
 /// Stores an event if it is so; false when it was not stored.
 #[inline(always)]
@@ -97,7 +97,8 @@ fn is_receive_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments)
     }
     let Some(message) = wire::read(env, term) else { return false };
     let Some((stream, delta)) = begin(lane, tick, arguments) else { return false };
-    let written = brief::receive(stream, delta, message.about());
+    let Ok(about) = message.about(stream) else { return false };
+    let written = brief::receive(stream, delta, about);
     is_written(lane, tick, written)
 }
 
@@ -108,18 +109,30 @@ fn is_send_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) ->
     }
     let Some(to) = vm::only_value(arguments.options(), atoms::EXTRA.word()) else { return false };
     let Some(message) = wire::read(env, arguments.term()) else { return false };
-    let alias;
-    let to = match vm::kind(to) {
-        Kind::Pid if to != vm::INVALID_PID => To::Pid(vm::identity_word(to)),
-        Kind::Boxed => {
-            let Some(reference) = vm::reference(to) else { return false };
-            alias = reference;
-            To::Alias(alias.numbers())
-        }
-        _ => return false,
-    };
+    if vm::kind(to) == Kind::Boxed {
+        return is_send_to_alias_stored(lane, tick, arguments, message, to);
+    }
+    if vm::kind(to) != Kind::Pid || to == vm::INVALID_PID {
+        return false;
+    }
     let Some((stream, delta)) = begin(lane, tick, arguments) else { return false };
-    let written = brief::send(stream, delta, message.about(), to);
+    let Ok(about) = message.about(stream) else { return false };
+    let written = brief::send(stream, delta, about, To::Pid(vm::identity_word(to)));
+    is_written(lane, tick, written)
+}
+
+/// Nearly always the reply that the alias was made for.
+#[inline(always)]
+fn is_send_to_alias_stored(lane: &mut Lane, tick: u64, arguments: Arguments, message: Message, to: Word) -> bool {
+    let Some(alias) = vm::reference(to) else { return false };
+    let Some((stream, delta)) = begin(lane, tick, arguments) else { return false };
+    let written = if message.replies_to(&alias) {
+        let Ok(reference) = wire::define(stream, &alias) else { return false };
+        brief::reply_to_alias(stream, delta, reference)
+    } else {
+        let Ok(about) = message.about(stream) else { return false };
+        brief::send(stream, delta, about, To::Alias(alias.told().numbers()))
+    };
     is_written(lane, tick, written)
 }
 

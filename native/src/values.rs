@@ -46,7 +46,7 @@ pub(crate) fn shape(
     } else if vm::kind(term) == Kind::Boxed
         && let Some(reference) = vm::reference(term)
     {
-        to.reference(reference.numbers());
+        to.reference(reference.told().numbers());
     }
     let used = to.len();
     if used > 0 {
@@ -134,7 +134,7 @@ impl Encoder<'_> {
         match (vm::boxed_kind(self.env, term), self.detail) {
             (BoxedKind::Tuple, _) => self.tuple(term, depth)?,
             (BoxedKind::Reference, _) => match vm::reference(term) {
-                Some(reference) => self.to.reference(reference.numbers()),
+                Some(reference) => self.to.reference(reference.told().numbers()),
                 None => self.to.printed(vm::printed_reference(term, &mut [0; 128])),
             },
             (BoxedKind::Pid | BoxedKind::Port, _) => self.printed(term),

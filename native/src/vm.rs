@@ -10,8 +10,9 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::sys::{ErlNifEnv, ErlNifTerm};
-use spoor_core::stream::{MAX_ATOM_BYTES, Names};
+use spoor_core::stream::{MAX_ATOM_BYTES, Names, ReferenceWords};
 use spoor_format::lane::LaneKind;
+use spoor_format::reference::Reference as Told;
 
 use crate::bits;
 
@@ -246,34 +247,48 @@ pub(crate) fn list_length(env: Env, list: Word) -> Option<u32> {
     (proper != 0).then_some(length)
 }
 
-/// The numbers of a local reference's text behind `#Ref<0.`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The words behind the header of a local reference.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Reference {
-    numbers: [u64; 5],
-    first: usize,
+    words: ReferenceWords,
+    /// Does its text name a process, whose word is the last?
+    names_process: bool,
 }
 
 impl Reference {
+    /// What tells it from others.
     #[inline(always)]
-    pub(crate) fn numbers(&self) -> &[u64] {
-        &self.numbers[self.first..]
+    pub(crate) fn words(&self) -> ReferenceWords {
+        self.words
     }
 
-    /// As its words say; with the halves of the word of its process, or without.
+    /// Word by word: to compare them as a whole, they would first go to memory.
+    #[inline(always)]
+    pub(crate) fn is(&self, other: &Reference) -> bool {
+        let ([a, b, c], [x, y, z]) = (self.words, other.words);
+        (a ^ x | b ^ y | c ^ z) == 0
+    }
+
+    /// As its words say.
+    #[inline(always)]
+    pub(crate) fn told(&self) -> Told {
+        let [low, high, process] = self.words;
+        let half = |word: u64| word & 0xffff_ffff;
+        let numbers = [process >> 32, half(process), high >> 32, half(high), low >> 32];
+        Told::of_last(if self.names_process { 5 } else { 3 }, numbers)
+    }
+
     #[inline(always)]
     fn read(word: Word, names_process: bool) -> Reference {
-        let at = |place| boxed_word(word, place);
-        let (low, high) = (at(1), at(2));
-        let halves = |word: u64| (word >> 32, word & 0xffff_ffff);
-        let (process, first) = if names_process { (halves(at(3)), 0) } else { ((0, 0), 2) };
-        Reference { numbers: [process.0, process.1, high >> 32, high & 0xffff_ffff, low >> 32], first }
+        let process = if names_process { boxed_word(word, 3) } else { 0 };
+        Reference { words: [boxed_word(word, 1), boxed_word(word, 2), process], names_process }
     }
 
     /// Is this the text that the VM prints?
     fn is_told_by(&self, text: &str) -> bool {
         let inside = text.strip_prefix("#Ref<0.").and_then(|text| text.strip_suffix('>'));
         let told = inside.map(|inside| inside.split('.').map(|number| number.parse().ok()));
-        told.is_some_and(|told| told.eq(self.numbers().iter().map(|number| Some(*number))))
+        told.is_some_and(|told| told.eq(self.told().numbers().iter().map(|number| Some(*number))))
     }
 }
 

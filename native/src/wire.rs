@@ -4,7 +4,7 @@
 use spoor_core::stream::Stream;
 use spoor_format::Full;
 use spoor_format::brief::About;
-use spoor_format::record::write;
+use spoor_format::record::{Ref, write};
 use spoor_format::term::RawTerm;
 
 use crate::atoms;
@@ -24,45 +24,69 @@ mod shape {
 
 /// A message of which all can be written that there is to say.
 #[derive(Clone, Copy)]
-pub(crate) struct Message {
-    shape: Option<u64>,
-    reference: Option<Reference>,
+pub(crate) enum Message {
+    /// Nothing.
+    Other,
+    /// Its shape, in which there is no reference.
+    Shape(u64),
+    /// Its shape, and the reference that it carries.
+    With(u64, Reference),
 }
 
 impl Message {
-    /// What there is to say.
+    /// What there is to say, in this chunk.
     #[inline(always)]
-    pub(crate) fn about(&self) -> Option<About<'_>> {
-        let reference = self.reference.as_ref().map_or(&[][..], Reference::numbers);
-        self.shape.map(|shape| About { shape, reference })
+    pub(crate) fn about(&self, stream: &mut Stream) -> Result<Option<About>, Full> {
+        Ok(match self {
+            Message::Other => None,
+            Message::Shape(shape) => Some(About { shape: *shape, reference: 0 }),
+            Message::With(shape, reference) => Some(About { shape: *shape, reference: define(stream, reference)? }),
+        })
     }
+
+    /// Is it the reply with this reference?
+    #[inline(always)]
+    pub(crate) fn replies_to(&self, alias: &Reference) -> bool {
+        matches!(self, Message::With(shape::REPLY, reference) if reference.is(alias))
+    }
+}
+
+/// The chunk's number of a reference.
+#[inline(always)]
+pub(crate) fn define(stream: &mut Stream, reference: &Reference) -> Result<Ref, Full> {
+    stream.reference(reference.words(), || reference.told())
 }
 
 /// Reads a message; `None` when [`annotate`] has to look at it.
 #[inline(always)]
 pub(crate) fn read(env: Env, message: Word) -> Option<Message> {
-    let nothing = Message { shape: None, reference: None };
-    let Some(elements) = vm::tuple(message) else { return Some(nothing) };
+    let Some(elements) = vm::tuple(message) else { return Some(Message::Other) };
     match shape_of(env, elements) {
-        None => Some(nothing),
-        Some((shape, None)) => Some(Message { shape: Some(shape), reference: None }),
-        Some((shape, Some(tag))) => {
-            let reference = vm::reference(tag)?;
-            Some(Message { shape: Some(shape), reference: Some(reference) })
-        }
+        None => Some(Message::Other),
+        Some((shape, None)) => Some(Message::Shape(shape)),
+        Some((shape, Some(tag))) => vm::reference(tag).map(|reference| Message::With(shape, reference)),
     }
 }
 
 /// Writes the annotation of a message, if it is of a known shape.
 pub(crate) fn annotate(stream: &mut Stream, env: Env, message: Word) -> Result<(), Full> {
-    let Some(elements) = vm::tuple(message) else { return Ok(()) };
-    match shape_of(env, elements) {
-        Some((shape, Some(reference))) => {
-            values::shape(stream, env, reference, |s, reference| write::message(s, 0, shape, reference))
+    match read(env, message) {
+        Some(Message::Other) => Ok(()),
+        Some(Message::Shape(shape)) => write::message(stream, 0, shape, RawTerm::NONE),
+        Some(Message::With(shape, reference)) => {
+            let reference = define(stream, &reference)?;
+            write::message_of(stream, 0, shape, reference)
         }
-        Some((shape, None)) => write::message(stream, 0, shape, RawTerm::NONE),
-        None => Ok(()),
+        None => annotate_printed(stream, env, message),
     }
+}
+
+/// Of a message whose reference is none that is read in place.
+fn annotate_printed(stream: &mut Stream, env: Env, message: Word) -> Result<(), Full> {
+    let Some((shape, Some(reference))) = vm::tuple(message).and_then(|elements| shape_of(env, elements)) else {
+        return Ok(());
+    };
+    values::shape(stream, env, reference, |s, reference| write::message(s, 0, shape, reference))
 }
 
 #[inline(always)]

@@ -5,8 +5,9 @@
 //! to be damaged further on.
 
 use spoor_format::chunk::{ChunkHeader, Identity, Missing, Plain, Reader};
-use spoor_format::record::{Body, Class, Field, FieldType, Record, Schema, Spec, spec, types};
-use spoor_format::term::{RawTerm, Term};
+use spoor_format::record::{Body, Class, Field, FieldType, REPLY_SHAPE, Record, Schema, Spec, spec, types};
+use spoor_format::reference::Reference;
+use spoor_format::term::{RawTerm, Term, TermWriter};
 use spoor_format::{Cursor, DecodeError};
 
 use super::identity::PidFormat;
@@ -46,6 +47,39 @@ pub(crate) struct Batch {
     payload: Vec<u8>,
     atoms: Vec<AtomId>,
     functions: Vec<FunctionId>,
+    references: References,
+}
+
+/// The references that a chunk defines, as terms.
+#[derive(Debug, Default)]
+struct References {
+    /// One behind the other.
+    terms: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<u32>,
+}
+
+impl References {
+    fn clear(&mut self) {
+        self.terms.clear();
+        self.ends.clear();
+    }
+
+    fn push(&mut self, reference: &Reference) {
+        let mut space = [0; 96];
+        let mut term = TermWriter::new(&mut space);
+        term.reference(reference.numbers());
+        let used = term.len();
+        self.terms.extend_from_slice(space.get(..used).unwrap_or_default());
+        self.ends.push(u32::try_from(self.terms.len()).unwrap_or(u32::MAX));
+    }
+
+    fn get(&self, reference: u64) -> Option<RawTerm<'_>> {
+        let place = usize::try_from(reference.checked_sub(1)?).ok()?;
+        let start = if place == 0 { 0 } else { *self.ends.get(place.saturating_sub(1))? };
+        let end = *self.ends.get(place)?;
+        self.terms.get(start as usize..end as usize).map(RawTerm::trusted)
+    }
 }
 
 /// Why a chunk could not be taken.
@@ -82,6 +116,7 @@ impl Batch {
         self.payload.clear();
         self.atoms.clear();
         self.functions.clear();
+        self.references.clear();
     }
 
     fn read(&mut self, chunk: &ChunkRef, source: &Source) -> Result<(), Loss> {
@@ -145,6 +180,9 @@ impl Batch {
                 |reference| self.atom(reference).ok_or(DecodeError::Dangling { what: "atom", number: reference });
             let key = FunctionKey { module: part(def.module)?, name: part(def.name)?, arity: def.arity };
             self.functions.push(names.function(key));
+        }
+        for reference in reader.references().get(self.references.ends.len()..).unwrap_or_default() {
+            self.references.push(reference);
         }
         Ok(())
     }
@@ -215,6 +253,11 @@ fn function_of(body: &Body<'_>) -> Option<u64> {
     }
 }
 
+/// To whom a message is sent: where nobody stands, to the alias that it names.
+fn receiver<'a>(to: RawTerm<'a>, alias: Option<RawTerm<'a>>) -> RawTerm<'a> {
+    alias.filter(|_| to.is_none()).unwrap_or(to)
+}
+
 /// All that an event says.
 #[derive(Debug, Clone, Copy)]
 pub struct Detail<'a> {
@@ -241,7 +284,17 @@ pub enum FieldValue {
 impl<'a> Detail<'a> {
     /// The record, with references to resolve by [`Detail::atom`] and the like.
     pub fn body(&self) -> Option<Body<'a>> {
-        self.records().find(|record| record.body.class().timed()).map(|record| record.body)
+        let mut alias = None;
+        for record in self.records() {
+            match record.body {
+                Body::ReplyToAlias { reference } => alias = self.batch.references.get(reference),
+                body if !body.class().timed() => {}
+                Body::Send { to } => return Some(Body::Send { to: receiver(to, alias) }),
+                Body::SendToNonExisting { to } => return Some(Body::SendToNonExisting { to: receiver(to, alias) }),
+                body => return Some(body),
+            }
+        }
+        None
     }
 
     fn records(&self) -> impl Iterator<Item = Record<'a>> {
@@ -258,12 +311,17 @@ impl<'a> Detail<'a> {
     /// Shape of a message and the reference it carries.
     pub fn message(&self) -> Option<(u64, RawTerm<'a>)> {
         let until_event = self.records().map(|record| record.body).take_while(|body| !body.class().timed());
-        until_event
-            .filter_map(|body| match body {
-                Body::Message { shape, reference } => Some((shape, reference)),
-                _ => None,
-            })
-            .last()
+        until_event.filter_map(|body| self.message_of(&body)).last()
+    }
+
+    /// What an annotation says of a message, wherever its reference stands.
+    fn message_of(&self, body: &Body<'a>) -> Option<(u64, RawTerm<'a>)> {
+        match *body {
+            Body::Message { shape, reference } => Some((shape, reference)),
+            Body::MessageOf { shape, reference } => Some((shape, self.batch.references.get(reference)?)),
+            Body::ReplyToAlias { reference } => Some((REPLY_SHAPE, self.batch.references.get(reference)?)),
+            _ => None,
+        }
     }
 
     /// The atom behind a reference.
@@ -300,7 +358,7 @@ impl<'a> Detail<'a> {
     pub fn fields(&self, names: &Names, pids: &PidFormat) -> Vec<(String, FieldValue)> {
         let mut fields = Vec::new();
         let mut cursor = Cursor::new(self.payload);
-        let mut annotations = Vec::new();
+        let (mut annotations, mut alias) = (Vec::new(), None);
         while !cursor.is_empty() {
             let start = cursor.offset();
             let Ok(record) = Record::decode(&mut cursor, self.schema) else { break };
@@ -309,8 +367,20 @@ impl<'a> Detail<'a> {
                 continue;
             }
             let bytes = self.payload.get(start..cursor.offset()).unwrap_or_default();
-            let decoded = self.decode_fields(record.body.id(), class, bytes, names, pids);
+            if let Some((shape, reference)) = self.message_of(&record.body) {
+                alias = matches!(record.body, Body::ReplyToAlias { .. }).then_some(reference).or(alias);
+                let reference = self.term_text(reference, names, pids).unwrap_or_else(|| "-".to_owned());
+                annotations.push(("message_shape".to_owned(), FieldValue::Uint(shape)));
+                annotations.push(("message_reference".to_owned(), FieldValue::Text(reference)));
+                continue;
+            }
+            let mut decoded = self.decode_fields(record.body.id(), class, bytes, names, pids);
             if class.timed() {
+                let alias = alias.and_then(|alias| self.term_text(alias, names, pids));
+                let nobody = ("to".to_owned(), FieldValue::Text("-".to_owned()));
+                if let (Some(alias), Some((_, to))) = (alias, decoded.iter_mut().find(|field| **field == nobody)) {
+                    *to = FieldValue::Text(alias);
+                }
                 fields = decoded;
                 break;
             }

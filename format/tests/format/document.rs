@@ -81,7 +81,7 @@ fn the_header_is_where_the_document_says() {
     let values = [
         ("endian", 0x0a0b_0c0d),
         ("major", 1),
-        ("minor", 0),
+        ("minor", 1),
         ("file_bytes", header.file_bytes),
         ("clock_offset", header.clock_offset),
         ("clock_slots", 7),

@@ -55,6 +55,7 @@ mod pool;
 mod process;
 mod recall;
 pub mod recording;
+mod references;
 pub mod registry;
 mod ring;
 pub mod segments;

@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use spoor_format::chunk::{ChunkHeader, Identity};
 use spoor_format::lane::{Cause, SEALED_EVENTS_OFFSET, SEALED_INFOS_OFFSET};
 use spoor_format::record::{Ref, write};
+use spoor_format::reference::{self, Reference};
 use spoor_format::{Full, Put, Sink};
 
 use crate::cache::Cache;
 use crate::chunk_words;
 use crate::recall::Signal;
+use crate::references::References;
 use crate::store::{Store, Which};
 
 /// Longest text of an atom: 255 characters of four bytes.
@@ -33,6 +35,8 @@ pub trait Names {
 
 /// A function as the VM names it: words of two atoms, and the arity.
 pub type FunctionWords = (u64, u64, u64);
+
+pub use crate::references::ReferenceWords;
 
 /// The chunk being written. Its memory belongs to this stream alone, from
 /// `Ring::take` to `Ring::release`.
@@ -66,6 +70,7 @@ pub struct Stream {
     whose_word: u64,
     atoms: Cache<u64>,
     functions: Cache<FunctionWords>,
+    references: References,
 }
 
 impl Sink for Stream {
@@ -109,6 +114,7 @@ impl Stream {
             whose_word: 0,
             atoms: Cache::new(name_bits),
             functions: Cache::new(name_bits),
+            references: References::new(),
         }
     }
 
@@ -259,6 +265,7 @@ impl Stream {
         self.whose_word = 0;
         self.atoms.clear();
         self.functions.clear();
+        self.references.clear();
     }
 
     /// The following events are of the one that the VM's word names: `identity`
@@ -325,5 +332,21 @@ impl Stream {
         let (module, name) = (self.atom(function.0, names)?, self.atom(function.1, names)?);
         write::define_function(self, 0, module, name, function.2)?;
         Ok(self.functions.define(function))
+    }
+
+    /// The chunk's number of a reference; defines it when the chunk has not yet.
+    #[inline(always)]
+    pub fn reference(&mut self, words: ReferenceWords, of: impl FnOnce() -> Reference) -> Result<Ref, Full> {
+        match self.references.get(words) {
+            Some(reference) => Ok(reference),
+            None => self.define_reference(words, of()),
+        }
+    }
+
+    #[inline(never)]
+    fn define_reference(&mut self, words: ReferenceWords, new: Reference) -> Result<Ref, Full> {
+        let before = *self.references.last();
+        reference::define(self, &new, &before)?;
+        Ok(self.references.define(words, new))
     }
 }

@@ -1,0 +1,118 @@
+//! References as a chunk defines them: numbers, as differences to those of the
+//! reference defined before. A thread of the VM makes references by counting, so
+//! most differences are of a byte.
+
+use crate::DecodeError;
+use crate::codec::{Full, MAX_VARINT, Sink, unzigzag, zigzag};
+use crate::record::{RawWords, id_of};
+
+/// Most numbers of a reference.
+pub const REFERENCE_NUMBERS: usize = 5;
+
+const DEFINE_REFERENCE: u8 = id_of("define_reference");
+
+/// The numbers of a local reference's text behind `#Ref<0.`: one to
+/// [`REFERENCE_NUMBERS`], counted from the end; none before the first of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reference {
+    /// Zeros, then the numbers.
+    numbers: [u64; REFERENCE_NUMBERS],
+    count: usize,
+}
+
+impl Reference {
+    /// The last `count` numbers, those before being 0. More than there are count as all.
+    #[inline(always)]
+    pub fn of_last(count: usize, numbers: [u64; REFERENCE_NUMBERS]) -> Reference {
+        Reference { numbers, count: if count < REFERENCE_NUMBERS { count } else { REFERENCE_NUMBERS } }
+    }
+
+    /// In the order of the text.
+    #[inline(always)]
+    pub fn numbers(&self) -> &[u64] {
+        let first = REFERENCE_NUMBERS.saturating_sub(self.count);
+        self.numbers.get(first..).unwrap_or_default()
+    }
+
+    /// The reference that `define_reference` says behind this one.
+    pub(crate) fn next(&self, differences: RawWords<'_>) -> Result<Reference, DecodeError> {
+        const WRONG: DecodeError = DecodeError::Layout { why: "a reference of no numbers, or of too many" };
+        let count = differences.iter().take(REFERENCE_NUMBERS.saturating_add(1)).count();
+        let first = REFERENCE_NUMBERS.checked_sub(count).filter(|_| count > 0).ok_or(WRONG)?;
+        let mut next = Reference { numbers: [0; REFERENCE_NUMBERS], count };
+        let places = next.numbers.iter_mut().zip(self.numbers).skip(first);
+        for ((place, before), difference) in places.zip(differences.iter()) {
+            *place = before.wrapping_add_signed(unzigzag(difference));
+        }
+        Ok(next)
+    }
+}
+
+/// The record `define_reference` of `reference`, `before` being the one that the
+/// chunk has defined last.
+#[inline(always)]
+pub fn define<S: Sink>(sink: &mut S, reference: &Reference, before: &Reference) -> Result<(), Full> {
+    const MAX: usize = 2 + REFERENCE_NUMBERS * MAX_VARINT;
+    let mut put = sink.space(MAX)?;
+    put.byte(DEFINE_REFERENCE);
+    put.varint(reference.count as u64);
+    let first = REFERENCE_NUMBERS.saturating_sub(reference.count);
+    for (number, before) in reference.numbers.into_iter().zip(before.numbers).skip(first) {
+        put.varint(zigzag(number.wrapping_sub(before) as i64));
+    }
+    let used = put.used();
+    sink.keep(MAX, used);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::chunk::Reader;
+    use crate::record::{Body, Schema, write};
+
+    fn reference() -> impl Strategy<Value = Reference> {
+        let number = (any::<u64>(), 0..64_u32).prop_map(|(number, shift)| number >> shift);
+        (prop::array::uniform5(number), 1..=REFERENCE_NUMBERS).prop_map(|(mut numbers, count)| {
+            numbers[..REFERENCE_NUMBERS - count].fill(0);
+            Reference::of_last(count, numbers)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_chunk_defines_is_read(references in prop::collection::vec(reference(), 1..20)) {
+            let (mut payload, mut before) = (Vec::new(), Reference::default());
+            for reference in &references {
+                define(&mut payload, reference, &before).expect("a Vec is never full");
+                before = *reference;
+            }
+            write::receive(&mut payload, 1).expect("a Vec is never full");
+            let schema = Schema::default();
+            let mut reader = Reader::new(&payload, 0, &schema);
+            let event = reader.next_event().map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!(event.map(|event| event.body), Some(Body::Receive {}));
+            prop_assert_eq!(reader.references(), &references);
+        }
+    }
+
+    #[test]
+    fn the_next_of_a_thread_takes_few_bytes() {
+        let of = |number| Reference::of_last(3, [0, 0, 400_000_123, 2_800_123_456, number]);
+        let mut bytes = Vec::new();
+        define(&mut bytes, &of(77_001), &of(77_000)).expect("a Vec is never full");
+        assert_eq!(bytes, [3, 3, 0, 0, 2]);
+    }
+
+    #[test]
+    fn a_reference_of_no_or_too_many_numbers_is_damage() {
+        for numbers in [&[][..], &[1, 2, 3, 4, 5, 6]] {
+            let mut payload = Vec::new();
+            write::define_reference(&mut payload, 0, numbers).expect("a Vec is never full");
+            let read = Reader::new(&payload, 0, &Schema::default()).next_event().map(drop);
+            assert!(matches!(read, Err(DecodeError::Layout { .. })), "{read:?}");
+        }
+    }
+}
