@@ -399,9 +399,11 @@ class Recording:
                 continue
             (kind,) = struct.unpack_from("<I", entry, 4)
             (sealed,) = struct.unpack_from("<Q", entry, 64)
+            (outside,) = struct.unpack_from("<Q", entry, 96)
             lanes[number] = {
                 "kind": KINDS.get(kind, "other"),
                 "sealed": sealed,
+                "outside": outside,
                 "dropped": struct.unpack_from("<16Q", entry, 128),
             }
         return lanes
@@ -464,17 +466,19 @@ class Recording:
         """Section 10, summed over the lanes."""
         unreadable += any(len(chunk["found"]) != chunk["records"] for chunk in chunks)
         turned = any(chunk["seq"] > self.header["events"][2] for chunk in chunks)
-        sums = Counter(stored=0, present=0, overwritten=0, damaged=0, dropped=0)
+        sums = Counter(stored=0, present=0, overwritten=0, damaged=0, outside_window=0, dropped=0)
         causes = Counter()
         for lane in set(lanes) | {chunk["lane"] for chunk in chunks}:
-            entry = lanes.get(lane, {"sealed": 0, "dropped": ()})
+            entry = lanes.get(lane, {"sealed": 0, "outside": 0, "dropped": ()})
             own = [chunk for chunk in chunks if chunk["lane"] == lane]
             stored = max([entry["sealed"]] + [chunk["first"] + chunk["records"] for chunk in own])
             present = sum(len(chunk["found"]) for chunk in own)
-            missing = stored - present
-            before = own[0]["first"] if own else stored
+            outside = min(entry["outside"], stored - present)
+            missing = stored - present - outside
+            before = max(0, (own[0]["first"] if own else stored) - outside)
             overwritten = missing if turned and not unreadable else min(before, missing) if turned else 0
             sums.update(stored=stored, present=present, overwritten=overwritten, damaged=missing - overwritten)
+            sums.update(outside_window=outside)
             sums.update(dropped=sum(entry["dropped"]))
             for place, count in enumerate(entry["dropped"]):
                 if count:

@@ -36,6 +36,25 @@ fn a_reader_written_from_the_document_agrees() {
 }
 
 #[test]
+fn what_lies_before_the_window_of_a_copy_is_not_overwritten() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = build(&root().join("testdata/recordings/window.txt"), directory.path());
+    let run = |args: &[&str]| {
+        let said = Command::new(env!("CARGO_BIN_EXE_spoor")).args(args).arg(&file).output().expect("it starts");
+        assert_eq!(said.status.code(), Some(0), "{said:?}");
+        String::from_utf8(said.stdout).expect("UTF-8")
+    };
+    let info: serde_json::Value = serde_json::from_str(&run(&["info", "--json"])).expect("JSON");
+    let count = |key: &str| info["ledger"][key].as_u64();
+    let parts = ["stored", "present", "overwritten", "damaged", "outside_window"].map(|key| count(key).unwrap_or(99));
+    assert_eq!(parts, [9, 2, 3, 0, 4]);
+    assert!(
+        run(&["info"]).contains("9 events stored, 2 in the file, 3 overwritten, 4 outside the window, none dropped")
+    );
+    assert!(run(&["check"]).contains("4 outside the window"));
+}
+
+#[test]
 fn a_hole_in_a_whole_ring_that_turned_was_overwritten() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = build(&root().join("testdata/recordings/outlived.txt"), directory.path());

@@ -13,6 +13,9 @@ pub const SEALED_INFOS_OFFSET: usize = 72;
 /// Where it stands since when the lane drops events, and until when at the latest:
 /// two ticks, 0 while it drops none. What the last event of a lane would say.
 pub const DROPPING_OFFSET: usize = 80;
+/// Where in an entry a copy of a window says how many of the lane's stored events it left
+/// out because their chunks end before the window begins.
+pub const OUTSIDE_OFFSET: usize = 96;
 /// Where the drop counters begin, in the order of [`CAUSES`].
 pub const DROPPED_OFFSET: usize = 128;
 
@@ -104,6 +107,8 @@ pub struct Lane {
     /// Since when the lane drops events, and until when at the latest, in ticks;
     /// zeroes when it stored its last event, or was not offered another.
     pub dropping: [u64; 2],
+    /// Of the events stored, those that a copy left out as outside of its window.
+    pub outside: u64,
     /// Events dropped, by cause.
     pub dropped: [u64; 16],
 }
@@ -126,10 +131,11 @@ impl Lane {
     pub fn encode(&self) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
         bytes[..32].copy_from_slice(&Self::identity(self.kind, self.index, self.os_tid));
-        let counters = [(SEALED_EVENTS_OFFSET, self.sealed_events), (SEALED_INFOS_OFFSET, self.sealed_infos)];
+        let sealed = [(SEALED_EVENTS_OFFSET, self.sealed_events), (SEALED_INFOS_OFFSET, self.sealed_infos)];
+        let counters = sealed.into_iter().chain([(OUTSIDE_OFFSET, self.outside)]);
         let dropping = self.dropping.iter().enumerate().map(|(i, n)| (DROPPING_OFFSET + 8 * i, *n));
         let dropped = self.dropped.iter().enumerate().map(|(i, n)| (DROPPED_OFFSET + 8 * i, *n));
-        for (at, count) in counters.into_iter().chain(dropping).chain(dropped) {
+        for (at, count) in counters.chain(dropping).chain(dropped) {
             bytes[at..at + 8].copy_from_slice(&count.to_le_bytes());
         }
         bytes
@@ -160,6 +166,7 @@ impl Lane {
             sealed_events: word(SEALED_EVENTS_OFFSET),
             sealed_infos: word(SEALED_INFOS_OFFSET),
             dropping: [word(DROPPING_OFFSET), word(DROPPING_OFFSET.saturating_add(8))],
+            outside: word(OUTSIDE_OFFSET),
             dropped,
         }))
     }
@@ -179,7 +186,8 @@ mod tests {
         let mut dropped = [0; 16];
         dropped[Cause::AfterLimit as usize] = 9;
         let (kind, dropping) = (LaneKind::DirtyIo, [8, 9]);
-        let lane = Lane { kind, index: 7, os_tid: 4242, sealed_events: 1 << 40, sealed_infos: 3, dropping, dropped };
+        let (sealed_events, sealed_infos, outside) = (1 << 40, 3, 5);
+        let lane = Lane { kind, index: 7, os_tid: 4242, sealed_events, sealed_infos, dropping, outside, dropped };
         assert_eq!(Lane::decode(&lane.encode()), Some(Ok(lane)));
         assert_eq!(lane.dropped_events(), 9);
         assert_eq!(Lane::decode(&[0; ENTRY_BYTES]), None);

@@ -122,7 +122,7 @@ fn lane(number: u64, input: &mut Input<'_>) -> Lane {
     dropped[usize::from(input.byte()) % 16] = u64::from(input.byte());
     let sealed_events = u64::from(input.byte());
     let dropping = if dropped[6] > 0 { [u64::from(input.word()), u64::from(input.word())] } else { [0; 2] };
-    Lane { kind, index: number as u32, os_tid: number, sealed_events, sealed_infos: 0, dropping, dropped }
+    Lane { kind, index: number as u32, os_tid: number, sealed_events, sealed_infos: 0, dropping, outside: 0, dropped }
 }
 
 fn chunk(input: &mut Input<'_>) -> (RingKind, u64, ChunkHeader, Vec<u8>) {

@@ -108,9 +108,9 @@ impl Check {
 
 /// Each event is in exactly one place of the ledger.
 fn unbalanced(lane: &LaneLedger) -> Option<String> {
-    let Ledger { stored, present, overwritten, damaged, dropped, .. } = lane.ledger;
+    let Ledger { stored, present, overwritten, damaged, outside_window, dropped, .. } = lane.ledger;
     let by_cause = lane.ledger.dropped_by_cause.iter().map(|(_, n)| *n).fold(0, u64::saturating_add);
-    let parts = present.saturating_add(overwritten).saturating_add(damaged);
+    let parts = present.saturating_add(overwritten).saturating_add(damaged).saturating_add(outside_window);
     if parts != stored {
         return Some(format!("{stored} events were stored, {parts} are accounted for"));
     }

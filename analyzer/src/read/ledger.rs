@@ -1,7 +1,7 @@
 //! The loss ledger: what became of every event that the VM offered.
 //!
-//! Offered is stored or dropped for a cause; stored is present, overwritten or
-//! damaged. Always, for each lane and for the sum.
+//! Offered is stored or dropped for a cause; stored is present, overwritten, damaged
+//! or, in a copy of a window, outside of it. Always, for each lane and for the sum.
 
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -21,6 +21,8 @@ pub struct Ledger {
     pub overwritten: u64,
     /// Of these, how many the file lost.
     pub damaged: u64,
+    /// Of these, how many a copy of a window left out, as they were before it.
+    pub outside_window: u64,
     /// Events offered but not stored.
     pub dropped: u64,
     /// The same by cause, without those that are 0.
@@ -53,6 +55,7 @@ impl Ledger {
             (&mut self.present, other.present),
             (&mut self.overwritten, other.overwritten),
             (&mut self.damaged, other.damaged),
+            (&mut self.outside_window, other.outside_window),
         ] {
             *sum = sum.saturating_add(n);
         }
@@ -106,6 +109,10 @@ impl LaneLedger {
         let present = present.min(stored);
         let before = chunks.first().map_or(stored, |chunk| chunk.header.first_record);
         let missing = stored.saturating_sub(present);
+        // What a copy of a window was not asked for was not lost. It lies before all that is
+        // in the copy.
+        let outside_window = lane.map_or(0, |lane| lane.outside).min(missing);
+        let (missing, before) = (missing.saturating_sub(outside_window), before.saturating_sub(outside_window));
         // Once the ring turned, what is missing at the beginning was overwritten. A
         // hole further on may be too: a chunk that is being sealed when its turn
         // comes outlives the ones behind it.
@@ -115,7 +122,7 @@ impl LaneLedger {
             false => 0,
         };
         let damaged = missing.saturating_sub(overwritten);
-        let mut ledger = Ledger { stored, present, overwritten, damaged, ..Ledger::default() };
+        let mut ledger = Ledger { stored, present, overwritten, damaged, outside_window, ..Ledger::default() };
         for (cause, n) in lane.iter().flat_map(|lane| lane.dropped.iter().enumerate()) {
             let later = format!("cause_{cause}");
             ledger.drop(CAUSES.get(cause).copied().unwrap_or(&later), *n);

@@ -26,7 +26,12 @@ pub fn text(path: &str, findings: &[Finding], out: &mut dyn Write) -> io::Result
 /// The ledger in one line.
 pub fn ledger(ledger: &Ledger) -> String {
     let mut text = format!("{} events stored, {} in the file", count(ledger.stored), count(ledger.present));
-    for (n, what) in [(ledger.overwritten, "overwritten"), (ledger.damaged, "damaged")] {
+    let parts = [
+        (ledger.overwritten, "overwritten"),
+        (ledger.damaged, "damaged"),
+        (ledger.outside_window, "outside the window"),
+    ];
+    for (n, what) in parts {
         if n > 0 {
             text.push_str(&format!(", {} {what}", count(n)));
         }

@@ -196,8 +196,12 @@ fn size(report: &Report) -> String {
     )
 }
 
+/// Where the column stands of what a copy of a window left out, if it left out anything.
+const OUTSIDE: usize = 4;
+
 fn lanes(rows: &[LaneRow], style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let columns = [
+    let windowed = rows.iter().any(|row| row.lane.ledger.outside_window > 0);
+    let mut columns = vec![
         ("LANE", false),
         ("THREAD", false),
         ("STORED", true),
@@ -207,10 +211,13 @@ fn lanes(rows: &[LaneRow], style: Style, out: &mut dyn Write) -> io::Result<()> 
         ("DROPPED", true),
         ("CAUSES", false),
     ];
+    if windowed {
+        columns.insert(OUTSIDE, ("OUTSIDE", true));
+    }
     let row = |row: &LaneRow| {
         let (lane, ledger) = (&row.lane, &row.lane.ledger);
         let causes: Vec<String> = ledger.dropped_by_cause.iter().map(|(cause, n)| format!("{cause} {n}")).collect();
-        vec![
+        let mut cells = vec![
             row.name.clone(),
             format!("{} {}", lane.kind, lane.os_tid),
             count(ledger.stored),
@@ -219,7 +226,11 @@ fn lanes(rows: &[LaneRow], style: Style, out: &mut dyn Write) -> io::Result<()> 
             count(ledger.damaged),
             count(ledger.dropped),
             causes.join(", "),
-        ]
+        ];
+        if windowed {
+            cells.insert(OUTSIDE, count(ledger.outside_window));
+        }
+        cells
     };
     table::write(&columns, rows.iter().map(row).collect(), style, out)
 }

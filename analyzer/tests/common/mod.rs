@@ -48,7 +48,8 @@ pub fn clock(seq: u64, us: u64) -> ClockPair {
 pub fn lane(kind: LaneKind, index: u32, sealed_events: u64, dropped: &[u64]) -> Lane {
     let mut all = [0; 16];
     all[..dropped.len()].copy_from_slice(dropped);
-    Lane { kind, index, os_tid: 100 + u64::from(index), sealed_events, sealed_infos: 0, dropping: [0; 2], dropped: all }
+    let (os_tid, sealed_infos, dropping, outside) = (100 + u64::from(index), 0, [0; 2], 0);
+    Lane { kind, index, os_tid, sealed_events, sealed_infos, dropping, outside, dropped: all }
 }
 
 /// A recording with three lanes and room for a few chunks.

@@ -108,6 +108,9 @@ pub(super) fn write_lanes(out: &mut impl Write, header: &Header, table: &[u8]) -
             if lane.dropping != [0; 2] {
                 write!(out, " dropping={}", numbers(lane.dropping.iter().copied()))?;
             }
+            if lane.outside > 0 {
+                write!(out, " outside={}", lane.outside)?;
+            }
             writeln!(out)?;
         }
         let expected = lane.map(|lane| lane.encode());

@@ -263,6 +263,7 @@ impl Builder {
         s.expect_field("dropped")?;
         let counts = s.words()?;
         let since_until = if s.field("dropping") { s.words()? } else { Vec::new() };
+        let outside = if s.field("outside") { s.number()? } else { 0 };
         let (mut dropped, mut dropping) = ([0; 16], [0; 2]);
         let fits = counts.len() <= dropped.len() && since_until.len() <= dropping.len();
         if !fits || number >= header.lane_slots {
@@ -271,7 +272,7 @@ impl Builder {
         dropped.iter_mut().zip(counts).for_each(|(place, count)| *place = count);
         dropping.iter_mut().zip(since_until).for_each(|(place, tick)| *place = tick);
         let at = header.lane_offset.saturating_add(number.saturating_mul(lane::ENTRY_BYTES as u64));
-        self.write(at, &Lane { kind, index, os_tid, sealed_events, sealed_infos, dropping, dropped }.encode())
+        self.write(at, &Lane { kind, index, os_tid, sealed_events, sealed_infos, dropping, outside, dropped }.encode())
     }
 
     fn chunk(&mut self, s: &mut Scanner<'_>) -> Scanned<()> {

@@ -136,8 +136,8 @@ fn clock_pairs_are_as_the_document_says() {
 fn lanes_are_where_the_document_says() {
     let (kind, mut dropped) = (LaneKind::DirtyIo, [0; 16]);
     dropped[0] = 11;
-    let (sealed_events, sealed_infos, dropping) = (9, 10, [12, 13]);
-    let lane = Lane { kind, index: 7, os_tid: 8, sealed_events, sealed_infos, dropping, dropped };
+    let (sealed_events, sealed_infos, dropping, outside) = (9, 10, [12, 13], 14);
+    let lane = Lane { kind, index: 7, os_tid: 8, sealed_events, sealed_infos, dropping, outside, dropped };
     let bytes = lane.encode();
     let check = u64::from(crc32fast::hash(&bytes[..24]));
     let values = [
@@ -149,6 +149,7 @@ fn lanes_are_where_the_document_says() {
         ("sealed_infos", 10),
         ("dropping_since", 12),
         ("dropping_until", 13),
+        ("outside", 14),
         ("dropped", 11),
     ];
     assert_offsets("lane", &bytes, &values);

@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, select, unbounded};
 use spoor_format::chunk::{ChunkHeader, Reader};
 use spoor_format::clock::{self, ClockPair};
 use spoor_format::header::{FRONT_BYTES, Header, META_OFFSET};
-use spoor_format::lane::{self, SEALED_EVENTS_OFFSET};
+use spoor_format::lane::{self, OUTSIDE_OFFSET, SEALED_EVENTS_OFFSET};
 use spoor_format::record::Schema;
 use spoor_format::status::{Phase, Status};
 
@@ -139,6 +139,8 @@ struct Seen {
     seq: u64,
     lane: u32,
     base_tick: u64,
+    /// Events in it; of an open chunk those so far.
+    records: u64,
     /// When the lane's next chunk begins, if it has begun.
     next_tick: Option<u64>,
 }
@@ -167,6 +169,7 @@ impl Copy<'_> {
         for chunk in seen.iter().filter(|chunk| chunk.base_tick <= self.until) {
             if chunk.next_tick.is_some_and(|next| next < self.from) {
                 copied.earlier += 1;
+                count_outside(&mut lanes, chunk);
                 continue;
             }
             self.go_on()?;
@@ -195,11 +198,11 @@ impl Copy<'_> {
         }
         let header = header.with_events(header.events.chunk_bytes, copied.chunks);
         self.file.set_len(header.file_bytes)?;
-        self.file.write_all_at(&self.clocks(), header.clock_offset)?;
-        self.file.write_all_at(&lanes, header.lane_offset)?;
+        self.write(&self.clocks(), header.clock_offset)?;
+        self.write(&lanes, header.lane_offset)?;
         let front = self.front(&header, &copied);
-        self.file.write_all_at(&front, header.backup_offset())?;
-        self.file.write_all_at(&front, 0)?;
+        self.write(&front, header.backup_offset())?;
+        self.write(&front, 0)?;
         Ok(Copied { bytes: header.file_bytes, ..copied })
     }
 
@@ -261,8 +264,9 @@ impl Copy<'_> {
             let words = self.store.chunk_as_words(which, index);
             let seq = words[SEQ].load(Ordering::Acquire);
             let word = |at: usize| words[at].load(Ordering::Relaxed);
-            let (first, base_tick) = read_stable(seq, &words[SEQ], || (word(0), word(3)))?;
-            Some(Seen { index, seq, lane: (first >> 32) as u32, base_tick, next_tick: None })
+            let (first, base_tick, commit) = read_stable(seq, &words[SEQ], || (word(0), word(3), word(COMMIT)))?;
+            let (lane, records) = ((first >> 32) as u32, commit >> 32);
+            Some(Seen { index, seq, lane, base_tick, records, next_tick: None })
         };
         let mut seen: Vec<Seen> = (0..self.store.chunks(which)).filter_map(look).collect();
         // Places are taken in turn: this is nearly in order, from some place on.
@@ -281,7 +285,11 @@ impl Copy<'_> {
         let crc = self.pace.borrow_mut().checksum(payload(buffer));
         let header = ChunkHeader { crc: Some(crc), ..is };
         buffer[..ChunkHeader::BYTES].copy_from_slice(&header.encode());
-        for (part, bytes) in buffer.chunks(BYTES_OF_STEP).enumerate() {
+        self.write(buffer, offset)
+    }
+
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        for (part, bytes) in bytes.chunks(BYTES_OF_STEP).enumerate() {
             self.file.write_all_at(bytes, offset + (part * BYTES_OF_STEP) as u64)?;
             self.step();
         }
@@ -337,7 +345,7 @@ impl Copy<'_> {
 }
 
 /// Records that are looked at in one step.
-const RECORDS_OF_STEP: u32 = 256;
+const RECORDS_OF_STEP: u32 = 64;
 
 /// Places of the two words in a chunk's header.
 const SEQ: usize = spoor_format::chunk::SEQ_OFFSET / 8;
@@ -348,6 +356,14 @@ fn count_sealed(lanes: &mut [u8], is: &ChunkHeader) {
     let at = is.lane as usize * lane::ENTRY_BYTES + SEALED_EVENTS_OFFSET;
     if let Some(place) = lanes.get_mut(at..at + 8) {
         place.copy_from_slice(&(is.first_record + u64::from(is.records)).to_le_bytes());
+    }
+}
+
+/// Enters into the lane table of the copy what was stored and lies before the window.
+fn count_outside(lanes: &mut [u8], chunk: &Seen) {
+    let at = chunk.lane as usize * lane::ENTRY_BYTES + OUTSIDE_OFFSET;
+    if let Some(place) = lanes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = (u64::from_le_bytes(*place) + chunk.records).to_le_bytes();
     }
 }
 

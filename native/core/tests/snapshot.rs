@@ -77,6 +77,8 @@ struct Sound {
     meta: Meta,
     stop_tick: u64,
     infos: u64,
+    /// Events that lie before the window.
+    outside: u64,
     /// Number of each call (modulo 512) and its tick, by process.
     calls: BTreeMap<u64, Vec<(u64, u64)>>,
 }
@@ -92,6 +94,7 @@ fn read(path: &Path) -> Sound {
         meta: Meta::decode(&bytes[META_OFFSET as usize..]).expect("a meta section"),
         stop_tick: status.stop_tick,
         infos: 0,
+        outside: 0,
         calls: BTreeMap::new(),
     };
     let chunk = |offset: u64, room: u64| {
@@ -104,6 +107,8 @@ fn read(path: &Path) -> Sound {
     let info =
         (0..header.info.chunks).filter_map(|n| chunk(header.info.chunk_offset(n), room(header.info.chunk_bytes)));
     sound.infos = info.map(|(header, _)| u64::from(header.records)).sum();
+    let lane = |number: u64| Lane::decode(&bytes[header.lane_offset as usize + number as usize * ENTRY_BYTES..]);
+    sound.outside = (0..header.lane_slots).filter_map(lane).map(|lane| lane.expect("a sound lane").outside).sum();
     let mut ends: BTreeMap<u32, u64> = BTreeMap::new();
     let places = 0..header.events.chunks;
     let mut chunks: Vec<_> = places
@@ -123,9 +128,8 @@ fn read(path: &Path) -> Sound {
         assert_eq!(records, is.records);
         ends.insert(is.lane, is.first_record + u64::from(is.records));
     }
-    for (lane, end) in ends {
-        let entry = &bytes[header.lane_offset as usize + lane as usize * ENTRY_BYTES..];
-        assert_eq!(Lane::decode(entry).expect("a lane").expect("a sound lane").sealed_events, end);
+    for (number, end) in ends {
+        assert_eq!(lane(u64::from(number)).expect("a lane").expect("a sound lane").sealed_events, end);
     }
     sound
 }
@@ -205,6 +209,7 @@ fn a_window_holds_what_is_in_it_and_says_what_is_not() {
     // The chunk of the moment when the window begins is in it as a whole.
     assert!(copied.earlier > 0 && copied.earlier + copied.chunks >= everything.chunks, "{copied:?}");
     assert_eq!((copied.overtaken, sound.calls[&2].len()), (0, 20_000));
+    assert_eq!((sound.outside + copied.events, whole.outside), (220_000, 0));
     assert!(copied.events < 220_000 && copied.bytes < everything.bytes);
     assert_eq!(sound.infos, 1);
     assert_eq!((sound.meta.get("node"), sound.meta.get("snapshot")), (Some("test@here"), Some("250 ms")));
