@@ -109,7 +109,6 @@
     | {ring_too_small, Least :: pos_integer()}
     | too_many_recordings
     | {unsupported, Why :: binary()}
-    | no_snapshots
     | {not_started, term()}
     | not_recording.
 
@@ -204,7 +203,7 @@ snapshot(Session) ->
 %% the copy is made, default 0 (the caller waits); `reason', any term. They are noted in
 %% the copy, a complete recording that ends when the copying began, of whole chunks: it
 %% begins a little before the window does. The answer says how many chunks are in it.
-%% Streams answer `no_snapshots', recordings that end first `not_recording'.
+%% The copy of a stream is a file, too. Recordings that end first answer `not_recording'.
 -spec snapshot(session(), spoor_options:given()) -> {ok, spoor_snapshot:snapshot()} | {error, reason()}.
 snapshot(Session, Options) ->
     spoor_snapshot:take(Session, Options).

@@ -73,8 +73,6 @@ text_of_file(too_many_recordings) ->
     "16 recordings are open, and there is no room for more. spoor:status/0 names them, spoor:stop/0 ends them.";
 text_of_file({unsupported, Why}) ->
     ["the recorder cannot work here: ", printable(Why), "."];
-text_of_file(no_snapshots) ->
-    "a stream has no snapshots: its closed segments stay as they are, copy its directory.";
 text_of_file(not_recording) ->
     "this recording has ended.";
 text_of_file(Other) ->

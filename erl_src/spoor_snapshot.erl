@@ -30,13 +30,8 @@
 -spec take(spoor:session(), term()) -> {ok, snapshot()} | {error, spoor:reason()}.
 take(#{id := Id, pid := Pid, path := Path}, Given) ->
     case spoor_options:parse(Given, [last, post, reason]) of
-        {ok, Options} ->
-            case filelib:is_dir(Path) of
-                true -> {error, no_snapshots};
-                false -> take(Id, Pid, Path, maps:with([last, post, reason], Options))
-            end;
-        {error, _} = Error ->
-            Error
+        {ok, Options} -> take(Id, Pid, Path, maps:with([last, post, reason], Options));
+        {error, _} = Error -> Error
     end.
 
 -spec take(spoor:id(), pid(), binary(), map()) -> {ok, snapshot()} | {error, spoor:reason()}.

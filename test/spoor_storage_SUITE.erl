@@ -8,7 +8,7 @@
 -export([all/0, init_per_testcase/2, end_per_testcase/2]).
 -export([
     once_keeps_the_first/1, a_stream_reads_as_one_recording/1, a_packed_stream_reads_the_same/1,
-    at_the_cap_the_oldest_goes/1, options_that_exclude_each_other/1, a_stream_has_no_snapshots/1,
+    at_the_cap_the_oldest_goes/1, options_that_exclude_each_other/1, a_snapshot_of_a_stream_is_a_file/1,
     nothing_committed_is_lost_at_sigkill/1
 ]).
 -export([tick/1, victim/0]).
@@ -16,7 +16,7 @@
 all() ->
     [
         once_keeps_the_first, a_stream_reads_as_one_recording, a_packed_stream_reads_the_same,
-        at_the_cap_the_oldest_goes, options_that_exclude_each_other, a_stream_has_no_snapshots,
+        at_the_cap_the_oldest_goes, options_that_exclude_each_other, a_snapshot_of_a_stream_is_a_file,
         nothing_committed_is_lost_at_sigkill
     ].
 
@@ -77,12 +77,24 @@ options_that_exclude_each_other(Config) ->
     ?assertMatch({ring_too_small, _}, Reason),
     ?assertEqual([], filelib:wildcard(filename:join(?config(dir, Config), "*"))).
 
-a_stream_has_no_snapshots(Config) ->
-    {ok, #{path := Path} = Session} = start(#{stream => <<"16MiB">>, segment => <<"2MiB">>}, Config),
-    {error, no_snapshots} = spoor:snapshot(Session),
-    ?assertNotEqual(nomatch, string:find(spoor:format_error(no_snapshots), "copy its directory")),
-    {ok, #{path := Path}} = spoor:stop(Session),
-    ?assertEqual([], filelib:wildcard(filename:join(?config(dir, Config), "*snap*"))).
+a_snapshot_of_a_stream_is_a_file(Config) ->
+    {ok, Session} = start(#{stream => <<"64MiB">>, segment => <<"1MiB">>, compress => lz4}, Config),
+    paced(100, 10_000),
+    timer:sleep(300),
+    paced(1, 10_000),
+    {ok, #{path := Window, earlier := Earlier}} = spoor:snapshot(Session, #{last => {200, millisecond}}),
+    {ok, #{path := Whole, events := All, overtaken := 0}} = spoor:snapshot(Session),
+    {ok, #{path := Path, events := All, dropped := Dropped}} = spoor:stop(Session),
+    Lost = lists:sum(maps:values(Dropped)),
+    Calls = proplists:get_value({?MODULE, tick, 1}, spoor_reading:counts(Whole)),
+    ?assertEqual(1_010_000, Calls + (Lost + 1) div 2),
+    ?assert(Earlier > 0),
+    ?assertEqual(true, filelib:is_dir(Path) andalso filelib:is_regular(Whole)),
+    [?assertMatch({Copy, {0, _}}, {Copy, spoor_reading:run("check", [Copy])}) || Copy <- [Whole, Window]],
+    #{<<"ledger">> := Ledger} = spoor_reading:json("info", [Window]),
+    #{<<"stored">> := All, <<"present">> := Present, <<"outside_window">> := Outside} = Ledger,
+    ?assertMatch(#{<<"overwritten">> := 0, <<"damaged">> := 0}, Ledger),
+    ?assertEqual(All, Present + Outside).
 
 %% As in spoor_kill_SUITE: what was published before the kill had been recorded.
 nothing_committed_is_lost_at_sigkill(Config) ->

@@ -58,6 +58,7 @@ pub mod recording;
 mod references;
 pub mod registry;
 mod ring;
+mod segment_chunks;
 pub mod segments;
 pub mod snapshot;
 mod store;

@@ -410,17 +410,14 @@ impl Recording {
     }
 
     /// Copies the last of it, or all, into a file that must not exist, by a thread
-    /// that nobody waits for; it calls `answer`, once, unless this fails. Streams
-    /// are not copied: `Unsupported`.
+    /// that nobody waits for; it calls `answer`, once, unless this fails. The copy of
+    /// a stream is a file, too.
     pub fn snapshot(
         &self,
         path: &Path,
         last: Option<Duration>,
         answer: impl FnOnce(Result<Copied, Failed>) + Send + 'static,
     ) -> std::io::Result<()> {
-        if self.store.window().is_some() {
-            return Err(std::io::ErrorKind::Unsupported.into());
-        }
         let mut copier = self.copier.lock().unwrap_or_else(PoisonError::into_inner);
         let copier = match &mut *copier {
             Some(copier) => copier,

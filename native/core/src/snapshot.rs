@@ -3,7 +3,7 @@
 //! No thread that records is waited for, and none waits: chunks are copied as they
 //! lie there, and one whose number changed under the copying hand is left out and
 //! counted. The copy ends at the tick at which it was asked for: what came later
-//! is cut off, so that all threads end at one moment.
+//! is cut off, so that all threads end at one moment. Of a stream, the files are read.
 //!
 //! Nor does anybody wait for the processor that the copying takes: it is done in
 //! pieces (`pace`), the closer to each other the nearer the writers are.
@@ -29,6 +29,7 @@ use spoor_format::status::{Phase, Status};
 use crate::background::Background;
 use crate::chunk_words::read_stable;
 use crate::pace::{BYTES_OF_STEP, Pace};
+use crate::segment_chunks::{At, SegmentChunks};
 use crate::store::{Store, Which};
 
 /// What a copy holds.
@@ -117,7 +118,9 @@ impl Job {
         let until = crate::clock::now();
         let from = self.last.map_or(0, |last| until.saturating_sub(ticks(last)));
         let pace = RefCell::new(Pace::begin());
-        let copy = Copy { store, file: &self.file, from, until, last: self.last, stopped, pace };
+        let directory = store.window().and_then(|_| store.path().parent());
+        let segments = directory.map(|directory| RefCell::new(SegmentChunks::of(directory.to_owned())));
+        let copy = Copy { store, segments, file: &self.file, from, until, last: self.last, stopped, pace };
         let made = copy.make();
         self.answer(made);
     }
@@ -132,10 +135,18 @@ impl Job {
     }
 }
 
+/// Where a chunk is copied from.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// This place of the ring.
+    Ring(u64),
+    Segment(At),
+}
+
 /// A chunk as it was when the ring was looked through.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    index: u64,
+    place: Place,
     seq: u64,
     lane: u32,
     base_tick: u64,
@@ -145,8 +156,17 @@ struct Seen {
     next_tick: Option<u64>,
 }
 
+impl Seen {
+    /// Is all of it from before that tick?
+    fn ends_before(&self, tick: u64) -> bool {
+        self.next_tick.is_some_and(|next| next < tick)
+    }
+}
+
 struct Copy<'a> {
     store: &'a Store,
+    /// Where the events of a stream are.
+    segments: Option<RefCell<SegmentChunks>>,
     file: &'a File,
     /// The window, in ticks, both ends included.
     from: u64,
@@ -160,21 +180,21 @@ impl Copy<'_> {
     fn make(&self) -> Result<Copied, Failed> {
         let source = self.store.header();
         let mut lanes = self.region(source.lane_offset, source.lane_slots * lane::ENTRY_BYTES as u64);
-        let (infos, seen) = (self.look_through(Which::Infos), self.look_through(Which::Events));
+        let (infos, seen) = (self.look_through(Which::Infos), self.look_for_events()?);
         let rings = (source.info.chunk_bytes, infos.len() as u64);
         let header = Header::with_rings(source.lane_slots, source.clock_slots, rings, (source.events.chunk_bytes, 0));
         let mut copied = Copied { bytes: 0, events: 0, chunks: 0, earlier: 0, overtaken: 0 };
         let mut buffer = Vec::with_capacity(source.events.chunk_bytes as usize);
         // Events first, the oldest before all others: they are overwritten soonest.
         for chunk in seen.iter().filter(|chunk| chunk.base_tick <= self.until) {
-            if chunk.next_tick.is_some_and(|next| next < self.from) {
+            if chunk.ends_before(self.from) {
                 copied.earlier += 1;
                 count_outside(&mut lanes, chunk);
                 continue;
             }
             self.go_on()?;
             self.hurry(chunk.seq);
-            let Some(mut is) = self.chunk(Which::Events, chunk, &mut buffer) else {
+            let Some(mut is) = self.chunk(Which::Events, chunk, &mut buffer)? else {
                 copied.overtaken += 1;
                 continue;
             };
@@ -192,7 +212,7 @@ impl Copy<'_> {
         for (place, chunk) in infos.iter().enumerate() {
             self.go_on()?;
             // A place that stays empty is one not in use.
-            if let Some(is) = self.chunk(Which::Infos, chunk, &mut buffer) {
+            if let Some(is) = self.chunk(Which::Infos, chunk, &mut buffer)? {
                 self.write_chunk(is, &mut buffer, header.info.chunk_offset(place as u64))?;
             }
         }
@@ -216,6 +236,9 @@ impl Copy<'_> {
 
     /// The nearer the writers are to the chunk that is copied next, the less it waits.
     fn hurry(&self, seq: u64) {
+        if self.segments.is_some() {
+            return;
+        }
         let (asked, places) = (self.store.ring(Which::Events).asked(), self.store.event_chunks());
         let lead = (seq + places).saturating_sub(asked);
         self.pace.borrow_mut().hurry(lead < places / 4);
@@ -226,10 +249,18 @@ impl Copy<'_> {
     }
 
     /// Copies a chunk into the buffer; `None` when it is not that chunk any more.
-    fn chunk(&self, which: Which, chunk: &Seen, buffer: &mut Vec<u8>) -> Option<ChunkHeader> {
-        let words = self.store.chunk_as_words(which, chunk.index);
+    fn chunk(&self, which: Which, chunk: &Seen, buffer: &mut Vec<u8>) -> io::Result<Option<ChunkHeader>> {
+        match (chunk.place, &self.segments) {
+            (Place::Ring(index), _) => Ok(self.chunk_of_ring(which, index, chunk.seq, buffer)),
+            (Place::Segment(at), Some(segments)) => segments.borrow_mut().read(at, buffer, &mut self.pace.borrow_mut()),
+            (Place::Segment(_), None) => Ok(None),
+        }
+    }
+
+    fn chunk_of_ring(&self, which: Which, index: u64, seq: u64, buffer: &mut Vec<u8>) -> Option<ChunkHeader> {
+        let words = self.store.chunk_as_words(which, index);
         let room = words.len() * 8 - ChunkHeader::BYTES;
-        read_stable(chunk.seq, &words[SEQ], || {
+        read_stable(seq, &words[SEQ], || {
             let commit = words[COMMIT].load(Ordering::Acquire);
             let length = ((commit & 0xffff_ffff) as usize).min(room) + ChunkHeader::BYTES;
             self.load(words.get(..length.div_ceil(8)).unwrap_or_default(), buffer);
@@ -247,7 +278,7 @@ impl Copy<'_> {
         let (mut records, mut bytes) = (0, 0);
         while let Ok(Some(event)) = reader.next_event() {
             if event.tick > self.until {
-                return ChunkHeader { records, bytes, ..is };
+                return ChunkHeader { records, bytes, crc: None, ..is };
             }
             (records, bytes) = (records + 1, reader.offset() as u32);
             if records % RECORDS_OF_STEP == 0 {
@@ -266,7 +297,7 @@ impl Copy<'_> {
             let word = |at: usize| words[at].load(Ordering::Relaxed);
             let (first, base_tick, commit) = read_stable(seq, &words[SEQ], || (word(0), word(3), word(COMMIT)))?;
             let (lane, records) = ((first >> 32) as u32, commit >> 32);
-            Some(Seen { index, seq, lane, base_tick, records, next_tick: None })
+            Some(Seen { place: Place::Ring(index), seq, lane, base_tick, records, next_tick: None })
         };
         let mut seen: Vec<Seen> = (0..self.store.chunks(which)).filter_map(look).collect();
         // Places are taken in turn: this is nearly in order, from some place on.
@@ -279,10 +310,33 @@ impl Copy<'_> {
         seen
     }
 
+    /// The chunks of events, the oldest first. Of segments only those stay open that have
+    /// something of the window.
+    fn look_for_events(&self) -> io::Result<Vec<Seen>> {
+        let Some(segments) = &self.segments else { return Ok(self.look_through(Which::Events)) };
+        let (mut segments, mut pace) = (segments.borrow_mut(), self.pace.borrow_mut());
+        let (mut seen, mut next) = (Vec::new(), BTreeMap::new());
+        for number in segments.numbers()? {
+            let found = segments.look_through(number, &mut pace)?;
+            let begun = seen.len();
+            seen.extend(found.into_iter().rev().map(|(is, at)| {
+                let next_tick = next.insert(is.lane, is.base_tick);
+                let (seq, lane, base_tick) = (is.seq, is.lane, is.base_tick);
+                Seen { place: Place::Segment(at), seq, lane, base_tick, records: u64::from(is.records), next_tick }
+            }));
+            if seen[begun..].iter().all(|chunk| chunk.ends_before(self.from)) {
+                segments.close(number);
+            }
+        }
+        seen.reverse();
+        Ok(seen)
+    }
+
     /// Writes the chunk with its checksum. What is behind its payload stays a hole.
     fn write_chunk(&self, is: ChunkHeader, buffer: &mut Vec<u8>, offset: u64) -> io::Result<()> {
         buffer.truncate(ChunkHeader::BYTES + is.bytes as usize);
-        let crc = self.pace.borrow_mut().checksum(payload(buffer));
+        // One that is there stays: what was damaged before is so in the copy.
+        let crc = is.crc.unwrap_or_else(|| self.pace.borrow_mut().checksum(payload(buffer)));
         let header = ChunkHeader { crc: Some(crc), ..is };
         buffer[..ChunkHeader::BYTES].copy_from_slice(&header.encode());
         self.write(buffer, offset)

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::options;
 use spoor_core::recording::{self, Storage};
@@ -218,16 +218,11 @@ fn a_window_holds_what_is_in_it_and_says_what_is_not() {
     close(state, &closed);
 }
 
-/// How often the threads so called gave their processor away by themselves.
-fn rests(name: &str) -> u64 {
-    let read = |path: &Path, file: &str| std::fs::read_to_string(path.join(file)).unwrap_or_default();
-    let rests_of = |path: &Path| {
-        let status = read(path, "status");
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        line.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or(0)
-    };
-    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux").filter_map(Result::ok).map(|task| task.path());
-    tasks.filter(|path| read(path, "comm").trim() == name).map(|path| rests_of(&path)).sum()
+/// How often the calling thread gave its processor away by itself.
+fn rests() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|rests| rests.trim().parse().ok()).expect("a number")
 }
 
 #[test]
@@ -235,12 +230,20 @@ fn who_copies_much_gives_the_processor_away_many_times() {
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let (state, closed) = open(&scratch.path().join("x.spoor"), Storage::Ring(16 << 20));
     (0..2_000_000).for_each(|number| call(state, 1, number));
-    let few = snapshot(state, &scratch.path().join("few.part"), Some(Duration::from_nanos(1))).expect("a copy");
-    let before = rests("spoor_copy");
-    let copied = snapshot(state, &scratch.path().join("all.part"), None).expect("a copy");
+    let copy = |name: &str, last| {
+        let (sender, answer) = channel();
+        // The answer is given on the thread that copies.
+        let answered = move |made: Result<Copied, Failed>| sender.send((made, rests())).expect("somebody waits");
+        let asked = registry::with(state, |recording| recording.snapshot(&scratch.path().join(name), last, answered));
+        asked.expect("it is open").expect("it can be made");
+        let (made, rests) = answer.recv_timeout(Duration::from_secs(60)).expect("an answer");
+        (made.expect("a copy"), rests)
+    };
+    let (few, before) = copy("few.part", Some(Duration::from_nanos(1)));
+    let (copied, after) = copy("all.part", None);
     assert!(few.chunks <= 1 && copied.chunks > 30, "{few:?}, {copied:?}");
     // A chunk of 128 KiB is more than one piece of work on any machine.
-    assert!(rests("spoor_copy") - before > copied.chunks, "{copied:?}");
+    assert!(after - before > copied.chunks, "{copied:?}");
     close(state, &closed);
 }
 
@@ -278,12 +281,43 @@ fn copies_end_with_their_recording_and_never_overwrite() {
 }
 
 #[test]
-fn a_stream_is_not_copied() {
-    let scratch = tempfile::tempdir().expect("a temporary directory");
-    let stream = segments::Stream { segment_bytes: 8 << 20, total_bytes: 64 << 20, keep_first: false, packs: false };
-    let (state, closed) = open(&scratch.path().join("x.spoor"), Storage::Stream(stream));
-    let asked = registry::with(state, |recording| recording.snapshot(&scratch.path().join("y"), None, |_| ()));
-    assert_eq!(asked.expect("open").expect_err("not of streams").kind(), std::io::ErrorKind::Unsupported);
-    assert!(!scratch.path().join("y").exists());
-    close(state, &closed);
+fn a_window_of_a_stream_is_a_file_with_what_is_in_its_segments() {
+    for packs in [false, true] {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let stream = segments::Stream { segment_bytes: 1 << 20, total_bytes: 64 << 20, keep_first: false, packs };
+        let (state, closed) = open(&scratch.path().join("x.spoor"), Storage::Stream(stream));
+        // No faster than segments are made: none is dropped.
+        let ready = || registry::with(state, |recording| recording.chunks_ready()).expect("it is open");
+        let calls = |pid, count: u64| {
+            for number in 0..count {
+                call(state, pid, number);
+                while number % 1_000 == 0 && ready() < 8 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        };
+        calls(1, 1_500_000);
+        std::thread::sleep(Duration::from_millis(300));
+        let second = Instant::now();
+        calls(2, 20_000);
+        let (all, window) = (scratch.path().join("all.part"), scratch.path().join("window.part"));
+        let copied = snapshot(state, &window, Some(second.elapsed() + Duration::from_millis(100))).expect("a copy");
+        let everything = snapshot(state, &all, None).expect("a copy");
+        let summary = registry::with(state, |recording| recording.summary()).expect("it is open");
+        assert_eq!((summary.dropped.iter().sum::<u64>(), summary.events), (0, 1_520_000));
+        let names = std::fs::read_dir(scratch.path().join("x.spoor")).expect("a directory");
+        let packed =
+            names.filter(|name| name.as_ref().is_ok_and(|name| name.path().extension() == Some("lz4".as_ref())));
+        assert_eq!(packed.count() > 0, packs);
+        let (sound, whole) = (read(&window), read(&all));
+        assert_eq!((everything.earlier, everything.overtaken, everything.events), (0, 0, 1_520_000));
+        for (pid, count) in [(1, 1_500_000), (2, 20_000)] {
+            let numbers: Vec<u64> = whole.calls[&pid].iter().map(|(number, _)| *number).collect();
+            assert_eq!(numbers, (0..count).map(|number| number % 512).collect::<Vec<_>>());
+        }
+        assert!(copied.earlier > 0, "{copied:?}");
+        assert_eq!((copied.overtaken, sound.calls[&2].len()), (0, 20_000));
+        assert_eq!((sound.outside + copied.events, whole.outside), (1_520_000, 0));
+        close(state, &closed);
+    }
 }
