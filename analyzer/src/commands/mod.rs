@@ -30,6 +30,7 @@ use serde::Serialize;
 use spoor_format::segment;
 
 use crate::cli::{Cli, Command, Moment, WindowArgs};
+use crate::model::clocks::Clocks;
 use crate::model::edges::Side;
 use crate::model::filter::{EventFilter, Filter, ProcessFilter, glob};
 use crate::model::label;
@@ -255,7 +256,7 @@ fn feed(
     let mut processes = learned.unwrap_or_else(|| Processes::from_infos(stream.infos(), stream.names()));
     let (mut takes, events_asked_for) = (ProcessFilter::new(filter, picked), EventFilter::new(filter, recording));
     let progress = progress(recording);
-    let mut events = 0_u64;
+    let (mut events, mut clocks) = (0_u64, Clocks::default());
     loop {
         if events.is_multiple_of(PROGRESS_STEP) {
             progress.set_position(stream.done_bytes());
@@ -267,6 +268,7 @@ fn feed(
         if learning {
             processes.learn(event);
         }
+        clocks.event(event);
         if !events_asked_for.takes_kind(event.kind) {
             continue;
         }
@@ -277,7 +279,9 @@ fn feed(
         }
     }
     progress.finish_and_clear();
-    Ok((stream.finish(), processes))
+    let mut outcome = stream.finish();
+    outcome.findings.extend(clocks.finding(recording));
+    Ok((outcome, processes))
 }
 
 /// Remembers the process of an event of a function that is asked for.
@@ -358,14 +362,17 @@ impl About {
         writeln!(out, "{} ({}), {window}", self.path, self.state)?;
         writeln!(out, "{}", findings::ledger(&self.ledger))?;
         let limits = self.findings.iter().filter(|finding| finding.is_of_limits());
-        limits.into_iter().try_for_each(|limit| writeln!(out, "NOT ALL: {}; lost: {}", limit.what, limit.cost))
+        limits.into_iter().try_for_each(|limit| writeln!(out, "NOT ALL: {}; lost: {}", limit.what, limit.cost))?;
+        let clocks = self.findings.iter().filter(|finding| finding.is_of_clocks());
+        clocks.into_iter().try_for_each(|clocks| writeln!(out, "CLOCKS DISAGREE: {}", clocks.what))
     }
 
     /// The ledger, and which limits left something out: one line for a picture.
     fn account(&self) -> String {
         let limits = self.findings.iter().filter(|finding| finding.is_of_limits());
         let not_all: String = limits.map(|limit| format!("; not all: {}", limit.what)).collect();
-        findings::ledger(&self.ledger) + &not_all
+        let disagree = if self.findings.iter().any(Finding::is_of_clocks) { "; clocks disagree" } else { "" };
+        findings::ledger(&self.ledger) + &not_all + disagree
     }
 }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::clocks::Clocks;
 use super::protocol::Protocol;
 use crate::read::{Defect, LaneLedger, Ledger, Place, Recording, Round, Severity, Survey};
 
@@ -39,6 +40,7 @@ pub struct Report {
 pub struct Check {
     report: Report,
     protocol: Protocol,
+    clocks: Clocks,
 }
 
 impl Check {
@@ -56,7 +58,7 @@ impl Check {
             warnings: 0,
             defects: Vec::new(),
         };
-        let mut check = Check { report, protocol: Protocol::default() };
+        let mut check = Check { report, protocol: Protocol::default(), clocks: Clocks::default() };
         recording.findings.iter().for_each(|finding| check.add(finding.clone().into(), recording));
         recording.audit().into_iter().for_each(|defect| check.add(defect, recording));
         check
@@ -70,6 +72,7 @@ impl Check {
         report.events += round.events;
         round.defects.into_iter().for_each(|defect| self.add(defect, recording));
         for step in &round.steps {
+            self.clocks.step(step);
             if let Some(wrong) = self.protocol.step(step) {
                 let process = Some(recording.pids.text(step.whose));
                 let place = Place { process, ..survey.place(step) };
@@ -91,6 +94,9 @@ impl Check {
 
     /// All that was found.
     pub fn report(mut self, recording: &Recording) -> Report {
+        if let Some(finding) = self.clocks.finding_of_survey(recording) {
+            self.add(finding.into(), recording);
+        }
         let sum = Ledger::sum(&recording.ledger);
         let readable = self.report.events;
         let lost = sum.present.saturating_sub(readable);

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use spoor_format::chunk::Identity;
 
+use crate::model::clocks::Clocks;
 use crate::read::{Finding, Info, LaneLedger, Ledger, Recording, Round, SegmentFacts, State};
 
 /// A recording at a glance.
@@ -95,13 +96,14 @@ pub struct Counts {
     tracees: HashSet<Identity>,
     ledger: Vec<LaneLedger>,
     findings: Vec<Finding>,
+    clocks: Clocks,
 }
 
 impl Counts {
     /// Begins with what the headers say.
     pub fn new(recording: &Recording) -> Counts {
         let (ledger, findings) = (recording.ledger.clone(), recording.findings.clone());
-        Counts { kinds: Vec::new(), tracees: HashSet::new(), ledger, findings }
+        Counts { kinds: Vec::new(), tracees: HashSet::new(), ledger, findings, clocks: Clocks::default() }
     }
 
     /// Takes a round of chunks.
@@ -114,10 +116,12 @@ impl Counts {
             entry.into_iter().for_each(|entry| entry.lose(events, overwritten));
         }
         self.findings.extend(round.defects.into_iter().map(Finding::from));
+        round.steps.iter().for_each(|step| self.clocks.step(step));
     }
 
     /// All that is known of the recording.
-    pub fn report(self, recording: &Recording, infos: &[Info]) -> Report {
+    pub fn report(mut self, recording: &Recording, infos: &[Info]) -> Report {
+        self.findings.extend(self.clocks.finding_of_survey(recording));
         let ledger = Ledger::sum(&self.ledger);
         let kinds = self.kinds.iter().enumerate().filter(|(_, n)| **n > 0);
         let lane_row = |lane: &LaneLedger| LaneRow { name: lane.short(), lane: lane.clone() };

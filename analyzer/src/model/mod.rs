@@ -3,6 +3,7 @@
 
 pub mod calls;
 pub mod check;
+pub mod clocks;
 pub mod edges;
 pub mod filter;
 pub mod flame;

@@ -13,22 +13,38 @@ use crate::read::{Deed, Step, kind};
 
 /// Events of one process on two threads this near to each other have no sure order.
 const SKEW_TICKS: u64 = 10_000;
+/// Children that were spawned and are not recorded: more are not kept.
+const CHILDREN: usize = 1 << 16;
+/// A child begins at once when it is spawned: whatever is later than this is of another
+/// process with the same pid.
+const AT_ONCE_TICKS: u64 = 10_000_000;
 /// Processes that exited are forgotten when there are twice as many as before.
 const FEWEST_KEPT: usize = 4096;
 
-/// What is known of a process.
+const ALREADY_OUT: &str = "it is scheduled out, but was not scheduled in since";
+const TWICE_IN: &str = "it is scheduled in, but was not scheduled out since";
+
+/// What is known of a process, or of a port.
 #[derive(Debug, Clone, Copy, Default)]
 struct Life {
     /// Its `spawned` was seen, and nothing is missing since.
     from_birth: bool,
     /// Whether it is on a scheduler, once that is known.
     running: Option<bool>,
+    /// It came in on this lane before it was out of another: a matter of clocks, if it is out there next.
+    early: Option<u32>,
+    /// And was out of there again.
+    gone: bool,
+    /// The lane on which it came in.
+    on: u32,
     /// The kind of the collection that is open.
     collecting: Option<u8>,
     /// Whether it has exited.
     exited: bool,
     /// Calls less returns from calls.
     calls: i64,
+    /// When it was spawned, if that was seen.
+    born: u64,
     /// When, and on which lane, it had its last event.
     tick: u64,
     lane: u32,
@@ -38,6 +54,8 @@ struct Life {
 #[derive(Debug, Default)]
 pub struct Protocol {
     lives: HashMap<Identity, Life>,
+    /// Children that were spawned and have not begun: by whom, and when.
+    children: HashMap<u64, (Identity, u64)>,
     /// Events may be missing up to this tick.
     hole_until: u64,
     swept: usize,
@@ -49,10 +67,17 @@ impl Protocol {
         if let Deed::Hole(until) = step.deed {
             self.hole_until = self.hole_until.max(until);
             self.lives.clear();
+            self.children.clear();
             return None;
         }
-        if step.tick < self.hole_until || !matches!(step.whose, Identity::Process(_)) {
+        if step.tick < self.hole_until || step.whose == Identity::Nobody {
             return None;
+        }
+        match step.deed {
+            Deed::Spawned(child) => return self.spawned(step, child),
+            Deed::SpawnedBy(parent) => return self.begins(step, parent),
+            Deed::Sent(_) | Deed::Received(_) => return None,
+            _ => {}
         }
         if self.lives.len() > self.swept.saturating_mul(2).max(FEWEST_KEPT) {
             self.lives.retain(|_, life| !life.exited || life.tick.saturating_add(SKEW_TICKS) > step.tick);
@@ -68,11 +93,35 @@ impl Protocol {
                 None
             }
             Deed::Calls { behind, sum } => life.calls(behind, sum),
-            Deed::Event(kind) => life.event(kind, known),
-            Deed::Hole(_) => None,
+            Deed::Event(kind) if matches!(step.whose, Identity::Port(_)) => life.port(kind, step.lane),
+            Deed::Event(kind) => life.event(kind, known, step.lane),
+            _ => None,
         };
+        if step.deed == Deed::Event(kind::SPAWNED) {
+            life.born = step.tick;
+        }
         (life.tick, life.lane) = (step.tick, step.lane);
         wrong.filter(|_| !(unsure && known && before.tick > 0))
+    }
+
+    /// A parent's event comes first, its child's next, on the same thread.
+    fn spawned(&mut self, step: &Step, child: u64) -> Option<String> {
+        let known = self.lives.get(&Identity::Process(child));
+        let begun = known.is_some_and(|life| life.from_birth && !life.exited && life.lane == step.lane);
+        if self.children.len() >= CHILDREN {
+            self.children.clear();
+        }
+        self.children.insert(child, (step.whose, step.tick));
+        let just = known.is_some_and(|life| step.tick.saturating_sub(life.born) < AT_ONCE_TICKS);
+        (begun && just).then(|| "it spawns a process that has begun already".to_owned())
+    }
+
+    /// A child has the parent that spawned it.
+    fn begins(&mut self, step: &Step, parent: u64) -> Option<String> {
+        let Identity::Process(word) = step.whose else { return None };
+        let (by, when) = self.children.remove(&word)?;
+        let other = by != Identity::Process(parent) && step.tick.saturating_sub(when) < AT_ONCE_TICKS;
+        other.then(|| "it was spawned by another process than its parent".to_owned())
     }
 }
 
@@ -87,18 +136,33 @@ impl Life {
         wrong.then(|| format!("{missing} returns without a call, since it was spawned"))
     }
 
-    fn event(&mut self, event: u8, known: bool) -> Option<String> {
+    fn port(&mut self, event: u8, lane: u32) -> Option<String> {
+        match event {
+            kind::PORT_IN => self.comes_in(lane, TWICE_IN),
+            kind::PORT_OUT => self.leaves(lane, ALREADY_OUT),
+            kind::OPEN | kind::CLOSED => {
+                let again = self.exited && event == kind::CLOSED;
+                // What it was in the middle of ends with it.
+                *self = Life { exited: event == kind::CLOSED, ..Life::default() };
+                again.then(|| "it is closed a second time".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn event(&mut self, event: u8, known: bool, lane: u32) -> Option<String> {
         let late = self.exited && !may_follow_exit(event);
         let wrong = match event {
             kind::SPAWNED => {
-                let wrong = (known && !self.exited).then(|| "it was spawned after events of its own".to_owned());
+                // From one thread to another it is a matter of their clocks.
+                let wrong = known && !self.exited && self.lane == lane;
                 *self = Life { from_birth: true, ..Life::default() };
-                return wrong;
+                return wrong.then(|| "it was spawned after events of its own".to_owned());
             }
-            kind::IN | kind::IN_EXITING => self.runs(true, "it is scheduled in, but was not scheduled out since"),
-            kind::OUT | kind::OUT_EXITING => self.runs(false, "it is scheduled out, but was not scheduled in since"),
+            kind::IN | kind::IN_EXITING => self.comes_in(lane, TWICE_IN),
+            kind::OUT | kind::OUT_EXITING => self.leaves(lane, ALREADY_OUT),
             kind::OUT_EXITED => {
-                let wrong = self.runs(false, "it is scheduled out for good, but was not scheduled in since");
+                let wrong = self.leaves(lane, "it is scheduled out for good, but was not scheduled in since");
                 self.exited = true;
                 wrong
             }
@@ -120,10 +184,33 @@ impl Life {
         wrong.or(late)
     }
 
+    /// In on another thread before it is out of the one: that is wrong unless it is out there next.
+    fn comes_in(&mut self, lane: u32, otherwise: &str) -> Option<String> {
+        let was = self.running.replace(true);
+        if was == Some(true) && self.on != lane && self.early.is_none() {
+            (self.early, self.gone) = (Some(lane), false);
+            return None;
+        }
+        self.on = lane;
+        let twice = self.early.take().is_some() || was == Some(true);
+        (twice && !self.exited).then(|| otherwise.to_owned())
+    }
+
     /// A process that exits is not always told to leave its scheduler.
-    fn runs(&mut self, runs: bool, otherwise: &str) -> Option<String> {
-        let was = self.running.replace(runs);
-        (was == Some(runs) && !self.exited).then(|| otherwise.to_owned())
+    fn leaves(&mut self, lane: u32, otherwise: &str) -> Option<String> {
+        match self.early {
+            Some(early) if lane == self.on => {
+                (self.running, self.on, self.early) = (Some(!self.gone), early, None);
+                return None;
+            }
+            Some(_) if !self.gone => {
+                self.gone = true;
+                return None;
+            }
+            _ => self.early = None,
+        }
+        let was = self.running.replace(false);
+        (was == Some(false) && !self.exited).then(|| otherwise.to_owned())
     }
 
     fn collected(&mut self, start: u8) -> Option<String> {

@@ -29,7 +29,19 @@ pub struct Finding {
 /// The place of findings about what limits left out of the recording.
 pub(crate) const LIMITS: &str = "limits";
 
+/// The place of the finding about the clocks of threads that disagree.
+pub(crate) const CLOCKS: &str = "clocks of threads";
+
 impl Finding {
+    /// Is it about clocks of threads that disagree?
+    pub fn is_of_clocks(&self) -> bool {
+        self.place == CLOCKS
+    }
+
+    pub(crate) fn clocks(what: String) -> Finding {
+        Finding::warning(CLOCKS, what, "order and durations between threads: they may be off by as much")
+    }
+
     /// Is it about what a limit left out? Then nothing is wrong with the file.
     pub fn is_of_limits(&self) -> bool {
         self.place == LIMITS

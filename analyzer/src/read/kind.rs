@@ -28,6 +28,8 @@ pub const SEND: u8 = 57;
 pub const SEND_TO_NON_EXISTING: u8 = 58;
 pub const RECEIVE: u8 = 59;
 pub const TIMEOUT: u8 = 60;
+pub const OPEN: u8 = 61;
+pub const CLOSED: u8 = 62;
 pub const UNKNOWN: u8 = 64;
 
 #[cfg(test)]
@@ -62,6 +64,8 @@ mod tests {
             (TIMEOUT, "timeout"),
             (REGISTER, "register"),
             (UNREGISTER, "unregister"),
+            (OPEN, "open"),
+            (CLOSED, "closed"),
             (UNKNOWN, "unknown"),
         ];
         for (id, name) in named {

@@ -6,13 +6,14 @@
 //! Memory is that of two rounds, whatever the size of the file.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZero;
 use std::thread;
 
 use spoor_format::Cursor;
 use spoor_format::DecodeError;
-use spoor_format::chunk::{ChunkHeader, Identity, Missing, Plain, Reader};
-use spoor_format::record::{Class, Field, FieldType, Record, Schema, spec, types};
+use spoor_format::chunk::{Carried, ChunkHeader, Identity, Missing, Plain, Reader};
+use spoor_format::record::{Body, Class, Field, FieldType, Record, Schema, spec, types};
 use spoor_format::term::Term;
 
 use super::batch::{Loss, read_payload};
@@ -57,10 +58,29 @@ pub enum Deed {
         /// Calls less these returns.
         sum: i32,
     },
+    /// It spawned the process with this pid word.
+    Spawned(u64),
+    /// It was spawned by the process with this pid word.
+    SpawnedBy(u64),
+    /// A message was sent: its reference, shape and receiver make this number.
+    Sent(u64),
+    /// A message was received: as if it was sent.
+    Received(u64),
     /// Events of the process were left out before this.
     Missing,
     /// Events of any process may be missing from here to a tick.
     Hole(u64),
+}
+
+impl Deed {
+    /// Does it tell whether the clocks of threads agree?
+    fn is_of_clocks(self) -> bool {
+        match self {
+            Deed::Event(event) => matches!(event, kind::IN..=kind::OUT_EXITED | kind::SPAWNED | kind::EXIT),
+            Deed::Calls { .. } | Deed::Spawned(_) | Deed::SpawnedBy(_) => false,
+            Deed::Sent(_) | Deed::Received(_) | Deed::Missing | Deed::Hole(_) => true,
+        }
+    }
 }
 
 /// What a round of chunks holds.
@@ -115,8 +135,15 @@ pub struct Survey<'a> {
     waiting: Vec<Step>,
     /// Of each lane and ring: records and ticks up to where the last chunk ended.
     ended: BTreeMap<(u32, u8), (u64, u64)>,
-    /// Are single events of interest, or only how many there are?
-    steps: bool,
+    steps: Steps,
+}
+
+/// Which events are of interest one by one; how many there are is counted of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Steps {
+    All,
+    /// Those that tell whether the clocks of threads agree.
+    Clocks,
 }
 
 impl<'a> Survey<'a> {
@@ -128,12 +155,13 @@ impl<'a> Survey<'a> {
         chunks.sort_by_key(|(chunk, class)| {
             (chunk.header.base_tick, chunk.header.lane, chunk.header.seq, *class as u8, chunk.index)
         });
-        Survey { recording, chunks, waiting: Vec::new(), ended: BTreeMap::new(), steps: true }
+        Survey { recording, chunks, waiting: Vec::new(), ended: BTreeMap::new(), steps: Steps::All }
     }
 
-    /// Of a whole recording, for the sake of the counts: rounds have no steps.
+    /// Of a whole recording, for the sake of the counts: rounds have only the steps that tell
+    /// whether the clocks of threads agree.
     pub fn counting(recording: &'a Recording) -> Survey<'a> {
-        Survey { steps: false, ..Survey::new(recording) }
+        Survey { steps: Steps::Clocks, ..Survey::new(recording) }
     }
 
     /// Hands each round to `take`, in order, while the next one is read.
@@ -303,7 +331,7 @@ fn survey(
     chunk: &ChunkRef,
     class: Class,
     number: u32,
-    steps: bool,
+    steps: Steps,
     (source, schema): (&Source, &Schema),
     payload: &mut Vec<u8>,
 ) -> Surveyed {
@@ -337,7 +365,7 @@ fn survey(
         },
         kinds: [0; 256],
         seen: false,
-        steps: steps && class == Class::Event,
+        steps: (class == Class::Event).then_some(steps),
         out: &mut surveyed,
     };
     let walked = walk.all();
@@ -391,8 +419,8 @@ struct Walk<'a, 'b> {
     kinds: [u64; 256],
     /// Had this process an event since the context changed?
     seen: bool,
-    /// Are steps wanted?
-    steps: bool,
+    /// Which steps are wanted?
+    steps: Option<Steps>,
     out: &'b mut Surveyed,
 }
 
@@ -429,6 +457,39 @@ impl Walk<'_, '_> {
                 Missing::Any => self.step(Deed::Hole(event.tick), event.tick, at),
             }
             self.event(event.body.id(), event.tick, at)?;
+            if let Some(deed) = self.joined(&event) {
+                self.push(deed, event.tick, at);
+            }
+        }
+    }
+
+    /// What else it must fit to.
+    fn joined(&self, event: &spoor_format::chunk::Event<'_>) -> Option<Deed> {
+        let number = |receiver: u64| {
+            let (shape, reference) = event.message?;
+            let mut hasher = DefaultHasher::new();
+            (shape, receiver).hash(&mut hasher);
+            match reference {
+                Carried::Term(term) => match term.decode().ok()? {
+                    Term::Reference(numbers) => numbers.hash(&mut hasher),
+                    _ => return None,
+                },
+                Carried::Defined(number) => self.reader.reference(number).ok()?.numbers().hash(&mut hasher),
+                // It goes to no process by its pid.
+                Carried::Receiver(_) => return None,
+            }
+            Some(hasher.finish())
+        };
+        match (event.body, self.whose) {
+            (Body::Spawn { child, .. }, _) => Some(Deed::Spawned(child.pid()?)),
+            (Body::Spawned { parent, .. }, _) => Some(Deed::SpawnedBy(parent.pid()?)),
+            // What a process sends to itself it may have received before.
+            (Body::Send { to }, whose) if event.message.is_some() => {
+                let receiver = to.pid().filter(|word| whose != Identity::Process(*word))?;
+                Some(Deed::Sent(number(receiver)?))
+            }
+            (Body::Receive {}, Identity::Process(word)) => Some(Deed::Received(number(word)?)),
+            _ => None,
         }
     }
 
@@ -482,7 +543,12 @@ impl Walk<'_, '_> {
     }
 
     fn push(&mut self, deed: Deed, tick: u64, at: u32) {
-        if self.steps {
+        let wanted = match self.steps {
+            Some(Steps::All) => true,
+            Some(Steps::Clocks) => deed.is_of_clocks(),
+            None => false,
+        };
+        if wanted {
             self.out.steps.push(Step { tick, whose: self.whose, deed, at, ..self.template });
         }
     }
@@ -514,8 +580,8 @@ impl Walk<'_, '_> {
                 refers(kind, &mut fields, atoms, functions)?;
             }
             match record.body {
-                spoor_format::record::Body::DefineAtom { .. } => atoms = atoms.saturating_add(1),
-                spoor_format::record::Body::DefineFunction { .. } => functions = functions.saturating_add(1),
+                Body::DefineAtom { .. } => atoms = atoms.saturating_add(1),
+                Body::DefineFunction { .. } => functions = functions.saturating_add(1),
                 _ => {}
             }
         }

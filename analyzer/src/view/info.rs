@@ -63,6 +63,9 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
         line("not all", format!("{}; lost: {}", limit.what, limit.cost))?;
     }
     line("events", findings::ledger(&report.ledger))?;
+    for clocks in report.findings.iter().filter(|finding| finding.is_of_clocks()) {
+        line("clocks", format!("disagree: {}", clocks.what))?;
+    }
     let kinds: Vec<String> = report.events_by_kind.iter().map(|(kind, n)| format!("{kind} {}", count(*n))).collect();
     line("", kinds.join(", "))?;
     line("processes", format!("{} with events", count(report.tracees as u64)))?;
