@@ -19,13 +19,13 @@ main() ->
     timer:sleep(?LIFE_MS),
     halt(0).
 
-%% What is recorded: calls and returns of the shop's modules in all processes,
-%% and, unless this VM is known to crash of it, also who ran when.
+%% What is recorded: calls and returns of the shop's modules in all processes, requests to
+%% servers, and, unless this VM is known to crash of it, also who ran when.
 -spec record([string()]) -> [iodata()].
 record(["bare"]) ->
     [];
 record(["record"]) ->
-    case spoor:start([scheduling | shop:modules()], options()) of
+    case spoor:start([scheduling, requests | shop:modules()], options()) of
         {ok, Session} ->
             described(Session);
         {error, {unsafe_on_otp, _} = Reason} ->
@@ -36,7 +36,7 @@ record(["record"]) ->
 
 -spec record_calls() -> [iodata()].
 record_calls() ->
-    case spoor:start(shop:modules(), options()) of
+    case spoor:start([requests | shop:modules()], options()) of
         {ok, Session} -> described(Session);
         {error, Reason} -> fail(Reason)
     end.

@@ -79,7 +79,7 @@ fn slowest(requests: &[SlowRequest], style: Style, out: &mut dyn Write) -> io::R
         cells.push(request.served_before.filter(|n| *n > 0).map_or_else(String::new, count));
         cells
     });
-    table::fitted(&columns, rows.collect(), &["DELIVERY", "AT SERVER"], style, out)
+    table::fitted(&columns, rows.collect(), &["DELIVERY", "BEFORE", "AT SERVER"], style, out)
 }
 
 fn ends(line: &Line) -> String {

@@ -101,8 +101,8 @@ enum Slow {
     Told(SlowRequest),
 }
 
-/// By reference, and whether it is the client's end.
-type Halves = BTreeMap<([u64; 3], bool), (RowKey, Settled)>;
+/// By reference, and whether it is the client's end: with its number among all that are slow.
+type Halves = BTreeMap<([u64; 3], bool), (RowKey, Settled, u64)>;
 
 #[derive(Debug)]
 pub(super) struct Accounts {
@@ -112,10 +112,13 @@ pub(super) struct Accounts {
     other_numbers: HashMap<String, u32>,
     rows: HashMap<RowKey, Row>,
     keep: usize,
+    show: usize,
     ordinal: u64,
     /// The longest, and of equal ones the first: the least of those kept is on top.
     slowest: BinaryHeap<Reverse<(u64, Reverse<u64>)>>,
     slow: HashMap<u64, Slow>,
+    /// Of slow requests seen in two recordings: the number of the server's end, by the client's.
+    other_ends: HashMap<u64, u64>,
     /// None when there is but one recording.
     halves: Option<Halves>,
 }
@@ -128,10 +131,13 @@ impl Accounts {
             others: Vec::new(),
             other_numbers: HashMap::new(),
             rows: HashMap::new(),
-            keep,
+            // Two ends may turn out to be one request.
+            keep: if several { 2 * keep } else { keep },
+            show: keep,
             ordinal: 0,
             slowest: BinaryHeap::new(),
             slow: HashMap::new(),
+            other_ends: HashMap::new(),
             halves: several.then(BTreeMap::new),
         }
     }
@@ -146,7 +152,7 @@ impl Accounts {
     }
 
     pub(super) fn add(&mut self, settled: &Settled, view: &View<'_>) {
-        self.remember_slow(settled);
+        let ordinal = self.remember_slow(settled);
         let key = match self.by {
             By::Server => self.key(settled.server, view),
             By::Client => self.key(settled.client, view),
@@ -154,10 +160,13 @@ impl Accounts {
         let is_half = settled.client_seen != settled.server_seen;
         match &mut self.halves {
             Some(halves) if is_half && halves.len() < MOST_HALVES => {
-                let Some((other_key, other)) = halves.remove(&(settled.tail, !settled.client_seen)) else {
-                    halves.insert((settled.tail, settled.client_seen), (key, *settled));
+                let Some((other_key, other, other_ordinal)) = halves.remove(&(settled.tail, !settled.client_seen))
+                else {
+                    halves.insert((settled.tail, settled.client_seen), (key, *settled, ordinal));
                     return;
                 };
+                let ends = if settled.client_seen { (ordinal, other_ordinal) } else { (other_ordinal, ordinal) };
+                self.is_one(ends.0, ends.1);
                 let (client, server) = if settled.client_seen { (settled, &other) } else { (&other, settled) };
                 let of_this = (self.by == By::Client) == settled.client_seen;
                 let key = if of_this { key } else { other_key };
@@ -224,19 +233,37 @@ impl Accounts {
         row.queue_max = row.queue_max.max(settled.served_before.unwrap_or(0));
     }
 
-    fn remember_slow(&mut self, settled: &Settled) {
-        let Some(time) = settled.client_wait.or(settled.at_server) else { return };
-        let place = (time, Reverse(self.ordinal));
+    /// Answers its number.
+    fn remember_slow(&mut self, settled: &Settled) -> u64 {
+        let number = self.ordinal;
+        let Some(time) = settled.client_wait.or(settled.at_server) else { return u64::MAX };
+        let place = (time, Reverse(number));
         self.ordinal += 1;
         if self.keep == 0 || (self.slowest.len() == self.keep && self.slowest.peek().is_some_and(|r| r.0 >= place)) {
-            return;
+            return number;
         }
         self.slowest.push(Reverse(place));
-        self.slow.insert(place.1.0, Slow::Found(*settled));
+        self.slow.insert(number, Slow::Found(*settled));
         if self.slowest.len() > self.keep
             && let Some(Reverse((_, Reverse(ordinal)))) = self.slowest.pop()
         {
             self.slow.remove(&ordinal);
+            self.other_ends.remove(&ordinal).into_iter().for_each(|end| drop(self.slow.remove(&end)));
+        }
+        number
+    }
+
+    /// Two that were remembered are the ends of one request: only the client's is listed, with
+    /// what the server's tells.
+    fn is_one(&mut self, client: u64, server: u64) {
+        if !self.slow.contains_key(&server) {
+            return;
+        }
+        self.slowest.retain(|Reverse((_, Reverse(ordinal)))| *ordinal != server);
+        if self.slow.contains_key(&client) {
+            self.other_ends.insert(client, server);
+        } else {
+            self.slow.remove(&server);
         }
     }
 
@@ -269,7 +296,7 @@ impl Accounts {
 
     /// The groups, most requests first, and the slowest requests.
     pub(super) fn report(mut self) -> (Vec<Line>, Vec<SlowRequest>) {
-        for (_, (key, half)) in self.halves.take().unwrap_or_default() {
+        for (_, (key, half, _)) in self.halves.take().unwrap_or_default() {
             self.count(key, &half, None);
         }
         let titles = self.groups.titles();
@@ -290,11 +317,23 @@ impl Accounts {
         lines.sort_by(|a, b| b.counts.requests.cmp(&a.counts.requests).then_with(|| a.group.cmp(&b.group)));
         let mut slowest: Vec<(u64, Reverse<u64>)> = self.slowest.into_iter().map(|Reverse(place)| place).collect();
         slowest.sort_by_key(|place| Reverse(*place));
-        let told = slowest.into_iter().filter_map(|(_, Reverse(ordinal))| match self.slow.remove(&ordinal) {
-            Some(Slow::Told(told)) => Some(told),
-            _ => None,
+        let told = slowest.into_iter().filter_map(|(_, Reverse(ordinal))| {
+            let mut told = self::told(self.slow.remove(&ordinal)?)?;
+            let other = self.other_ends.get(&ordinal).and_then(|end| self.slow.remove(end));
+            if let Some(other) = other.and_then(self::told) {
+                (told.server, told.at_server_ns) = (other.server, other.at_server_ns);
+                told.served_before = other.served_before;
+            }
+            Some(told)
         });
-        (lines, told.collect())
+        (lines, told.take(self.show).collect())
+    }
+}
+
+fn told(slow: Slow) -> Option<SlowRequest> {
+    match slow {
+        Slow::Told(told) => Some(told),
+        Slow::Found(_) => None,
     }
 }
 

@@ -1,0 +1,133 @@
+//! Requests: the example in `docs/SEMANTICS.md` is what the code does, output is as in
+//! `testdata/`, and a request seen from both ends in two recordings is one.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use spoor_format::text;
+use tempfile::TempDir;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn recording(dir: &TempDir, name: &str, text: &str) {
+    let image = text::parse(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    fs::write(dir.path().join(name), image.to_bytes()).expect("written");
+}
+
+fn spoor(dir: &TempDir, args: &[&str]) -> String {
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_spoor")).args(args).current_dir(dir.path()).env("NO_COLOR", "1").output();
+    let run = run.expect("the binary runs");
+    assert_eq!(run.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).expect("text")
+}
+
+fn json(dir: &TempDir, args: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&spoor(dir, &[&["requests", "--json"], args].concat())).expect("JSON")
+}
+
+#[test]
+fn outputs_are_as_blessed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let source = fs::read_to_string(root().join("testdata/recordings/requests.txt")).expect("it is there");
+    recording(&dir, "requests.spoor", &source);
+    let cases: [(&str, &[&str]); 4] = [
+        ("requests.txt", &["requests", "requests.spoor", "-n", "3"]),
+        ("requests.json", &["requests", "requests.spoor", "-n", "2", "--json"]),
+        ("requests-by-client.txt", &["requests", "requests.spoor", "--by", "client"]),
+        ("msgs.txt", &["msgs", "requests.spoor"]),
+    ];
+    for (name, args) in cases {
+        let (got, path) = (spoor(&dir, args), root().join("testdata/output").join(name));
+        if std::env::var_os("SPOOR_BLESS").is_some() {
+            fs::write(&path, &got).expect("written");
+        }
+        let want = fs::read_to_string(&path).unwrap_or_default();
+        assert!(want == got, "{name} differs; SPOOR_BLESS=1 takes this:\n{got}");
+    }
+}
+
+/// Lines such as `5 S receives 1` on one scheduler, as a recording.
+fn recorded(lines: &[(u64, &str)]) -> String {
+    let mut text = "spoor-text 1\nheader lanes=2 clock_slots=4 info=512x2 events=4096x2\n\
+        status phase=stopped stop_tick=9000 reason=\"test\"\n\
+        meta \"otp_release\" \"27\"\nmeta \"process_limit\" \"1048576\"\nmeta \"port_limit\" \"65536\"\n\
+        clock 1 tick=1000 monotonic_ns=1000 wall_ns=7000 spread_ns=1\n\
+        clock 2 tick=10001000 monotonic_ns=10001000 wall_ns=10007000 spread_ns=1\n\
+        lane 0 kind=recorder index=0 os_tid=6 sealed_events=0 sealed_infos=0 dropped=[]\n"
+        .to_owned();
+    writeln!(text, "lane 1 kind=scheduler index=1 os_tid=7 sealed_events={} sealed_infos=0 dropped=[]", lines.len())
+        .and_then(|()| writeln!(text, "chunk events 0 lane=1 seq=1 base_tick=1000 first_record=0 sealed=yes"))
+        .expect("a String takes all");
+    let pid = |name: &str| 80 + 8 * ["S", "A", "B"].iter().position(|known| *known == name).expect("S, A or B");
+    let mut before = 0;
+    for (time, line) in lines {
+        let (who, number, shape, event) = match *line.split(' ').collect::<Vec<_>>() {
+            [who, "sends", number, "to", to] => (who, number, 0, ("send", format!("to=pid({})", pid(to)))),
+            [who, "receives", number] => (who, number, 0, ("receive", String::new())),
+            [who, "replies", number] => (who, number, 2, ("send", format!("to=ref(1,2,{number})"))),
+            [who, "gets", number] => (who, number, 2, ("receive", String::new())),
+            _ => panic!("{line:?}"),
+        };
+        let (pid, delta, (event, fields)) = (pid(who), time - before, event);
+        writeln!(text, "  process pid={pid}\n  message shape={shape} reference=ref(1,2,{number})")
+            .and_then(|()| writeln!(text, "  {event} +{delta} {fields}"))
+            .expect("a String takes all");
+        before = *time;
+    }
+    text
+}
+
+#[test]
+fn examples_are_what_the_code_does() {
+    let docs = fs::read_to_string(root().join("docs/SEMANTICS.md")).expect("docs are there");
+    let examples: Vec<&str> = docs.split("```requests\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let (wanted, events): (Vec<&str>, Vec<&str>) = example.lines().partition(|line| line.starts_with("= "));
+        let lines: Vec<(u64, &str)> = events
+            .iter()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(time, what)| (time.parse().expect("a time"), what))
+            .collect();
+        let dir = tempfile::tempdir().expect("a directory");
+        recording(&dir, "example.spoor", &recorded(&lines));
+        let answer = json(&dir, &["example.spoor", "-n", "9"]);
+        let slowest = answer["slowest"].as_array().expect("a list");
+        let part = |request: &serde_json::Value, name: &str| request["parts"][format!("{name}_ns")].as_u64();
+        let got: Vec<String> = slowest
+            .iter()
+            .map(|request| {
+                let known = |name| part(request, name).expect("a part");
+                let (mailbox, service, delivery) = (known("mailbox_wait"), known("service"), known("delivery"));
+                let wait = request["client_wait_ns"].as_u64().expect("a wait");
+                assert_eq!(wait, mailbox + service + delivery);
+                format!("= {wait}: mailbox {mailbox}, service {service}, delivery {delivery}")
+            })
+            .collect();
+        assert_eq!(got, wanted, "{example}");
+    }
+}
+
+/// The client's node knows the wait, the server's the time there: one request, once in the list.
+#[test]
+fn a_request_in_two_recordings_is_listed_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let client = [(0, "A sends 1 to S"), (42, "A gets 1"), (50, "A sends 2 to S"), (150, "A gets 2")];
+    let server = [(5, "S receives 1"), (40, "S replies 1"), (55, "S receives 2"), (145, "S replies 2")];
+    recording(&dir, "client.spoor", &recorded(&client));
+    recording(&dir, "server.spoor", &recorded(&server));
+    for files in [["client.spoor", "server.spoor"], ["server.spoor", "client.spoor"]] {
+        let answer = json(&dir, &[&files[..], &["-n", "2"]].concat());
+        let slowest = answer["slowest"].as_array().expect("a list");
+        let of = |name: &str| slowest.iter().map(|request| request[name].as_u64()).collect::<Vec<_>>();
+        assert_eq!(of("client_wait_ns"), [Some(100), Some(42)], "{files:?}");
+        assert_eq!(of("at_server_ns"), [Some(90), Some(35)], "{files:?}");
+        let recordings: Vec<_> = slowest.iter().map(|request| request["recording"].as_str()).collect();
+        assert_eq!(recordings, [Some("client.spoor"); 2]);
+    }
+}
