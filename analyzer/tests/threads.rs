@@ -2,15 +2,16 @@
 
 mod common;
 
-use common::{at, clock, file, lane, pid};
+use common::{RATE, at, clock, file, lane, pid};
 use spoor_analyzer::model::calls::{Calls, Report, Sort};
 use spoor_analyzer::model::filter::Filter;
-use spoor_analyzer::read::{Names, Recording, Source, Tracees, Window};
+use spoor_analyzer::read::{Deal, Names, Recording, Source, Tracees, Window};
 use spoor_format::build::ChunkBuilder;
 use spoor_format::header::{Header, RingKind};
 use spoor_format::lane::LaneKind;
 use spoor_format::record::write;
 use spoor_format::status::Phase;
+use spoor_format::term::RawTerm;
 
 const LANES: u64 = 3;
 const PROCESSES: u64 = 50;
@@ -56,13 +57,87 @@ fn busy(seed: u64) -> Vec<u8> {
     file.build()
 }
 
-fn report(bytes: &[u8], threads: usize) -> Report {
+/// Many small chunks on lanes that end and begin at any time; some chunks are gone,
+/// some damaged, and some events say that others are missing.
+fn holed(seed: u64) -> Vec<u8> {
+    let mut random = Random(seed);
+    let mut file = file(Phase::Stopped, "stopped");
+    let chunks = 24;
+    file.header = Header::with_rings(4, 4, (4096, 2), (4096, LANES * chunks));
+    file.clocks = vec![clock(1, 0), clock(2, 20_000)];
+    file.lanes.clear();
+    let mut stored = vec![0; LANES as usize];
+    for number in 0..LANES {
+        let mut now = 1 + random.below(500);
+        for n in 0..chunks {
+            let first = stored[number as usize];
+            let mut chunk = ChunkBuilder::new(number as u32, n * LANES + number + 1, at(now), first);
+            let functions = ["a", "b", "c", "outside"].map(|name| chunk.function("m", name, 0));
+            let events = 1 + random.below(120);
+            for _ in 0..events {
+                now += random.below(20);
+                let (whose, function) = (pid(random.below(12)), functions[random.below(4) as usize]);
+                let kind = random.below(12);
+                let (mut note, since) = (Vec::new(), RATE * random.below(90));
+                let noted = match random.below(200) {
+                    0..=2 => write::missing(&mut note, 0, 0),
+                    3 => write::missing(&mut note, 0, 1),
+                    4 => write::dropped(&mut note, 0, since, 3 * RATE, 5),
+                    _ => Ok(()),
+                };
+                noted.expect("a Vec is never full");
+                chunk.raw(&note);
+                chunk.event(at(now), whose, |to, d| match kind {
+                    0..=4 => write::call(to, d, functions[random.below(3) as usize]),
+                    5..=8 => write::return_to(to, d, function),
+                    9 => write::out(to, d, function),
+                    10 => write::spawned(to, d, RawTerm::NONE, function),
+                    _ => write::return_to(to, d, 0),
+                });
+            }
+            stored[number as usize] += events;
+            if random.below(12) > 0 {
+                file.push(RingKind::Events, chunk);
+            }
+            now += if random.below(4) == 0 { random.below(3_000) } else { 1 };
+        }
+    }
+    for number in 0..LANES {
+        file.lanes.push(lane(LaneKind::Scheduler, number as u32 + 1, stored[number as usize], &[]));
+    }
+    let mut bytes = file.build();
+    for _ in 0..random.below(3) {
+        let ring = file.header.events;
+        let byte = ring.offset + random.below(ring.bytes() - 200);
+        bytes[byte as usize + 100] ^= 0x55;
+    }
+    bytes
+}
+
+fn opened(bytes: &[u8]) -> Recording {
+    Recording::open(Source::from_bytes(bytes.to_vec()), "busy.spoor").expect("a recording")
+}
+
+/// Dealt out to so many threads.
+fn report(bytes: &[u8], threads: usize, window: Window) -> Report {
     let mut calls = Calls::new(threads);
     let mut names = Names::default();
     // Twice: tables go on from one recording to the next.
     for _ in 0..2 {
-        let recording = Recording::open(Source::from_bytes(bytes.to_vec()), "busy.spoor").expect("a recording");
-        let mut stream = recording.stream(std::mem::take(&mut names), Tracees::default(), Window::ALL);
+        let recording = opened(bytes);
+        let deal = Deal::new(&recording, std::mem::take(&mut names), Tracees::default(), window, |_| true);
+        names = calls.replay().deal(deal, |asked| Some(asked.lane != 2), |_| ()).names;
+    }
+    calls.report(&names, &Filter::default(), Sort::Own, usize::MAX)
+}
+
+/// Event by event.
+fn one_by_one(bytes: &[u8], window: Window) -> Report {
+    let mut calls = Calls::new(1);
+    let mut names = Names::default();
+    for _ in 0..2 {
+        let recording = opened(bytes);
+        let mut stream = recording.stream(std::mem::take(&mut names), Tracees::default(), window);
         calls.recording(|calls| {
             while let Some(event) = stream.next() {
                 calls.event(&event, event.lane != 2);
@@ -77,11 +152,30 @@ fn report(bytes: &[u8], threads: usize) -> Report {
 fn the_answer_is_the_same_for_any_number_of_threads() {
     for seed in 0..4 {
         let bytes = busy(seed);
-        let alone = report(&bytes, 1);
+        let alone = one_by_one(&bytes, Window::ALL);
         assert!(alone.functions.iter().all(|row| row.timed > 100 && row.clipped.sum() > 100), "{alone:?}");
         assert!(alone.own_is_on_scheduler && alone.unknown_returns > 0);
-        for threads in [2, 3, 4, 9] {
-            assert_eq!(alone, report(&bytes, threads), "seed {seed}, {threads} threads");
+        for threads in [1, 2, 3, 4, 9] {
+            assert_eq!(alone, report(&bytes, threads, Window::ALL), "seed {seed}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn it_is_that_of_event_by_event_whatever_is_missing() {
+    for seed in 0..40 {
+        let mut random = Random(seed);
+        let bytes = holed(seed);
+        let whole = opened(&bytes);
+        let (start, end) = (whole.start_ns, whole.end_ns);
+        let mut moment = || start + random.below(end - start);
+        let windows =
+            [Window::ALL, Window { from_ns: moment(), to_ns: u64::MAX }, Window { from_ns: 0, to_ns: moment() }];
+        for window in windows {
+            let alone = one_by_one(&bytes, window);
+            for threads in [1, 2, 3] {
+                assert_eq!(alone, report(&bytes, threads, window), "seed {seed}, {threads} threads, {window:?}");
+            }
         }
     }
 }

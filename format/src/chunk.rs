@@ -5,7 +5,7 @@
 //! is stored last, with release: what lies behind it was never promised.
 
 use crate::DecodeError;
-use crate::codec::{Cursor, short_varint};
+use crate::codec::{Cursor, two_varints};
 use crate::record::{Body, Class, FieldType, REPLY_SHAPE, RawWords, Record, Ref, SPECS, Schema};
 use crate::reference::Reference;
 use crate::term::RawTerm;
@@ -290,21 +290,19 @@ impl<'a> Reader<'a> {
     /// that [`Reader::next_event`] has to be asked. Whose it is has not changed.
     #[inline(always)]
     pub fn next_plain(&mut self) -> Option<Plain> {
-        let word = self.cursor.peek_word()?;
-        let id = word as u8;
-        if id >= 64 || PLAIN >> id & 1 == 0 {
-            return None;
+        plain(&mut self.cursor, &mut self.tick)
+    }
+
+    /// Hands all events up to the first that is not plain to `take`, each with the
+    /// offset behind it: see [`Reader::next_plain`].
+    #[inline(always)]
+    pub fn each_plain(&mut self, mut take: impl FnMut(Plain, usize)) {
+        // On its own, where the next event begins need not be written to memory for each.
+        let (mut cursor, mut tick) = (self.cursor.clone(), self.tick);
+        while let Some(plain) = plain(&mut cursor, &mut tick) {
+            take(plain, cursor.offset());
         }
-        let (delta, length) = short_varint(word >> 8)?;
-        let rest = word.wrapping_shr(length.wrapping_mul(8).wrapping_add(8));
-        let (function, more) = short_varint(rest)?;
-        let bytes = length.wrapping_add(more).wrapping_add(1);
-        if bytes > 8 {
-            return None;
-        }
-        self.tick = self.tick.checked_add(delta)?;
-        self.cursor.step(bytes);
-        Some(Plain { tick: self.tick, id, function })
+        (self.cursor, self.tick) = (cursor, tick);
     }
 
     /// The next timed record, `None` at the end. After an error nothing more of
@@ -353,6 +351,19 @@ impl<'a> Reader<'a> {
         }
         Ok(None)
     }
+}
+
+#[inline(always)]
+fn plain(cursor: &mut Cursor<'_>, tick: &mut u64) -> Option<Plain> {
+    let word = cursor.peek_word()?;
+    let id = word as u8;
+    if id >= 64 || PLAIN >> id & 1 == 0 {
+        return None;
+    }
+    let (delta, function, bytes) = two_varints(word)?;
+    *tick = tick.checked_add(delta)?;
+    cursor.step(bytes);
+    Some(Plain { tick: *tick, id, function })
 }
 
 #[cfg(test)]

@@ -183,7 +183,7 @@ impl<'a> Cursor<'a> {
     /// Steps over bytes that [`Cursor::peek_word`] answered.
     #[inline(always)]
     pub(crate) fn step(&mut self, n: u32) {
-        self.at = self.at.saturating_add(n as usize).min(self.bytes.len());
+        self.at = self.at.wrapping_add(n as usize);
     }
 
     /// What was read since `start`, an earlier [`Cursor::offset`].
@@ -192,17 +192,29 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The varint of at most four bytes that a word begins with, and its length.
-/// Without a branch for each byte: their lengths are hard to predict.
+/// Two varints that a word holds from its second byte on, and the byte behind them.
+/// Where the second one ends is found without knowing the first: readers wait for
+/// that, and for nothing else, before they can look at what follows.
 #[inline(always)]
-pub(crate) fn short_varint(word: u64) -> Option<(u64, u32)> {
-    let stops = !word & 0x8080_8080;
-    if stops == 0 {
+pub(crate) fn two_varints(word: u64) -> Option<(u64, u64, u32)> {
+    let stops = !word & 0x8080_8080_8080_8000;
+    let rest = stops & stops.wrapping_sub(1);
+    if rest == 0 {
         return None;
     }
-    let bits = word & (stops ^ stops.wrapping_sub(1));
-    let value = bits & 0x7f | bits >> 1 & 0x3f80 | bits >> 2 & 0x1f_c000 | bits >> 3 & 0xfe0_0000;
-    Some((value, stops.trailing_zeros().wrapping_add(1) >> 3))
+    let first = stops ^ stops.wrapping_sub(1);
+    let second = (rest ^ rest.wrapping_sub(1)) & !first;
+    let behind_first = stops.trailing_zeros().wrapping_add(1);
+    let end = rest.trailing_zeros().wrapping_add(1) >> 3;
+    Some((gather((word & first) >> 8), gather((word & second).wrapping_shr(behind_first)), end))
+}
+
+/// The number whose groups of seven bits stand in the bytes of a word.
+#[inline(always)]
+fn gather(word: u64) -> u64 {
+    let pairs = word & 0x007f_007f_007f_007f | word >> 1 & 0x3f80_3f80_3f80_3f80;
+    let fours = pairs & 0x0000_3fff_0000_3fff | pairs >> 2 & 0x0fff_c000_0fff_c000;
+    fours & 0x0fff_ffff | fours >> 4 & 0x00ff_ffff_f000_0000
 }
 
 /// Signed to unsigned, small magnitudes staying small.
@@ -254,14 +266,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn short_varints_are_varints(value: u64, behind: u64) {
-            let value = value >> (value % 64);
-            let mut bytes = varint(value);
+        fn two_varints_are_varints(first: u64, second: u64, behind: u64) {
+            let (first, second) = (first >> (first % 64), second >> (second % 64));
+            let mut bytes = vec![0x20];
+            bytes.extend(varint(first));
+            bytes.extend(varint(second));
             let length = bytes.len();
             bytes.extend_from_slice(&behind.to_le_bytes());
             let word = u64::from_le_bytes(*bytes.first_chunk().expect("eight bytes and more"));
-            let want = (length <= 4).then_some((value, length as u32));
-            prop_assert_eq!(short_varint(word), want);
+            let want = (length <= 8).then_some((first, second, length as u32));
+            prop_assert_eq!(two_varints(word), want);
         }
 
         #[test]

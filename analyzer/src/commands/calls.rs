@@ -7,9 +7,10 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, each, feed, limit, nothing_matches, stdout, style, tell, window};
+use super::{About, Health, deal, each, feed, limit, nothing_matches, stdout, style, tell, window};
 use crate::cli::{self, Picks};
 use crate::model::calls::{Calls, Report};
+use crate::model::filter::FunctionFilter;
 use crate::model::group::Groups;
 use crate::model::keyed::{self, Keyed};
 use crate::model::label;
@@ -42,12 +43,7 @@ pub(super) fn run(args: &cli::Calls) -> Result<Health> {
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
         let known = std::mem::take(&mut names);
-        let (outcome, _) = calls.recording(|calls| {
-            feed(recording, known, window, &filter, |event, _, asked_for| {
-                calls.event(event, asked_for);
-                Ok(true)
-            })
-        })?;
+        let outcome = deal(recording, known, window, &filter, calls.replay())?;
         tell(recording, &outcome.findings)?;
         about.push(About::new(recording, window, &outcome));
         names = outcome.names;
@@ -75,13 +71,14 @@ fn run_keyed(args: &cli::Calls) -> Result<Health> {
     let by_group = args.by == "group";
     // Groups have their names from the begin on.
     filter.names_first = by_group;
+    let mut functions = FunctionFilter::new(&filter);
     let (mut keyed, mut names, mut about) = (Keyed::default(), Names::default(), Vec::new());
     let (mut groups, mut modules) = (Groups::new(filter.grouping), Modules::default());
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
         let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, processes, asked| {
             keyed.event(event, |function| {
-                let taken = asked && filter.takes_function(event.names(), function);
+                let taken = asked && functions.takes(event.names(), function);
                 taken.then(|| match by_group {
                     true => groups.of(event.tracee, processes, event.tracees(), event.names()),
                     false => modules.of(function, event.names()),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, each, feed, nothing_matches, stdout, style, tell, window};
+use super::{About, Health, deal, each, nothing_matches, stdout, style, tell, window};
 use crate::cli::{self, Picks};
 use crate::model::calls::{Calls, Clipped};
 use crate::read::Names;
@@ -40,12 +40,7 @@ pub(super) fn run(args: &cli::Hist) -> Result<Health> {
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
         let known = std::mem::take(&mut names);
-        let (outcome, _) = calls.recording(|calls| {
-            feed(recording, known, window, &filter, |event, _, asked_for| {
-                calls.event(event, asked_for);
-                Ok(true)
-            })
-        })?;
+        let outcome = deal(recording, known, window, &filter, calls.replay())?;
         tell(recording, &outcome.findings)?;
         let one = About::new(recording, window, &outcome);
         length += one.window_ns();

@@ -32,11 +32,13 @@ use spoor_format::segment;
 use crate::cli::{Cli, Command, Moment, WindowArgs};
 use crate::model::clocks::Clocks;
 use crate::model::edges::Side;
-use crate::model::filter::{EventFilter, Filter, ProcessFilter, glob};
+use crate::model::filter::{EventFilter, Filter, FunctionFilter, ProcessFilter, glob};
 use crate::model::label;
 use crate::model::processes::Processes;
+use crate::model::replay::{Replay, Tally};
 use crate::read::{
-    Event, Finding, FunctionId, Ledger, Names, Outcome, Recording, Severity, Source, Tracees, Window, snapshot_of,
+    Asked, Deal, Event, Finding, FunctionId, Ledger, Names, Outcome, Recording, Severity, Source, Tracees, Window,
+    snapshot_of,
 };
 use crate::view::findings;
 use crate::view::table::Style;
@@ -238,19 +240,7 @@ fn feed(
     filter: &Filter,
     mut work: impl FnMut(&Event<'_>, &Processes, bool) -> Result<bool>,
 ) -> Result<(Outcome, Processes)> {
-    check_kinds(recording, filter)?;
-    let mut picked = filter.picks_processes().then(Vec::new);
-    let (learned, names, tracees) = match filter.needs_names() {
-        true => {
-            let (processes, names, tracees) = Processes::of_recording(recording, names, window, |event| {
-                if let Some(picked) = &mut picked {
-                    pick(event, window, filter, picked);
-                }
-            });
-            (Some(processes), names, tracees)
-        }
-        false => (None, names, Tracees::default()),
-    };
+    let Known { picked, learned, names, tracees } = known_before(recording, names, window, filter)?;
     let mut stream = recording.stream(names, tracees, window);
     let learning = learned.is_none();
     let mut processes = learned.unwrap_or_else(|| Processes::from_infos(stream.infos(), stream.names()));
@@ -284,13 +274,60 @@ fn feed(
     Ok((outcome, processes))
 }
 
+/// As [`feed`], for what only stacks are of interest to: deals the events out to
+/// `replay`, which knows how many threads it has.
+fn deal<T: Tally>(
+    recording: &Recording,
+    names: Names,
+    window: Window,
+    filter: &Filter,
+    replay: &mut Replay<T>,
+) -> Result<Outcome> {
+    let Known { picked, learned, names, tracees } = known_before(recording, names, window, filter)?;
+    let events_asked_for = EventFilter::new(filter, recording);
+    let deal = Deal::new(recording, names, tracees, window, |kind| events_asked_for.takes_kind(kind));
+    let processes = learned.unwrap_or_else(|| Processes::from_infos(deal.infos(), deal.names()));
+    let mut takes = ProcessFilter::new(filter, picked);
+    let progress = progress(recording);
+    let asked =
+        |asked: &Asked<'_>| takes.takes_tracee(asked, &processes).then(|| events_asked_for.takes_lane(asked.lane));
+    let outcome = replay.deal(deal, asked, |bytes| progress.set_position(bytes));
+    progress.finish_and_clear();
+    Ok(outcome)
+}
+
+/// What is known before the first event is handed out.
+struct Known {
+    /// Processes that have events of the functions asked for, where these pick them out.
+    picked: Option<Vec<bool>>,
+    /// All processes, where the filter goes by their names.
+    learned: Option<Processes>,
+    names: Names,
+    tracees: Tracees,
+}
+
+fn known_before(recording: &Recording, names: Names, window: Window, filter: &Filter) -> Result<Known> {
+    check_kinds(recording, filter)?;
+    let mut picked = filter.picks_processes().then(Vec::new);
+    if !filter.needs_names() {
+        return Ok(Known { picked, learned: None, names, tracees: Tracees::default() });
+    }
+    let mut functions = FunctionFilter::new(filter);
+    let (processes, names, tracees) = Processes::of_recording(recording, names, window, |event| {
+        if let Some(picked) = &mut picked {
+            pick(event, window, &mut functions, picked);
+        }
+    });
+    Ok(Known { picked, learned: Some(processes), names, tracees })
+}
+
 /// Remembers the process of an event of a function that is asked for.
-fn pick(event: &Event<'_>, window: Window, filter: &Filter, picked: &mut Vec<bool>) {
+fn pick(event: &Event<'_>, window: Window, functions: &mut FunctionFilter<'_>, picked: &mut Vec<bool>) {
     let (at, inside) = (event.tracee.0 as usize, (window.from_ns..window.to_ns).contains(&event.time));
     if !inside || picked.get(at) == Some(&true) {
         return;
     }
-    if event.function.is_some_and(|function| filter.takes_function(event.names(), function)) {
+    if event.function.is_some_and(|function| functions.takes(event.names(), function)) {
         picked.resize(picked.len().max(at + 1), false);
         picked[at] = true;
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{About, Health, each, each_again, feed, nothing_matches, stdout, style, tell, window};
 use crate::cli::{self, Picks};
+use crate::model::filter::FunctionFilter;
 use crate::model::slow::{Slow, SlowCall};
 use crate::read::{Names, TraceeId};
 use crate::view;
@@ -24,12 +25,13 @@ pub(super) fn run(args: &cli::Slow) -> Result<Health> {
     filter.functions.push(args.function.clone());
     // Who sends a message to a process that waits ends its wait.
     filter.everyone = true;
+    let mut functions = FunctionFilter::new(&filter);
     let (mut slow, mut names, mut about) = (Slow::new(args.limit), Names::default(), Vec::new());
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
         let (outcome, processes) =
             feed(recording, std::mem::take(&mut names), window, &filter, |event, processes, asked_for| {
-                slow.event(event, processes, |function| asked_for && filter.takes_function(event.names(), function));
+                slow.event(event, processes, |function| asked_for && functions.takes(event.names(), function));
                 Ok(true)
             })?;
         slow.end_of_recording(recording, |process| {
@@ -45,7 +47,7 @@ pub(super) fn run(args: &cli::Slow) -> Result<Health> {
     each_again(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
         let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _, asked_for| {
-            trees.event(event, |function| asked_for && filter.takes_function(event.names(), function));
+            trees.event(event, |function| asked_for && functions.takes(event.names(), function));
             Ok(true)
         })?;
         trees.end_of_recording();

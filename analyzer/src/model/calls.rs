@@ -151,6 +151,11 @@ impl Calls {
         Calls { replay: Replay::new(threads) }
     }
 
+    /// What recordings are dealt out to.
+    pub fn replay(&mut self) -> &mut Replay<Table> {
+        &mut self.replay
+    }
+
     /// Takes the events of a recording, which `read` hands over.
     pub fn recording<R>(&mut self, read: impl FnOnce(&mut Feeder<'_, Table>) -> R) -> R {
         self.replay.recording(read)
@@ -229,7 +234,8 @@ impl Calls {
 #[inline]
 pub(crate) fn step_of(event: &Event<'_>) -> Option<Step> {
     let of_stacks = matches!(event.kind, kind::CALL..=kind::OUT_EXITED | kind::SPAWNED | kind::EXIT);
-    of_stacks.then(|| Step {
+    // What is missing before any event is missing from the stack.
+    (of_stacks || event.missing).then(|| Step {
         time: event.time,
         process: event.tracee.0,
         kind: event.kind,

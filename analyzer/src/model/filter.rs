@@ -3,7 +3,7 @@
 use crate::model::group::Grouping;
 use crate::model::label;
 use crate::model::processes::Processes;
-use crate::read::{Event, FunctionId, Names, Recording, TraceeId, quoted};
+use crate::read::{Asked, Event, FunctionId, Names, Recording, TraceeId, quoted};
 
 /// Nothing given is everything.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +69,37 @@ impl Filter {
     }
 }
 
+/// Remembers for each function whether it is asked for. Names must not be of another table.
+#[derive(Debug)]
+pub struct FunctionFilter<'a> {
+    filter: &'a Filter,
+    known: Vec<Option<bool>>,
+}
+
+impl<'a> FunctionFilter<'a> {
+    /// Nothing is known yet.
+    pub fn new(filter: &'a Filter) -> Self {
+        FunctionFilter { filter, known: Vec::new() }
+    }
+
+    /// Is the function asked for?
+    #[inline]
+    pub fn takes(&mut self, names: &Names, id: FunctionId) -> bool {
+        match self.known.get(id.0 as usize) {
+            Some(Some(known)) => *known,
+            _ => self.decide(names, id),
+        }
+    }
+
+    #[cold]
+    fn decide(&mut self, names: &Names, id: FunctionId) -> bool {
+        let (at, takes) = (id.0 as usize, self.filter.takes_function(names, id));
+        self.known.resize(self.known.len().max(at + 1), None);
+        self.known[at] = Some(takes);
+        takes
+    }
+}
+
 /// Remembers for each process of a recording whether it is asked for.
 #[derive(Debug)]
 pub struct ProcessFilter<'a> {
@@ -90,32 +121,42 @@ impl<'a> ProcessFilter<'a> {
     /// Is the event's process asked for?
     #[inline]
     pub fn takes(&mut self, event: &Event<'_>, processes: &Processes) -> bool {
+        self.all || {
+            let (recording, lane, tracee) = (event.recording(), event.lane, event.tracee);
+            let (tracees, names) = (event.tracees(), event.names());
+            self.takes_tracee(&Asked { recording, lane, tracee, tracees, names }, processes)
+        }
+    }
+
+    /// Is the process asked for?
+    pub fn takes_tracee(&mut self, asked: &Asked<'_>, processes: &Processes) -> bool {
         if self.all {
             return true;
         }
-        match self.known.get(event.tracee.0 as usize) {
+        match self.known.get(asked.tracee.0 as usize) {
             Some(Some(known)) => *known,
-            _ => self.decide(event, processes),
+            _ => self.decide(asked, processes),
         }
     }
 
     #[cold]
-    fn decide(&mut self, event: &Event<'_>, processes: &Processes) -> bool {
-        let pid = event.recording().pids.text(event.identity());
-        let title = processes.title(event.tracee, event.names());
+    fn decide(&mut self, asked: &Asked<'_>, processes: &Processes) -> bool {
+        let Asked { recording, tracee, tracees, names, .. } = *asked;
+        let pid = recording.pids.text(tracees.identity(tracee));
+        let title = processes.title(tracee, names);
         let fits =
             |pattern: &String| same_pid(pattern, &pid) || title.as_deref().is_some_and(|title| glob(pattern, title));
         let filter = self.filter;
         let any = |patterns: &[String], text: &dyn Fn() -> Option<String>| {
             patterns.is_empty() || text().is_some_and(|text| patterns.iter().any(|pattern| glob(pattern, &text)))
         };
-        let name = || processes.get(event.tracee)?.name.map(|name| quoted(event.names().atom_text(name)));
-        let group = || Some(processes.group(filter.grouping, event.tracee, event.tracees(), event.names()));
+        let name = || processes.get(tracee)?.name.map(|name| quoted(names.atom_text(name)));
+        let group = || Some(processes.group(filter.grouping, tracee, tracees, names));
         let takes = (filter.processes.is_empty() || filter.processes.iter().any(fits))
-            && self.picked.as_ref().is_none_or(|picked| picked.get(event.tracee.0 as usize) == Some(&true))
+            && self.picked.as_ref().is_none_or(|picked| picked.get(tracee.0 as usize) == Some(&true))
             && any(&filter.names, &name)
             && any(&filter.groups, &group);
-        self.remember(event.tracee, takes);
+        self.remember(tracee, takes);
         takes
     }
 

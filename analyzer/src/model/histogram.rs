@@ -2,7 +2,10 @@
 //!
 //! Durations are gathered until there are enough of them to be worth a histogram,
 //! and then entered into it together: most functions of a recording are called a
-//! few times only, and the buckets of the others do not all fit into a cache.
+//! few times only, and the buckets of the others do not all fit into a cache. They are
+//! counted in HdrHistogram's buckets, but only those octaves exist that have any.
+
+use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use schemars::JsonSchema;
@@ -17,10 +20,10 @@ const FEW: usize = 256;
 /// Durations.
 #[derive(Debug, Clone, Default)]
 pub struct Durations {
-    /// Those that are not in the histogram yet.
+    /// Those that are not entered yet.
     recent: Vec<u64>,
-    histogram: Option<Box<Histogram<u64>>>,
-    /// Of those in the histogram.
+    entered: Option<Box<Counts>>,
+    /// Of those that were entered.
     sum: u64,
     max: u64,
 }
@@ -53,13 +56,13 @@ impl Durations {
     #[inline(never)]
     fn enter(&mut self) {
         (self.sum, self.max) = (self.sum_ns(), self.max_ns());
-        let histogram = self.histogram.get_or_insert_with(|| Box::new(of(&[])));
-        self.recent.drain(..).for_each(|ns| record(histogram, ns));
+        let entered = self.entered.get_or_insert_default();
+        self.recent.drain(..).for_each(|ns| entered.record(ns));
     }
 
     /// How many there are.
     pub fn count(&self) -> u64 {
-        self.histogram.as_ref().map_or(0, |histogram| histogram.len()) + self.recent.len() as u64
+        self.entered.as_ref().map_or(0, |entered| entered.len) + self.recent.len() as u64
     }
 
     /// Their sum.
@@ -74,18 +77,17 @@ impl Durations {
 
     /// As a histogram of 3 significant digits.
     pub fn histogram(&self) -> Histogram<u64> {
-        let Some(entered) = &self.histogram else { return of(&self.recent) };
-        let mut histogram = entered.as_ref().clone();
-        self.recent.iter().for_each(|ns| record(&mut histogram, *ns));
+        let mut histogram = of(&self.recent);
+        self.entered.iter().flat_map(|entered| entered.iter()).for_each(|(ns, n)| record(&mut histogram, ns, n));
         histogram
     }
 
     /// Adds those of another.
     pub fn add(&mut self, other: &Durations) {
-        if let Some(theirs) = &other.histogram {
-            match &mut self.histogram {
-                None => self.histogram = Some(theirs.clone()),
-                Some(ours) => ours.add(theirs.as_ref()).expect("a histogram that grows takes any other"),
+        if let Some(theirs) = &other.entered {
+            match &mut self.entered {
+                None => self.entered = Some(theirs.clone()),
+                Some(ours) => theirs.iter().for_each(|(ns, n)| ours.add(ns, n)),
             }
             self.sum = self.sum.saturating_add(other.sum);
             self.max = self.max.max(other.max);
@@ -99,7 +101,7 @@ impl Durations {
             return None;
         }
         let max_ns = self.max_ns();
-        if self.histogram.is_none() {
+        if self.entered.is_none() {
             return Some(few_percentiles(self.recent.clone(), max_ns));
         }
         let histogram = self.histogram();
@@ -107,6 +109,61 @@ impl Durations {
         // than the longest.
         let at = |quantile| histogram.value_at_quantile(quantile).min(max_ns);
         Some(Percentiles { p50_ns: at(0.5), p90_ns: at(0.9), p99_ns: at(0.99), p999_ns: at(0.999), max_ns })
+    }
+}
+
+/// Buckets to an octave: half of those that HdrHistogram needs for 3 digits.
+const SLOTS: usize = 1 << 10;
+/// Durations below 1024 ns are the first octave.
+const OCTAVES: usize = LONGEST_NS.ilog2() as usize - 8;
+
+/// HdrHistogram's counts, without the octaves that have none.
+#[derive(Debug, Clone)]
+struct Counts {
+    octaves: [Option<Box<[u32; SLOTS]>>; OCTAVES],
+    /// Counts of which an octave has no more than the rest.
+    carried: BTreeMap<(usize, usize), u64>,
+    len: u64,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Counts { octaves: [const { None }; OCTAVES], carried: BTreeMap::new(), len: 0 }
+    }
+}
+
+impl Counts {
+    #[inline]
+    fn record(&mut self, ns: u64) {
+        self.add(ns.clamp(1, LONGEST_NS), 1);
+    }
+
+    /// So many of the same.
+    #[inline]
+    fn add(&mut self, ns: u64, n: u64) {
+        let octave = (ns | (SLOTS as u64 - 1)).ilog2() as usize - 9;
+        let slot = (ns >> octave.saturating_sub(1)) as usize % SLOTS;
+        self.len += n;
+        let count = &mut self.octaves[octave].get_or_insert_with(|| Box::new([0; SLOTS]))[slot];
+        match u32::try_from(u64::from(*count) + n) {
+            Ok(sum) => *count = sum,
+            Err(_) => {
+                *self.carried.entry((octave, slot)).or_default() += u64::from(*count) + n;
+                *count = 0;
+            }
+        }
+    }
+
+    /// The least duration of each bucket that has any, and how many.
+    fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.octaves.iter().enumerate().flat_map(move |(octave, counts)| {
+            let slots = counts.iter().flat_map(|counts| counts.iter().enumerate());
+            slots.filter_map(move |(slot, n)| {
+                let n = u64::from(*n) + self.carried.get(&(octave, slot)).copied().unwrap_or(0);
+                let least = if octave == 0 { slot as u64 } else { ((slot + SLOTS) as u64) << (octave - 1) };
+                (n > 0).then_some((least, n))
+            })
+        })
     }
 }
 
@@ -131,13 +188,13 @@ fn last_alike(ns: u64) -> u64 {
 fn of(values: &[u64]) -> Histogram<u64> {
     let mut histogram = Histogram::new(DIGITS).expect("3 digits are a valid precision");
     histogram.auto(true);
-    values.iter().for_each(|ns| record(&mut histogram, *ns));
+    values.iter().for_each(|ns| record(&mut histogram, *ns, 1));
     histogram
 }
 
-fn record(histogram: &mut Histogram<u64>, ns: u64) {
+fn record(histogram: &mut Histogram<u64>, ns: u64, n: u64) {
     // It grows by itself, so that no value is out of its range.
-    histogram.record(ns.clamp(1, LONGEST_NS)).expect("a histogram that grows takes any value");
+    histogram.record_n(ns.clamp(1, LONGEST_NS), n).expect("a histogram that grows takes any value");
 }
 
 #[cfg(test)]
@@ -177,7 +234,37 @@ mod tests {
         }
         few.record(5);
         assert_eq!(few.count(), FEW as u64 + 1);
-        assert!(few.histogram.is_some());
+        assert!(few.entered.is_some());
+    }
+
+    #[test]
+    fn what_is_entered_is_in_the_buckets_of_hdr_histogram() {
+        let (mut durations, mut all, mut random) = (Durations::default(), Vec::new(), 1_u64);
+        for _ in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            all.push(random >> (17 + random % 47));
+        }
+        all.iter().for_each(|ns| durations.record(*ns));
+        let mut twice = durations.clone();
+        twice.add(&durations);
+        let (got, want) = (durations.histogram(), of(&all));
+        assert_eq!((got.len(), got.min(), got.max()), (want.len(), want.min(), want.max()));
+        for (got, want) in got.iter_recorded().zip(want.iter_recorded()) {
+            assert_eq!(got, want);
+        }
+        for (once, twice) in want.iter_recorded().zip(twice.histogram().iter_recorded()) {
+            let (value, n) = (twice.value_iterated_to(), twice.count_at_value());
+            assert_eq!((value, n), (once.value_iterated_to(), 2 * once.count_at_value()));
+        }
+    }
+
+    #[test]
+    fn a_bucket_counts_beyond_32_bits() {
+        let mut counts = Counts::default();
+        counts.add(5_000, u64::from(u32::MAX));
+        counts.record(5_000);
+        counts.record(5_001);
+        assert_eq!((counts.len, counts.iter().collect::<Vec<_>>()), (1 << 32 | 1, vec![(5_000, 1 << 32 | 1)]));
     }
 
     #[test]

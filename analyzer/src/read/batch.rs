@@ -146,10 +146,16 @@ impl Batch {
         let place = |reader: &Reader<'_>| u32::try_from(reader.offset()).unwrap_or(u32::MAX);
         loop {
             let mut at = place(&reader);
-            while let Some(Plain { tick, id: kind, function }) = reader.next_plain() {
-                let function = if function == 0 { NO_FUNCTION } else { self.function_number(function)? };
-                self.events.push(Packed { tick, tracee, function, at, kind, missing: Missing::None });
-                (last_tick, at) = (tick, place(&reader));
+            let (mut most, functions, events) = (0, &self.functions, &mut self.events);
+            reader.each_plain(|Plain { tick, id: kind, function }, behind| {
+                most = function.max(most);
+                let function = (function as usize).checked_sub(1).and_then(|number| functions.get(number));
+                let function = function.map_or(NO_FUNCTION, |id| id.0);
+                events.push(Packed { tick, tracee, function, at, kind, missing: Missing::None });
+                (last_tick, at) = (tick, behind as u32);
+            });
+            if most > 0 {
+                self.function_number(most)?;
             }
             let Some(event) = reader.next_event()? else { return Ok(()) };
             if event.tick < last_tick {
@@ -235,7 +241,7 @@ fn seq_of(chunk: &ChunkRef, source: &Source) -> std::io::Result<u64> {
     Ok(word.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
 }
 
-fn function_of(body: &Body<'_>) -> Option<u64> {
+pub(crate) fn function_of(body: &Body<'_>) -> Option<u64> {
     match body {
         Body::Call { function }
         | Body::ReturnTo { function }

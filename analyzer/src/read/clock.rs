@@ -178,14 +178,19 @@ pub(crate) struct ClockCursor {
 }
 
 impl ClockCursor {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ns(&mut self, clock: &Clock, tick: u64) -> u64 {
         if tick < self.piece.tick || tick >= self.until {
-            self.piece = clock.piece_at(tick);
-            let after = clock.pieces.partition_point(|piece| piece.tick <= tick);
-            self.until = clock.pieces.get(after).map_or(u64::MAX, |piece| piece.tick);
+            self.seek(clock, tick);
         }
         clock.bounded(self.piece.ns_at(tick))
+    }
+
+    #[cold]
+    fn seek(&mut self, clock: &Clock, tick: u64) {
+        self.piece = clock.piece_at(tick);
+        let after = clock.pieces.partition_point(|piece| piece.tick <= tick);
+        self.until = clock.pieces.get(after).map_or(u64::MAX, |piece| piece.tick);
     }
 }
 

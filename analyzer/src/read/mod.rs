@@ -11,6 +11,7 @@
 mod audit;
 mod batch;
 mod clock;
+mod deal;
 mod finding;
 mod front;
 mod gaps;
@@ -29,6 +30,7 @@ mod terms;
 
 pub use batch::{Detail, FieldValue};
 pub use clock::Clock;
+pub use deal::{Asked, Deal, Dealt, SHARE_BITS, SHARES};
 pub use finding::{Defect, Finding, Place, Severity};
 pub use front::OpenError;
 pub use identity::PidFormat;

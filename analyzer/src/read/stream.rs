@@ -143,7 +143,7 @@ pub struct Outcome {
 impl<'a> Stream<'a> {
     pub(crate) fn new(recording: &'a Recording, names: Names, tracees: Tracees, window: Window) -> Stream<'a> {
         let shared = Shared { recording, names, tracees };
-        let to_tick = if window.to_ns == u64::MAX { u64::MAX } else { recording.clock.tick_at(window.to_ns) };
+        let (from_tick, to_tick) = ticks(recording, window);
         let mut stream = Stream {
             shared,
             infos: Vec::new(),
@@ -152,8 +152,8 @@ impl<'a> Stream<'a> {
             turn_before: 0,
             clock: recording.clock.cursor(),
             gaps: Gaps::default(),
-            from_tick: if window.from_ns == 0 { 0 } else { recording.clock.tick_at(window.from_ns) },
-            to_tick: to_tick.min(recording.settled_tick.saturating_add(1)),
+            from_tick,
+            to_tick,
             ledger: recording.ledger.clone(),
             findings: recording.findings.clone(),
             done_bytes: 0,
@@ -171,10 +171,8 @@ impl<'a> Stream<'a> {
                 recording.events.lanes.get(&number).map(|chunks| chunks.iter().copied().collect()).unwrap_or_default();
             let lane = recording.lane(number);
             let open_end = recording.has_open_end(number);
-            // What the lane dropped behind its last event.
-            planned.extend(lane.and_then(dropping_at_end));
+            planned.extend(recording.planned_gaps(number));
             if chunks.is_empty() {
-                planned.extend(recording.gap_of_missing_lane(number));
                 continue;
             }
             let mut cursor = LaneCursor {
@@ -190,9 +188,7 @@ impl<'a> Stream<'a> {
             self.skip_to_window(&mut cursor);
             self.lanes.push(cursor);
         }
-        if recording.lane_table_damaged && recording.events.unreadable > 0 {
-            planned.push((recording.events.unreadable_from, u64::MAX));
-        }
+        planned.extend(recording.gap_of_damaged_lanes());
         self.gaps = Gaps::new(planned);
         for lane in 0..self.lanes.len() {
             self.advance(lane, None);
@@ -327,7 +323,7 @@ impl<'a> Stream<'a> {
             cursor.expected = chunk.end_record();
             let loaded = cursor.batch.load(&chunk, &mut context);
             let events = cursor.batch.events.len() as u64;
-            if let Some(finding) = Self::account(&chunk, &loaded, events, cursor.number, &mut self.ledger) {
+            if let Some(finding) = account(&chunk, &loaded, events, cursor.number, &mut self.ledger) {
                 self.findings.push(finding);
             }
             if loaded.is_err() {
@@ -360,53 +356,56 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Enters into the ledger what of the chunk could not be had.
-    fn account(
-        chunk: &ChunkRef,
-        loaded: &Result<(), Loss>,
-        events: u64,
-        lane: u32,
-        ledger: &mut [LaneLedger],
-    ) -> Option<Finding> {
-        let records = u64::from(chunk.header.records);
-        let place = format!("events chunk {} (number {}, lane {lane})", chunk.index, chunk.header.seq);
-        let entry = ledger.iter_mut().find(|entry| entry.lane == lane);
-        let lose = |events: u64, overwritten| {
-            if let Some(entry) = entry {
-                entry.ledger.lose(events, overwritten);
-            }
-        };
-        match loaded {
-            Ok(()) if chunk.is_cut() => {
-                let missing = records.saturating_sub(events);
-                lose(missing, false);
-                Some(Finding::damage(place, "the file ends in it", format!("{missing} of its {records} events")))
-            }
-            Ok(()) => None,
-            Err(Loss::Overwritten) => {
-                lose(records, true);
-                Some(Finding::warning(
-                    place,
-                    "it was overwritten while it was being read",
-                    format!("its {records} events"),
-                ))
-            }
-            Err(Loss::Damaged(what)) => {
-                lose(records, false);
-                Some(Finding::damage(place, what, format!("its {records} events")))
-            }
-        }
-    }
-
     /// Ends reading.
     pub fn finish(self) -> Outcome {
         Outcome { names: self.shared.names, tracees: self.shared.tracees, ledger: self.ledger, findings: self.findings }
     }
 }
 
+/// Enters into the ledger what of the chunk could not be had.
+pub(super) fn account(
+    chunk: &ChunkRef,
+    loaded: &Result<(), Loss>,
+    events: u64,
+    lane: u32,
+    ledger: &mut [LaneLedger],
+) -> Option<Finding> {
+    let records = u64::from(chunk.header.records);
+    let place = format!("events chunk {} (number {}, lane {lane})", chunk.index, chunk.header.seq);
+    let entry = ledger.iter_mut().find(|entry| entry.lane == lane);
+    let lose = |events: u64, overwritten| {
+        if let Some(entry) = entry {
+            entry.ledger.lose(events, overwritten);
+        }
+    };
+    match loaded {
+        Ok(()) if chunk.is_cut() => {
+            let missing = records.saturating_sub(events);
+            lose(missing, false);
+            Some(Finding::damage(place, "the file ends in it", format!("{missing} of its {records} events")))
+        }
+        Ok(()) => None,
+        Err(Loss::Overwritten) => {
+            lose(records, true);
+            Some(Finding::warning(place, "it was overwritten while it was being read", format!("its {records} events")))
+        }
+        Err(Loss::Damaged(what)) => {
+            lose(records, false);
+            Some(Finding::damage(place, what, format!("its {records} events")))
+        }
+    }
+}
+
+/// The ticks of a window, as far as the recording goes.
+pub(super) fn ticks(recording: &Recording, window: Window) -> (u64, u64) {
+    let to_tick = if window.to_ns == u64::MAX { u64::MAX } else { recording.clock.tick_at(window.to_ns) };
+    let from_tick = if window.from_ns == 0 { 0 } else { recording.clock.tick_at(window.from_ns) };
+    (from_tick, to_tick.min(recording.settled_tick.saturating_add(1)))
+}
+
 impl Recording {
     /// Lanes that have, or may have had, events.
-    fn event_lanes(&self) -> Vec<u32> {
+    pub(super) fn event_lanes(&self) -> Vec<u32> {
         let mut lanes: Vec<u32> = self.events.lanes.keys().copied().collect();
         lanes.extend(self.ledger.iter().map(|entry| entry.lane));
         lanes.sort_unstable();
@@ -415,7 +414,7 @@ impl Recording {
     }
 
     /// May there have been chunks of the lane behind the last one that is there?
-    fn has_open_end(&self, number: u32) -> bool {
+    pub(super) fn has_open_end(&self, number: u32) -> bool {
         if self.events.unreadable == 0 {
             return false;
         }
@@ -424,6 +423,20 @@ impl Recording {
         let still_open = last.header.first_record == lane.sealed_events && self.status.phase != Phase::Stopped;
         let all_closed = last.end_record() == lane.sealed_events && self.status.phase == Phase::Stopped;
         !(still_open || all_closed)
+    }
+
+    /// Stretches in which events of a lane are missing, as its entry alone tells: behind
+    /// its last event, or everywhere, should it have no chunk.
+    pub(super) fn planned_gaps(&self, number: u32) -> impl Iterator<Item = (u64, u64)> {
+        let none = self.events.lanes.get(&number).is_none_or(Vec::is_empty);
+        let everywhere = if none { self.gap_of_missing_lane(number) } else { None };
+        self.lane(number).and_then(dropping_at_end).into_iter().chain(everywhere)
+    }
+
+    /// Where lanes that nobody knows may have had events.
+    pub(super) fn gap_of_damaged_lanes(&self) -> Option<(u64, u64)> {
+        let unknown = self.lane_table_damaged && self.events.unreadable > 0;
+        unknown.then_some((self.events.unreadable_from, u64::MAX))
     }
 
     /// When a lane has no chunk at all.

@@ -407,6 +407,25 @@ struct Run {
     lowest: i32,
 }
 
+impl Run {
+    #[inline(always)]
+    fn take(&mut self, tick: u64, at: u32, by: i32) {
+        if !self.any {
+            *self = Run { tick, at, any: true, sum: 0, lowest: 0 };
+        }
+        self.sum = self.sum.saturating_add(by);
+        self.lowest = self.lowest.min(self.sum);
+    }
+
+    /// What it was, when and where it began; `None` where there was none.
+    fn end(&mut self) -> Option<(Deed, u64, u32)> {
+        let Run { tick, at, any, sum, lowest } = std::mem::take(self);
+        any.then(|| (Deed::Calls { behind: lowest.unsigned_abs(), sum }, tick, at))
+    }
+}
+
+const WRONG_CLASS: DecodeError = DecodeError::Layout { why: "a record of a class that the ring does not hold" };
+
 /// On the way through a payload.
 struct Walk<'a, 'b> {
     reader: Reader<'a>,
@@ -429,13 +448,8 @@ impl Walk<'_, '_> {
         loop {
             let mut at = self.at();
             let functions = self.reader.functions().len() as u64;
-            while let Some(Plain { tick, id, function }) = self.reader.next_plain() {
-                if function > functions {
-                    return Err(DecodeError::Dangling { what: "function", number: function.saturating_sub(1) });
-                }
-                self.event(id, tick, at)?;
-                at = self.at();
-            }
+            self.plain(at, functions)?;
+            at = self.at();
             let (atoms, functions) = (self.reader.atoms().len(), self.reader.functions().len());
             let Some(event) = self.reader.next_event()? else {
                 self.references(at as usize, atoms as u64, functions as u64)?;
@@ -493,6 +507,47 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// All events up to the first that is not plain: nearly all are. Nothing here
+    /// waits for more than where the next event begins.
+    fn plain(&mut self, from: u32, functions: u64) -> Result<(), DecodeError> {
+        let Walk { reader, kinds, steps, whose, template, out, .. } = self;
+        let (mut run, mut most, mut at, mut last) = (std::mem::take(&mut self.run), 0, from, None);
+        reader.each_plain(|Plain { tick, id, function }, behind| {
+            if let Some(n) = kinds.get_mut(usize::from(id)) {
+                *n = n.wrapping_add(1);
+            }
+            (most, last) = (function.max(most), Some(tick));
+            if matches!(id, kind::CALL..=kind::RETURN_FROM) {
+                run.take(tick, at, i32::from(id == kind::CALL).wrapping_sub(i32::from(id == kind::RETURN_FROM)));
+            } else if *steps {
+                let step = Step { whose: *whose, ..*template };
+                out.steps.extend(run.end().map(|(deed, tick, at)| Step { tick, deed, at, ..step }));
+                out.steps.push(Step { tick, deed: Deed::Event(id), at, ..step });
+            }
+            at = behind as u32;
+        });
+        self.run = run;
+        let Some(last) = last else { return Ok(()) };
+        if most > functions {
+            return Err(DecodeError::Dangling { what: "function", number: most.saturating_sub(1) });
+        }
+        if self.class != Class::Event {
+            return Err(WRONG_CLASS);
+        }
+        self.out.last_tick = last;
+        self.see();
+        Ok(())
+    }
+
+    /// The process has an event.
+    #[inline(always)]
+    fn see(&mut self) {
+        if !self.seen {
+            self.seen = true;
+            self.out.whose.push(self.whose);
+        }
+    }
+
     fn at(&self) -> u32 {
         u32::try_from(self.reader.offset()).unwrap_or(u32::MAX)
     }
@@ -502,36 +557,24 @@ impl Walk<'_, '_> {
         if let Some(n) = self.kinds.get_mut(usize::from(id)) {
             *n = n.wrapping_add(1);
         }
-        if !self.seen {
-            self.seen = true;
-            self.out.whose.push(self.whose);
-        }
+        self.see();
         if tick < self.out.last_tick {
             return Err(DecodeError::Layout { why: "time runs backwards" });
         }
         self.out.last_tick = tick;
         match id {
-            kind::CALL => self.call(tick, at, 1),
-            kind::RETURN_FROM | kind::EXCEPTION_FROM => self.call(tick, at, -1),
-            kind::RETURN_TO => self.call(tick, at, 0),
+            kind::CALL => self.run.take(tick, at, 1),
+            kind::RETURN_FROM | kind::EXCEPTION_FROM => self.run.take(tick, at, -1),
+            kind::RETURN_TO => self.run.take(tick, at, 0),
             _ => self.other(id, tick, at)?,
         }
         Ok(())
     }
 
-    #[inline(always)]
-    fn call(&mut self, tick: u64, at: u32, by: i32) {
-        if !self.run.any {
-            self.run = Run { tick, at, any: true, sum: 0, lowest: 0 };
-        }
-        self.run.sum = self.run.sum.saturating_add(by);
-        self.run.lowest = self.run.lowest.min(self.run.sum);
-    }
-
     fn other(&mut self, id: u8, tick: u64, at: u32) -> Result<(), DecodeError> {
         let class = spec(id).map(|row| row.class).or_else(|| self.schema.foreign(id).map(|row| row.class));
         if class != Some(self.class) {
-            return Err(DecodeError::Layout { why: "a record of a class that the ring does not hold" });
+            return Err(WRONG_CLASS);
         }
         self.step(Deed::Event(id), tick, at);
         Ok(())
@@ -554,9 +597,8 @@ impl Walk<'_, '_> {
     }
 
     fn end_run(&mut self) {
-        let Run { tick, at, any, sum, lowest } = std::mem::take(&mut self.run);
-        if any {
-            self.push(Deed::Calls { behind: lowest.unsigned_abs(), sum }, tick, at);
+        if let Some((deed, tick, at)) = self.run.end() {
+            self.push(deed, tick, at);
         }
     }
 

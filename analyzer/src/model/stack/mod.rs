@@ -113,8 +113,10 @@ pub trait Observer {
     fn spent(&mut self, frame: u32, ns: u64, on_scheduler: bool);
 }
 
-/// The stacks of processes of one recording: of all, or of any part of them.
+/// The stacks of processes of one recording: of all, or of any part of them; in cache
+/// lines of its own, as other parts may be written by other threads.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Stacks {
     stacks: Vec<Stack>,
     /// Stands for every 2^n-th process only.
