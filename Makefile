@@ -2,7 +2,7 @@
 # make setup       installs what is missing on Debian and Ubuntu
 # make demo        records a service, kills it, shows what happened
 # make test        everything on this machine's OTP, Rust included
-# make bench       what tracing costs, beside other tracers: benches/RESULTS.md
+# make bench       what tracing and reading cost, beside other tracers: benches/RESULTS.md
 # make bench-memory  ten minutes of private memory, kept in the same place; SECONDS=60 for one
 # make soak        ten minutes of ten times more events than allowed; SECONDS=60 for one
 # make fuzz        arbitrary bytes for what reads recordings, a minute each
@@ -52,9 +52,10 @@ setup:
 demo: setup build
 	demo/run
 
-# Some minutes; BENCH="--quick", BENCH="--otp 27 --otp 29": see benches/run.
+# Some minutes; benches/analyzer --large reads 10 GB too. BENCH="--quick", BENCH="--otp 27 --otp 29": see benches/run.
 bench:
 	benches/run $(BENCH)
+	benches/analyzer
 
 bench-memory:
 	benches/run --memory $(or $(SECONDS),600) $(BENCH)

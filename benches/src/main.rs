@@ -6,6 +6,7 @@
 //! bars       what was promised, and what was measured
 //! page       RESULTS.md
 //! plot       RESULTS.svg
+//! reading    what the analyzer takes
 //! ```
 //!
 //! ```sh
@@ -20,6 +21,7 @@ mod long;
 mod measured;
 mod page;
 mod plot;
+mod reading;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -68,6 +70,10 @@ fn write(dir: &Path) -> Result<()> {
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "tsv"));
     paths.sort();
     let runs = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
-    std::fs::write(dir.join("RESULTS.md"), page::page(&runs))?;
+    let mut page = page::page(&runs);
+    if let Ok(lines) = std::fs::read_to_string(from.join("analyzer/host.tsv")) {
+        page = page + "\n" + &reading::section(&lines);
+    }
+    std::fs::write(dir.join("RESULTS.md"), page)?;
     plot::plot(&runs, &dir.join("RESULTS.svg"))
 }
