@@ -146,6 +146,12 @@ enum Steps {
     Clocks,
 }
 
+impl Steps {
+    fn takes(self, deed: Deed) -> bool {
+        self == Steps::All || deed.is_of_clocks()
+    }
+}
+
 impl<'a> Survey<'a> {
     /// Of a whole recording.
     pub fn new(recording: &'a Recording) -> Survey<'a> {
@@ -519,10 +525,11 @@ impl Walk<'_, '_> {
             (most, last) = (function.max(most), Some(tick));
             if matches!(id, kind::CALL..=kind::RETURN_FROM) {
                 run.take(tick, at, i32::from(id == kind::CALL).wrapping_sub(i32::from(id == kind::RETURN_FROM)));
-            } else if *steps {
+            } else {
+                let ended = run.end().into_iter().chain([(Deed::Event(id), tick, at)]);
+                let wanted = ended.filter(|(deed, ..)| steps.is_some_and(|steps| steps.takes(*deed)));
                 let step = Step { whose: *whose, ..*template };
-                out.steps.extend(run.end().map(|(deed, tick, at)| Step { tick, deed, at, ..step }));
-                out.steps.push(Step { tick, deed: Deed::Event(id), at, ..step });
+                out.steps.extend(wanted.map(|(deed, tick, at)| Step { tick, deed, at, ..step }));
             }
             at = behind as u32;
         });
@@ -586,12 +593,7 @@ impl Walk<'_, '_> {
     }
 
     fn push(&mut self, deed: Deed, tick: u64, at: u32) {
-        let wanted = match self.steps {
-            Some(Steps::All) => true,
-            Some(Steps::Clocks) => deed.is_of_clocks(),
-            None => false,
-        };
-        if wanted {
+        if self.steps.is_some_and(|steps| steps.takes(deed)) {
             self.out.steps.push(Step { tick, whose: self.whose, deed, at, ..self.template });
         }
     }
