@@ -24,7 +24,7 @@
 %% == Options ==
 %% A map or a property list; `true' may be left out.
 %% <table>
-%% <tr><td>`procs'</td><td>`all' (default), `new', `existing', or a list of pids and registered names</td></tr>
+%% <tr><td>`procs'</td><td>`all' (default), `new', `existing', a pid, a registered name, or a list of these</td></tr>
 %% <tr><td>`time'</td><td>milliseconds, `{N, second | minute | hour}' or `infinity'; default 15 s</td></tr>
 %% <tr><td>`max_events'</td><td>ends after so many, or `infinity'; default 100 million</td></tr>
 %% <tr><td>`rate'</td><td>`{N, Ms}', at most so many events in each stretch of so many
@@ -87,7 +87,8 @@
     thinned := #{atom() => map()},
     lost := non_neg_integer(),
     stop_reason := binary(),
-    %% The analyzer command to run next, and a line that says all this.
+    %% The analyzer command to run next, empty when the file is gone; and a line that
+    %% says all this.
     next := binary(),
     text := binary(),
     atom() => term()
@@ -109,6 +110,7 @@
     | {ring_too_small, Least :: pos_integer()}
     | too_many_recordings
     | {unsupported, Why :: binary()}
+    | {bad_session, term()}
     | {not_started, term()}
     | not_recording.
 
@@ -147,11 +149,13 @@ stop() ->
 %% @doc Ends a recording; answers when its file is complete. One that has ended by
 %% itself not long ago answers how.
 -spec stop(session()) -> {ok, summary()} | {error, reason()}.
-stop(#{id := Id, pid := Pid}) ->
+stop(#{id := Id, pid := Pid}) when is_pid(Pid) ->
     case ask_to_stop(Pid) of
         {ok, Summary} -> {ok, Summary};
         {error, not_recording} -> ended(Id)
-    end.
+    end;
+stop(Other) ->
+    {error, {bad_session, Other}}.
 
 %% @doc What all open recordings are doing, oldest first.
 -spec status() -> [map()].
@@ -161,7 +165,7 @@ status() ->
 %% @doc What a recording is doing: events, losses, and whether tracing is still
 %% `on', or `lost' to somebody who turned it off. Of one that has ended, the summary.
 -spec status(session()) -> map() | {error, reason()}.
-status(#{id := Id, pid := Pid}) ->
+status(#{id := Id, pid := Pid}) when is_pid(Pid) ->
     case ask_status(Pid) of
         {ok, Status} ->
             Status;
@@ -170,7 +174,9 @@ status(#{id := Id, pid := Pid}) ->
                 {ok, Summary} -> Summary;
                 {error, _} = Error -> Error
             end
-    end.
+    end;
+status(Other) ->
+    {error, {bad_session, Other}}.
 
 %% @doc Recordings that VMs before this one left by dying, newest first: those in the
 %% directory that recordings go to, and in others since a recording went there. They were
@@ -205,8 +211,10 @@ snapshot(Session) ->
 %% begins a little before the window does. The answer says how many chunks are in it.
 %% The copy of a stream is a file, too. Recordings that end first answer `not_recording'.
 -spec snapshot(session(), spoor_options:given()) -> {ok, spoor_snapshot:snapshot()} | {error, reason()}.
-snapshot(Session, Options) ->
-    spoor_snapshot:take(Session, Options).
+snapshot(#{id := _, pid := Pid, path := _} = Session, Options) when is_pid(Pid) ->
+    spoor_snapshot:take(Session, Options);
+snapshot(Other, _Options) ->
+    {error, {bad_session, Other}}.
 
 %% @equiv run(Work, #{})
 -spec run(spoor_run:work()) -> {Value :: term(), summary()} | {error, reason()}.

@@ -48,6 +48,11 @@ text({nif_unavailable, Why}) ->
         "build), or name a ready-built one with SPOOR_NIF when building, or with the application "
         "environment nif_path."
     ];
+text({bad_session, Term}) ->
+    [
+        term(Term), " is no recording. spoor:start/2 answers {ok, Session}: give the Session. "
+        "spoor:stop/0 ends all recordings, spoor:status/0 shows them."
+    ];
 text({not_started, Reason}) ->
     ["the application spoor does not start: ", term(Reason), "."];
 text(Reason) ->
@@ -103,6 +108,10 @@ posix(Other) ->
     term(Other).
 
 -spec amount(term()) -> iodata().
+amount(Bytes) when is_integer(Bytes), Bytes >= 1 bsl 40 ->
+    io_lib:format("~.1f TiB", [Bytes / (1 bsl 40)]);
+amount(Bytes) when is_integer(Bytes), Bytes >= 10 bsl 30 ->
+    io_lib:format("~.1f GiB", [Bytes / (1 bsl 30)]);
 amount(Bytes) when is_integer(Bytes), Bytes >= 1024 * 1024 ->
     io_lib:format("~.1f MiB", [Bytes / (1024 * 1024)]);
 amount(Bytes) when is_integer(Bytes) ->

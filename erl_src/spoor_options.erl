@@ -30,6 +30,7 @@
 -type share() :: float() | {Percent :: number(), percent}.
 -type bytes() :: pos_integer() | binary() | string().
 -type procs() :: all | new | existing | [pid() | atom()].
+%% One that is given alone is a list of one here.
 
 -type options() :: #{
     procs := procs(),
@@ -191,13 +192,14 @@ value(_Switch, Value) -> one_of(Value, [true, false]).
 -spec procs(term()) -> {ok, procs()} | {error, iodata()}.
 procs(Word) when Word =:= all; Word =:= new; Word =:= existing -> {ok, Word};
 procs(Pid) when is_pid(Pid), node(Pid) =:= node() -> {ok, [Pid]};
+procs(Name) when is_atom(Name), not is_boolean(Name) -> {ok, [Name]};
 procs(List) when length(List) > 0 ->
     case lists:all(fun is_process/1, List) of
         true -> {ok, lists:usort(List)};
         false -> procs(error)
     end;
 procs(_Other) ->
-    {error, <<"all, new, existing, or a list of local pids and registered names">>}.
+    {error, <<"all, new, existing, a local pid or registered name, or a list of these">>}.
 
 -spec is_process(term()) -> boolean().
 is_process(Pid) when is_pid(Pid) -> node(Pid) =:= node();
@@ -252,7 +254,7 @@ unit_ms(_Other) -> error.
 -spec bytes(term()) -> {ok, pos_integer()} | {error, iodata()}.
 bytes(N) when is_integer(N), N > 0, N =< ?MOST -> {ok, N};
 bytes(Text) when is_binary(Text); is_list(Text) ->
-    Pattern = "^\\s*(\\d{1,12})\\s*(|B|kB|KB|KiB|MB|MiB|GB|GiB)\\s*$",
+    Pattern = "^\\s*(\\d{1,12})\\s*(|B|kB|KB|KiB|MB|MiB|GB|GiB|TB|TiB)\\s*$",
     try re:run(Text, Pattern, [{capture, all_but_first, list}]) of
         {match, [Digits, Unit]} -> bytes(list_to_integer(Digits) * unit_bytes(Unit));
         nomatch -> bytes(error)
@@ -270,6 +272,8 @@ unit_bytes("MB") -> 1_000_000;
 unit_bytes("MiB") -> 1024 * 1024;
 unit_bytes("GB") -> 1_000_000_000;
 unit_bytes("GiB") -> 1024 * 1024 * 1024;
+unit_bytes("TB") -> 1_000_000_000_000;
+unit_bytes("TiB") -> 1 bsl 40;
 unit_bytes(_Bytes) -> 1.
 
 -spec positive(term()) -> {ok, pos_integer()} | {error, iodata()}.

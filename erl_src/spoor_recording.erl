@@ -372,11 +372,19 @@ stop_names(Data) ->
 
 -spec ended(spoor_tracer:counts(), data()) -> result().
 ended(Counts, #{id := Id, plan := Plan, waiting := Waiting} = Data) ->
-    Summary = spoor_summary:summary(session(Data), Plan, Counts),
+    Summary = present(spoor_summary:summary(session(Data), Plan, Counts), Counts),
     ok = spoor_registry:ended(Id, Summary),
     log(Summary, Data),
     Answers = [{reply, From, {ok, Summary}} || From <- Waiting],
     {stop_and_reply, normal, begun(Data) ++ Answers, maps:remove(id, Data)}.
+
+%% Nobody is told to read what is not there.
+-spec present(spoor:summary(), spoor_tracer:counts()) -> spoor:summary().
+present(#{path := Path} = Summary, Counts) ->
+    case file:read_link_info(Path) of
+        {error, enoent} -> spoor_summary:gone(Summary, Counts);
+        _ -> Summary
+    end.
 
 %% The answer to whoever is still waiting for the recording to begin.
 -spec begun(data()) -> [gen_statem:reply_action()].

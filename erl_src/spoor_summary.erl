@@ -2,7 +2,7 @@
 %% line that says so. Pure.
 -module(spoor_summary).
 
--export([facts/3, summary/3, quoted/1]).
+-export([facts/3, summary/3, gone/2, quoted/1]).
 
 %% @doc What was asked for, what matched, and what was recorded.
 -spec facts(spoor:session(), spoor_spec:plan(), spoor_tracer:counts()) -> map().
@@ -21,7 +21,12 @@ facts(Session, #{presets := Presets, procs := Procs, options := Options} = Plan,
 summary(Session, #{presets := Presets} = Plan, #{path := Path, stop_reason := Reason} = Counts) ->
     Facts = facts(Session, Plan, Counts),
     Next = unicode:characters_to_binary(["spoor ", command(Presets), " ", quoted(Path)]),
-    Facts#{phase := stopped, stop_reason => Reason, next => Next, text => text(Counts, Next)}.
+    Facts#{phase := stopped, stop_reason => Reason, next => Next, text => text(Counts, ["Next: ", Next])}.
+
+%% @doc The same of one whose file somebody has removed meanwhile.
+-spec gone(spoor:summary(), spoor_tracer:counts()) -> spoor:summary().
+gone(#{path := Path} = Summary, Counts) ->
+    Summary#{next := <<>>, text := text(Counts, ["Its file is gone: ", spoor_file:text(Path)])}.
 
 %% Events offered that the file does not hold.
 -spec lost(spoor_tracer:counts()) -> non_neg_integer().
@@ -48,7 +53,7 @@ quoted(Path) ->
 quoted(Path, Path) -> ["'", string:replace(Path, "'", "'\\''", all), "'"];
 quoted(_NoText, Text) -> ["$'", Text, "'"].
 
--spec text(spoor_tracer:counts(), binary()) -> binary().
+-spec text(spoor_tracer:counts(), iodata()) -> binary().
 text(Counts, Next) ->
     #{
         events := Events, overwritten := Overwritten, dropped := Dropped, thinned := Thinned,
@@ -56,16 +61,16 @@ text(Counts, Next) ->
     } = Counts,
     Parts = [
         "spoor: ended (", Reason, "), ", integer_to_list(Events), " events",
-        counted(Overwritten, gone(Reason)),
+        counted(Overwritten, became(Reason)),
         [dropped(Why, Count, Thinned) || {Why, Count} <- lists:sort(maps:to_list(Dropped))],
-        ". Next: ", Next
+        ". ", Next
     ],
     unicode:characters_to_binary(Parts).
 
 %% What became of events that were stored and are not in the file.
--spec gone(Reason :: binary()) -> string().
-gone(<<"the file was cut short", _/binary>>) -> " of them gone with its end";
-gone(_) -> " overwritten by later ones".
+-spec became(Reason :: binary()) -> string().
+became(<<"the file was cut short", _/binary>>) -> " of them gone with its end";
+became(_) -> " overwritten by later ones".
 
 %% What a limit left out, and when.
 -spec dropped(atom(), non_neg_integer(), map()) -> iodata().

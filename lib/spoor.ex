@@ -25,8 +25,8 @@ defmodule Spoor do
 
   ## Options
 
-    * `:procs` - `:all` (default), `:new`, `:existing`, or a list of pids and
-      registered names
+    * `:procs` - `:all` (default), `:new`, `:existing`, a pid, a registered name, or a list
+      of these
     * `:time` - milliseconds, `{n, :second}`, `{n, :minute}`, `{n, :hour}` or
       `:infinity`; 15 seconds unless given
     * `:max_events` - ends after so many, or `:infinity`; 100 million unless given

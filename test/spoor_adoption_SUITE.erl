@@ -14,7 +14,7 @@
     nothing_is_looked_at_when_off/1, nonsense_in_the_environment_deletes_nothing/1,
     a_directory_is_looked_through_when_it_is_first_used/1, what_cannot_be_read_keeps_nobody_from_starting/1,
     two_vms_that_start_at_once_find_it_once/1, files_of_another_user_are_left_alone/1,
-    in_another_pid_namespace_the_lock_tells/1
+    in_another_pid_namespace_the_lock_tells/1, a_vm_that_ends_in_order_says_how/1
 ]).
 -export([victim/0, finder/0, log/2]).
 
@@ -26,7 +26,7 @@ all() ->
         links_and_garbage_are_left_alone, the_oldest_beyond_keep_go, only_so_many_bytes_are_kept,
         nothing_is_looked_at_when_off, nonsense_in_the_environment_deletes_nothing,
         a_directory_is_looked_through_when_it_is_first_used, what_cannot_be_read_keeps_nobody_from_starting,
-        two_vms_that_start_at_once_find_it_once, {group, root}
+        two_vms_that_start_at_once_find_it_once, a_vm_that_ends_in_order_says_how, {group, root}
     ].
 
 %% What only root can set up.
@@ -186,6 +186,23 @@ two_vms_that_start_at_once_find_it_once(Config) ->
     Named = [Path || <<"logged ", Line/binary>> <- Lines, Path <- Paths, names(Line, Path)],
     ?assertEqual(lists:sort(Paths), lists:sort(Named)).
 
+a_vm_that_ends_in_order_says_how(Config) ->
+    [
+        begin
+            {Path, Port, _} = started(Config, Mode, []),
+            receive {Port, {exit_status, Status}} -> ok after 30_000 -> error({does_not_end, Mode}) end,
+            ?assertMatch(#{<<"state">> := <<"stopped">>, <<"reason">> := Reason}, info(Path)),
+            ?assertMatch({0, _}, spoor_reading:run("check", [Path]))
+        end
+     || {Mode, Status, Reason} <- [
+            {"halt", 0, <<"the VM halted with status 0">>},
+            {"halt_3", 3, <<"the VM halted with status 3">>},
+            {"init_stop", 0, <<"the application stopped">>}
+        ]
+    ],
+    ?assertEqual([], boot()),
+    ?assertEqual([], logged()).
+
 files_of_another_user_are_left_alone(Config) ->
     {Path, _} = killed(Config),
     ok = file:change_owner(binary_to_list(Path), 65534),
@@ -260,12 +277,18 @@ victim() ->
     ok = application:set_env(spoor, keep, off),
     Storage =
         case os:getenv("SPOOR_MODE") of
-            "ring" -> #{ring => <<"2MiB">>};
-            "stream" -> #{stream => <<"16MiB">>, segment => <<"1MiB">>}
+            "stream" -> #{stream => <<"16MiB">>, segment => <<"1MiB">>};
+            _ -> #{ring => <<"2MiB">>}
         end,
     {ok, #{path := Path}} = spoor:start({lists, seq, 2}, Storage#{time => infinity, link => false}),
     _ = lists:seq(1, 10),
     io:format("~s ~ts~n", [os:getpid(), Path]),
+    case os:getenv("SPOOR_MODE") of
+        "halt" -> halt(0);
+        "halt_3" -> halt(3);
+        "init_stop" -> init:stop();
+        _ -> ok
+    end,
     timer:sleep(60_000),
     halt(1).
 

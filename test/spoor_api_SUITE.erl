@@ -38,12 +38,16 @@
     names_given_later_reach_the_file/1,
     our_own_processes_are_never_traced/1,
     a_summary_is_kept_for_later/1,
+    one_process_is_a_list_of_one/1,
+    what_is_no_session_is_told/1,
+    a_file_that_is_gone_is_not_recommended/1,
+    what_does_not_fit_shows_its_beginning/1,
     stop_ends_all/1
 ]).
 -export([one_tracer_for_each_process/1, one_recording_traces_at_a_time/1, foreign_patterns_are_kept/1]).
 -export([two_recordings_at_once/1, a_foreign_tracer_is_no_matter/1, two_gc_recordings_are_refused/1]).
 -export([without_the_library_the_node_boots/1]).
--export([work/1, secret/1, idle/0]).
+-export([work/1, secret/1, given/1, idle/0]).
 
 -define(SECRET, <<"correct horse battery staple">>).
 
@@ -60,7 +64,8 @@ all() ->
         open_records_what_others_trace, stopping_an_open_recording_turns_its_tracer_off,
         the_file_is_for_its_owner_only, the_directory_is_found_in_order,
         processes_that_lived_before_have_names, names_given_later_reach_the_file,
-        our_own_processes_are_never_traced, a_summary_is_kept_for_later, stop_ends_all,
+        our_own_processes_are_never_traced, one_process_is_a_list_of_one, what_is_no_session_is_told, a_file_that_is_gone_is_not_recommended,
+        what_does_not_fit_shows_its_beginning, a_summary_is_kept_for_later, stop_ends_all,
         without_the_library_the_node_boots
     ],
     case spoor_leftovers:is_session_vm() of
@@ -89,6 +94,8 @@ work(N) -> ?MODULE:work(N - 1).
 
 private(0) -> 0;
 private(N) -> N + private(N - 1).
+
+given(_Term) -> ok.
 
 secret(Secret) -> byte_size(Secret).
 
@@ -295,6 +302,45 @@ patterns_that_match_nothing_leave_no_file(Config) ->
     ],
     ?assertEqual([], files(Config)),
     spoor_leftovers:assert_untraced([{lists, map, 2}]).
+
+one_process_is_a_list_of_one(Config) ->
+    [
+        begin
+            {ok, Session} = start({?MODULE, work, 1}, Procs, Config),
+            ?assertMatch(#{processes := 1, procs := [Procs]}, spoor:status(Session)),
+            {ok, _} = spoor:stop(Session)
+        end
+     || Procs <- [self(), code_server]
+    ],
+    ?assertEqual({error, {no_process, nobody}}, start(?MODULE, nobody, Config)),
+    ?assertMatch({error, {bad_option, {procs, _}}}, start(?MODULE, true, Config)).
+
+what_is_no_session_is_told(_Config) ->
+    [
+        begin
+            ?assertEqual({error, {bad_session, Nonsense}}, Call(Nonsense)),
+            ?assertNotEqual(nomatch, string:find(spoor:format_error({bad_session, Nonsense}), "spoor:start/2"))
+        end
+     || Call <- [fun spoor:stop/1, fun spoor:status/1, fun spoor:snapshot/1],
+        Nonsense <- [x, 1, self(), #{}, {ok, #{id => 1}}, #{id => 1, pid => x}]
+    ].
+
+a_file_that_is_gone_is_not_recommended(Config) ->
+    {ok, #{path := Path} = Session} = start({?MODULE, work, 1}, [self()], Config),
+    ok = file:delete(Path),
+    {ok, #{next := <<>>, text := Text}} = spoor:stop(Session),
+    ?assertEqual(nomatch, string:find(Text, "Next")),
+    ?assertNotEqual(nomatch, string:find(Text, <<"Its file is gone: ", Path/binary>>)).
+
+%% As much of a text, a list as fits, and that there was more.
+what_does_not_fit_shows_its_beginning(Config) ->
+    Options = #{args => full, max_term_bytes => 100, dir => ?config(dir, Config), procs => [self()]},
+    {ok, Session} = spoor:start({?MODULE, given, 1}, Options),
+    _ = [given(Term) || Term <- [binary:copy(<<"ab">>, 1000), lists:seq(1, 1000), lists:seq(1, 90)]],
+    {ok, #{path := Path}} = spoor:stop(Session),
+    {0, Text} = spoor_reading:run("dump", [Path]),
+    ?assertMatch({match, _}, re:run(Text, "<<\"(ab)+a?\"… of 2000 bytes>>", [unicode])),
+    ?assertMatch({match, [_, _]}, re:run(Text, "\\[1,2,3,4,[0-9,]+…\\]", [unicode, global])).
 
 a_process_that_is_not_there_is_an_error(Config) ->
     {Dead, Monitor} = spawn_monitor(fun() -> ok end),

@@ -232,7 +232,10 @@ fn snapshots_are_told_and_not_counted_twice() {
     assert!(alone.contains("a snapshot of a recording"), "{alone}");
     let both = spoor(dir.path(), &["calls", "."]);
     let (text, told) = (stdout(&both), String::from_utf8_lossy(&both.stderr).into_owned());
-    assert!(!text.contains("shop-snap-1") && told.contains("1 snapshots left out"), "{text}{told}");
+    assert!(
+        !text.contains("shop-snap-1") && told.contains("1 snapshot left out: its recording is here"),
+        "{text}{told}"
+    );
     fs::remove_file(dir.path().join("shop.spoor")).expect("removed");
     assert!(stdout(&spoor(dir.path(), &["calls", "."])).contains("shop-snap-1"));
 }

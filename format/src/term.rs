@@ -397,6 +397,11 @@ impl<'a> TermWriter<'a> {
         self.container(tag::TUPLE, arity as u64, arity)
     }
 
+    /// How many elements a container could have here.
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.put.used() + self.owed + MAX_HEAD)
+    }
+
     /// A proper list of `count` elements.
     pub fn list(&mut self, count: usize) -> bool {
         self.container(tag::LIST, count as u64, count)

@@ -64,6 +64,7 @@ fn prepare(env: *mut ErlNifEnv) -> c_int {
         vm::pin_library();
         atoms::load(env);
         spoor_core::registry::prepare();
+        spoor_core::exit::watch();
         vm::words_are_as_expected(env)
     });
     c_int::from(!prepared.unwrap_or(false))

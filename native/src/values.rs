@@ -187,7 +187,8 @@ impl Encoder<'_> {
             self.to.hidden(HiddenType::List, 0);
             return Ok(());
         }
-        let (count, end) = measure(list);
+        // Where not all can be shown, its beginning is.
+        let (count, end) = measure(list, MAX_ELEMENTS.min(self.to.room().saturating_sub(1)));
         let announced = match end {
             End::Nil => self.to.list(count),
             End::More => self.to.list(count + 1),
@@ -237,11 +238,11 @@ enum End {
     Improper(Word),
 }
 
-/// How many elements to look at, and what follows them.
-fn measure(list: Word) -> (usize, End) {
+/// How many elements to look at, `most` or fewer, and what follows them.
+fn measure(list: Word, most: usize) -> (usize, End) {
     let (mut count, mut rest) = (0, list);
     while let Some((_, tail)) = vm::cell(rest) {
-        if count == MAX_ELEMENTS {
+        if count == most {
             return (count, End::More);
         }
         (count, rest) = (count + 1, tail);

@@ -128,7 +128,12 @@ fn files_with(paths: &[PathBuf], telling: bool) -> Result<Vec<PathBuf>> {
         found.retain(|path| !snapshot_of(path).is_some_and(|whole| all.contains(&whole)));
         if telling && found.len() < all.len() {
             let (left, place) = (all.len() - found.len(), path.display());
-            writeln!(io::stderr(), "spoor: {place}: {left} snapshots left out: their recordings are here")?;
+            let what = if left == 1 {
+                "1 snapshot left out: its recording is here".to_owned()
+            } else {
+                format!("{left} snapshots left out: their recordings are here")
+            };
+            writeln!(io::stderr(), "spoor: {place}: {what}")?;
         }
         files.append(&mut found);
     }

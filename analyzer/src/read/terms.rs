@@ -12,8 +12,10 @@ pub(crate) fn text<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) ->
 }
 
 fn write<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) -> Option<&'a str>, out: &mut String) {
+    // What did not fit at the end is one mark, however much it was.
     let many = |terms: &[Term<'_>], out: &mut String| {
-        for (n, term) in terms.iter().enumerate() {
+        let shown = terms.iter().rposition(|term| *term != Term::Elided).map_or(0, |last| last.saturating_add(1));
+        for (n, term) in terms.iter().take(shown.saturating_add(1)).enumerate() {
             if n > 0 {
                 out.push(',');
             }

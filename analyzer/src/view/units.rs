@@ -25,7 +25,7 @@ pub fn duration(ns: u64) -> String {
 
 /// Bytes with a unit.
 pub fn bytes(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    const UNITS: [(u64, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match UNITS.iter().find(|(size, _)| bytes >= *size) {
         None => format!("{bytes} bytes"),
         Some((size, unit)) => format!("{:.1} {unit}", bytes as f64 / *size as f64),
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn counts_and_bytes_and_moments() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([5, 2048, 64 << 20].map(bytes), ["5 bytes", "2.0 KiB", "64.0 MiB"]);
+        assert_eq!([5, 2048, 64 << 20, 3 << 39].map(bytes), ["5 bytes", "2.0 KiB", "64.0 MiB", "1.5 TiB"]);
         assert_eq!(wall(0), "1970-01-01T00:00:00.000000Z");
         assert_eq!(wall(951_782_400_000_001_000), "2000-02-29T00:00:00.000001Z");
         assert_eq!(wall(1_793_931_262_000_000_000), "2026-11-06T02:14:22.000000Z");

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -40,6 +41,14 @@ pub(crate) enum Command {
     Close(String),
 }
 
+/// Recordings that have a keeper.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How many recordings are not complete.
+pub(crate) fn open() -> usize {
+    OPEN.load(Ordering::Acquire) // pairs with Release in `run`
+}
+
 /// Starts the keeper of a recording that is about to be published.
 pub(crate) fn start(
     state: State,
@@ -61,7 +70,16 @@ pub(crate) fn start(
         left: u64::MAX,
         pace: u64::MAX,
     };
-    with_signals_blocked(|| std::thread::Builder::new().name("spoor_keeper".into()).spawn(|| keeper.run(receiver)))?;
+    let run = || {
+        keeper.run(receiver);
+        OPEN.fetch_sub(1, Ordering::Release);
+    };
+    OPEN.fetch_add(1, Ordering::Relaxed);
+    let started = with_signals_blocked(|| std::thread::Builder::new().name("spoor_keeper".into()).spawn(run));
+    if let Err(error) = started {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+        return Err(error);
+    }
     Ok(sender)
 }
 

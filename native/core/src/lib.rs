@@ -23,6 +23,7 @@
 //! mapping    mmap, reservation, prefault (unsafe island)
 //! faults     what becomes of a SIGBUS in a mapping (unsafe island)
 //! keeper     the recorder's own thread: clock pairs, checksums, the end
+//! exit       recordings that are open when the process ends in order
 //! segments   the files of a stream: made ahead, closed, packed, deleted
 //! snapshot   copies of a window of time, while recording goes on
 //! adopt      recordings that VMs before this one left by dying
@@ -41,6 +42,7 @@ mod cache;
 mod chunk_words;
 pub mod clock;
 mod error;
+pub mod exit;
 mod faults;
 mod gate;
 pub mod governed;

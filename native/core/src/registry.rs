@@ -323,6 +323,14 @@ pub fn with<R>(state: State, work: impl FnOnce(&Recording) -> R) -> Option<R> {
     unsafe { slot.recording.load(Ordering::Acquire).as_ref() }.map(work)
 }
 
+/// Asks all open recordings to end, for this reason.
+pub(crate) fn close_all(reason: &str) {
+    for slot in &TABLE {
+        let state = State(slot.word.load(Ordering::Acquire) | TAG);
+        let _ = with(state, |recording| recording.close(reason));
+    }
+}
+
 /// Waits until every thread that is inside now has come out once.
 pub(crate) fn wait_until_nobody_is_inside() {
     barrier_on_all_threads();
