@@ -277,7 +277,8 @@ impl Worker {
         let mut pace = Pace::begin();
         pace.hurry(true);
         for index in (last - chunks..last).map(|chunk| chunk % places) {
-            if self.store.seal(Which::Events, index, &mut pace) != 0 {
+            pace.step();
+            if self.store.seal(Which::Events, index) != 0 {
                 in_use = true;
                 records += self.store.records(Which::Events, index);
             }

@@ -13,7 +13,6 @@ use spoor_format::status::{Phase, Status};
 use crate::OpenError;
 use crate::chunk_words::ChunkWords;
 use crate::mapping::{Mapping, Memory, Window};
-use crate::pace::Pace;
 use crate::ring::{ENDLESS, Ring, Taken};
 
 /// Which of the two rings.
@@ -180,22 +179,22 @@ impl Store {
 
     /// Adds the checksum to a chunk that its writer has given back. Answers the
     /// take number of the chunk when it is sealed now, `None` when it is held.
-    pub(crate) fn seal_chunk(&self, which: Which, index: u64, pace: &mut Pace) -> Option<u64> {
+    pub(crate) fn seal_chunk(&self, which: Which, index: u64) -> Option<u64> {
         let ring = self.ring(which);
         if !ring.pin(index) {
             return None;
         }
-        let seq = self.seal(which, index, pace);
+        let seq = self.seal(which, index);
         ring.release(index);
         Some(seq)
     }
 
     /// The same of a chunk that nobody else can get at; answers its take number.
-    pub(crate) fn seal(&self, which: Which, index: u64, pace: &mut Pace) -> u64 {
+    pub(crate) fn seal(&self, which: Which, index: u64) -> u64 {
         let seq = self.chunk_word(which, index, SEQ_OFFSET).load(Ordering::Relaxed);
         let seal = self.chunk_word(which, index, SEAL_OFFSET);
         if seq != 0 && seal.load(Ordering::Relaxed) == 0 {
-            seal.store(self.seal_word(which, index, pace), Ordering::Release);
+            seal.store(self.seal_word(which, index), Ordering::Release);
         }
         seq
     }
@@ -223,7 +222,7 @@ impl Store {
     }
 
     /// The checksum of a pinned chunk's committed payload, and its length.
-    fn seal_word(&self, which: Which, index: u64, pace: &mut Pace) -> u64 {
+    fn seal_word(&self, which: Which, index: u64) -> u64 {
         let (start, chunk_bytes) = self.chunk(which, index);
         let committed = self.commit_word(which, index).load(Ordering::Relaxed) & 0xffff_ffff;
         let length = (committed as usize).min(chunk_bytes - ChunkHeader::BYTES);
@@ -232,7 +231,7 @@ impl Store {
         // SAFETY: `length` bytes of payload lie within the chunk; the chunk is
         // pinned, so no thread writes it (Acquire in `pin` saw its last writer).
         let payload = unsafe { std::slice::from_raw_parts(payload, length) };
-        u64::from(pace.checksum(payload)) << 32 | length as u64
+        u64::from(crc32fast::hash(payload)) << 32 | length as u64
     }
 
     /// The take number of a chunk, 0 when it is not in use.
