@@ -109,7 +109,7 @@ impl Pressure {
             self.collecting.clear();
         }
         if let Some(queued) = self.states.event(event, processes).filter(|_| asked_for) {
-            self.waits.record(queued.to - queued.from);
+            self.waits.record(queued.to.saturating_sub(queued.from));
             self.paint(queued.from, queued.to);
         }
         if !event.complete || !matches!(event.identity(), Identity::Process(_)) {

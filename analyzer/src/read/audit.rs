@@ -1,5 +1,7 @@
 //! What the headers of a recording must say of each other.
 
+use std::collections::BTreeSet;
+
 use spoor_format::header::{FRONT_BYTES, Header, META_OFFSET, Meta};
 use spoor_format::lane::{CAUSES, LaneKind};
 use spoor_format::status::Phase;
@@ -89,7 +91,9 @@ impl Recording {
     fn audit_lanes(&self, defects: &mut Vec<Defect>) {
         let causes = self.meta.get("drop_causes").map_or(0, |names| names.split_ascii_whitespace().count());
         let causes = causes.max(CAUSES.len());
-        for number in 0..u32::try_from(self.header.lane_slots).unwrap_or(u32::MAX) {
+        let chunks = self.events.lanes.keys().chain(self.infos.lanes.keys());
+        let lanes: BTreeSet<u32> = (0..self.lanes_there()).chain(chunks.copied()).collect();
+        for number in lanes {
             let Some(lane) = self.lane(number) else {
                 let orphan = self.events.lanes.contains_key(&number) || self.infos.lanes.contains_key(&number);
                 if orphan && !self.lane_table_damaged {

@@ -139,6 +139,11 @@ impl Recording {
         self.lanes.get(usize::try_from(number).ok()?)?.as_ref()
     }
 
+    /// Entries of the lane table that the file has.
+    pub(crate) fn lanes_there(&self) -> u32 {
+        u32::try_from(self.lanes.len()).unwrap_or(u32::MAX)
+    }
+
     /// The events, in order.
     /// The order of `names` and `tracees` goes on from what they hold.
     pub fn stream(&self, names: Names, tracees: Tracees, window: Window) -> Stream<'_> {
@@ -196,7 +201,7 @@ impl Recording {
 
     fn fill_ledger(&mut self) {
         let recorded: Vec<u32> = self.events.lanes.keys().copied().collect();
-        for number in 0..u32::try_from(self.lanes.len()).unwrap_or(u32::MAX) {
+        for number in 0..self.lanes_there() {
             let lane = self.lane(number).copied();
             let used = lane.is_some_and(|lane| lane.sealed_events > 0 || lane.dropped_events() > 0);
             if !used && !recorded.contains(&number) && lane.is_none_or(|lane| lane.kind == lane::LaneKind::Recorder) {

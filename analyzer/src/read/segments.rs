@@ -22,6 +22,13 @@ use super::finding::Finding;
 
 /// At most so many places are kept for segments that are missing in a row.
 const LONGEST_HOLE: u64 = 16;
+/// No recorder makes a head of which more is missing, larger chunks, or more of them in
+/// a segment: sizes that are made up take neither memory nor time.
+const MOST_MISSING: u64 = 64 << 20;
+const LARGEST_CHUNK: u64 = 64 << 20;
+const MOST_CHUNKS: u64 = 1 << 20;
+/// LZ4 makes no more of a byte.
+const MOST_UNPACKED: u64 = 256;
 
 /// Which segments a stream has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
@@ -92,6 +99,9 @@ impl Segments {
         let decoded = [Header::decode(&front), Header::decode(&copy)];
         let patched = [decoded[0].is_ok(), decoded[1].is_ok()];
         let Some(of_head) = decoded.into_iter().find_map(Result::ok) else { return Ok(None) };
+        if of_head.events.offset > len.saturating_add(MOST_MISSING) || of_head.events.chunk_bytes > LARGEST_CHUNK {
+            return Ok(None);
+        }
         let mut problems = Vec::new();
         if len < of_head.file_bytes {
             let what = format!("it has {len} bytes, {} were written", of_head.file_bytes);
@@ -153,7 +163,11 @@ impl Segments {
             Some(segment) if segment.packing == Packing::None => {
                 segment.len.saturating_sub(self.raw_offset(place, inside)).min(len)
             }
-            _ => len,
+            Some(segment) => {
+                let frame = segment.frames.get(&place).map(|(_, frame)| frame);
+                frame.map_or(len, |frame| most_unpacked(frame).saturating_sub(inside).min(len))
+            }
+            None => len,
         }
     }
 
@@ -264,12 +278,18 @@ fn copy(bytes: &[u8], inside: u64, space: &mut [u8]) {
     space.iter_mut().zip(bytes).for_each(|(old, new)| *old = *new);
 }
 
+/// The chunk of a frame has at most this many bytes, header included.
+fn most_unpacked(frame: &Frame) -> u64 {
+    let payload = u64::from(frame.packed_bytes).saturating_mul(MOST_UNPACKED);
+    payload.saturating_add(ChunkHeader::BYTES as u64)
+}
+
 /// The chunk of a frame as it was. A payload that does not unpack is left zero,
 /// which its checksum tells.
 fn unpack(file: &File, offset: u64, frame: &Frame, whole: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
     let packed = read_at(file, offset.saturating_add(FRAME_BYTES as u64), frame.packed_bytes as usize)?;
     bytes.clear();
-    bytes.resize(whole, 0);
+    bytes.resize(whole.min(usize::try_from(most_unpacked(frame)).unwrap_or(whole)), 0);
     let Some((header, payload)) = bytes.split_at_mut_checked(ChunkHeader::BYTES) else { return Ok(()) };
     header.copy_from_slice(&frame.chunk);
     if lz4_flex::block::decompress_into(&packed, payload).is_err() {
@@ -313,6 +333,9 @@ fn find(
             }
             Ok(header) if header.chunk_bytes != chunk_bytes || (chunks != 0 && header.chunks != chunks) => {
                 "its chunks are not those of the others".to_owned()
+            }
+            Ok(header) if header.chunks > MOST_CHUNKS => {
+                "it says it has more chunks than a segment can have".to_owned()
             }
             Ok(header) => {
                 chunks = header.chunks;
