@@ -1,0 +1,7 @@
+//! A command of `spoor` on whatever recording, by one thread: no panic, no endless
+//! loop, no more memory than `watch` allows.
+//!
+//! Run with `-close_fd_mask=3`: the commands say a lot.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| spoor_fuzz::commands::run(data, 1));
