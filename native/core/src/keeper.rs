@@ -24,6 +24,10 @@ const SHORT_LOOK: Duration = Duration::from_millis(1);
 /// How often it writes a clock pair.
 const CLOCK: Duration = Duration::from_secs(1);
 
+/// Chunks of a ring that it looks at each time: all, in recordings of up to 128 MiB. In larger
+/// ones a checksum comes a little later, and looking costs no more.
+const MOST_CHUNKS: usize = 1024;
+
 /// The one for whom the recording is made; called on the keeper's thread.
 pub trait Host: Send {
     /// Is the owner still there?
@@ -60,6 +64,7 @@ pub(crate) fn start(
     let keeper = Keeper {
         state,
         sealed: [vec![0; store.header().events.chunks as usize], vec![0; store.header().info.chunks as usize]],
+        next: [0; 2],
         store,
         limits,
         host: Box::new(host),
@@ -90,6 +95,8 @@ struct Keeper {
     host: Box<dyn Host>,
     /// Take number of each chunk when it was sealed, by ring.
     sealed: [Vec<u64>; 2],
+    /// Where it goes on to look, by ring.
+    next: [usize; 2],
     clocks: u64,
     last_clock: Instant,
     limit_told: bool,
@@ -139,7 +146,7 @@ impl Keeper {
         let left = self.limits.pool.plenty().unwrap_or(0);
         self.pace = self.left.saturating_sub(left);
         self.left = left;
-        self.seal();
+        self.seal(MOST_CHUNKS);
         self.limits.check_time();
         if self.store.is_lost() {
             self.limits.reach(Limit::FileCut);
@@ -158,10 +165,14 @@ impl Keeper {
     }
 
     /// Adds checksums to the chunks given back since the last time.
-    fn seal(&mut self) {
+    fn seal(&mut self, most: usize) {
         let mut pace = Pace::begin();
-        for (which, sealed) in [Which::Events, Which::Infos].into_iter().zip(&mut self.sealed) {
-            for (index, sealed) in sealed.iter_mut().enumerate() {
+        let rings = [Which::Events, Which::Infos].into_iter().zip(&mut self.sealed).zip(&mut self.next);
+        for ((which, sealed), next) in rings {
+            for _ in 0..most.min(sealed.len()) {
+                let index = *next % sealed.len();
+                *next = index + 1;
+                let sealed = &mut sealed[index];
                 if self.store.chunk_seq(which, index as u64) != *sealed {
                     *sealed = self.store.seal_chunk(which, index as u64).unwrap_or(*sealed);
                     // Not while it is pinned: a chunk whose turn comes then is passed over.
@@ -178,7 +189,7 @@ impl Keeper {
         let limit = self.limits.reached().map(Limit::name);
         let cut = |store: &Store| store.is_lost().then(|| Limit::FileCut.name());
         let mut summary = recording.end(cut(&self.store).or(limit).unwrap_or(reason));
-        self.seal();
+        self.seal(usize::MAX);
         // It may be that only the last words found no place.
         if let Some(cut) = cut(&self.store) {
             summary.stop_reason = cut.to_owned();
