@@ -18,6 +18,7 @@ const MAX_TIMED: usize = 1 + MAX_VARINT;
 const MESSAGE: u8 = id_of("message");
 const MESSAGE_OF: u8 = id_of("message_of");
 const REPLY_TO_ALIAS: u8 = id_of("reply_to_alias");
+const PROCESS: u8 = id_of("process");
 const SEND: u8 = id_of("send");
 const RECEIVE: u8 = id_of("receive");
 const SPAWN: u8 = id_of("spawn");
@@ -81,6 +82,18 @@ pub fn receive<S: Sink>(sink: &mut S, delta: u64, about: Option<About>) -> Resul
     let mut put = sink.space(MAX)?;
     message(&mut put, about);
     timed(&mut put, RECEIVE, delta);
+    let used = put.used();
+    sink.keep(MAX, used);
+    Ok(())
+}
+
+/// The record `process`.
+#[inline(always)]
+pub fn process<S: Sink>(sink: &mut S, word: u64) -> Result<(), Full> {
+    const MAX: usize = 1 + MAX_VARINT;
+    let mut put = sink.space(MAX)?;
+    put.byte(PROCESS);
+    put.long_varint(word);
     let used = put.used();
     sink.keep(MAX, used);
     Ok(())
@@ -168,7 +181,7 @@ fn message(put: &mut Put<'_>, about: Option<About>) {
 #[inline(always)]
 fn pid(put: &mut Put<'_>, word: u64) {
     put.byte(tag::PID);
-    put.varint(word);
+    put.long_varint(word);
 }
 
 #[inline(always)]
@@ -257,6 +270,7 @@ mod tests {
             let pid = term(|writer| writer.pid(word));
             let pid = RawTerm::trusted(&pid);
             let atom = term(|writer| writer.atom(of));
+            prop_assert_eq!(bytes(|s| process(s, word)), bytes(|s| write::process(s, 0, word)));
             prop_assert_eq!(bytes(|s| spawn(s, delta, word, of)), bytes(|s| write::spawn(s, delta, pid, of)));
             prop_assert_eq!(bytes(|s| spawned(s, delta, word, of)), bytes(|s| write::spawned(s, delta, pid, of)));
             prop_assert_eq!(

@@ -62,31 +62,40 @@ impl<'a> Put<'a> {
         self.used += 1;
     }
 
-    /// An unsigned LEB128 varint.
+    /// An unsigned LEB128 varint, probably of one or two bytes. The space must have room
+    /// for [`MAX_VARINT`] bytes, however short it is.
     #[inline(always)]
-    pub fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.byte(value as u8 | 0x80);
-            value >>= 7;
+    pub fn varint(&mut self, value: u64) {
+        if value < 0x80 {
+            self.byte(value as u8);
+        } else if value < 0x4000 {
+            let both = value & 0x7f | 0x80 | (value & 0x3f80) << 1;
+            self.space[self.used..self.used + 2].copy_from_slice(&(both as u16).to_le_bytes());
+            self.used += 2;
+        } else {
+            self.groups(value, groups_of_rare(value));
         }
-        self.byte(value as u8);
     }
 
-    /// A varint that is probably long: without a branch for each of its bytes. The
-    /// space must have room for [`MAX_VARINT`] bytes, however short it is.
+    /// A varint that is probably long: without a branch for each of its bytes. Room as
+    /// for [`Put::varint`].
     #[inline(always)]
     pub fn long_varint(&mut self, value: u64) {
+        self.groups(value, groups(value));
+    }
+
+    /// A varint of which the first bytes are at hand.
+    #[inline(always)]
+    fn groups(&mut self, value: u64, (bytes, count): (u64, usize)) {
+        self.space[self.used..self.used + 8].copy_from_slice(&bytes.to_le_bytes());
+        self.used += count;
         if value >> 56 != 0 {
-            return self.varint(value);
+            let more = value >> 63;
+            self.byte((value >> 56 & 0x7f | more << 7) as u8);
+            if more != 0 {
+                self.byte(1);
+            }
         }
-        let bytes = (63 - (value | 1).leading_zeros() as usize) / 7 + 1;
-        // Groups of 28 bits, of 14, of 7, each to its place.
-        let spread = value & 0x0fff_ffff | (value & 0x00ff_ffff_f000_0000) << 4;
-        let spread = spread & 0x0000_3fff_0000_3fff | (spread & 0x0fff_c000_0fff_c000) << 2;
-        let spread = spread & 0x007f_007f_007f_007f | (spread & 0x3f80_3f80_3f80_3f80) << 1;
-        let more = 0x8080_8080_8080_8080 & ((1 << (8 * (bytes - 1))) - 1);
-        self.space[self.used..self.used + 8].copy_from_slice(&(spread | more).to_le_bytes());
-        self.used += bytes;
     }
 
     /// Bytes as they are.
@@ -95,6 +104,29 @@ impl<'a> Put<'a> {
         self.space[self.used..self.used + bytes.len()].copy_from_slice(bytes);
         self.used += bytes.len();
     }
+}
+
+/// The first eight bytes of a varint, and how many of them there are.
+#[inline(always)]
+#[allow(clippy::arithmetic_side_effects, reason = "no more than 64 bits are counted and shifted")]
+fn groups(value: u64) -> (u64, usize) {
+    // Groups of 28 bits, of 14, of 7, each to its place.
+    let spread = value & 0x0fff_ffff | (value & 0x00ff_ffff_f000_0000) << 4;
+    let spread = spread & 0x0000_3fff_0000_3fff | (spread & 0x0fff_c000_0fff_c000) << 2;
+    let spread = spread & 0x007f_007f_007f_007f | (spread & 0x3f80_3f80_3f80_3f80) << 1;
+    const MORE: u64 = 0x8080_8080_8080_8080;
+    if value >> 56 != 0 {
+        return (spread | MORE, 8);
+    }
+    let count = (63 - (value | 1).leading_zeros() as usize) / 7 + 1;
+    (spread | MORE & ((1 << (8 * (count - 1))) - 1), count)
+}
+
+/// As [`groups`]; away from where short numbers are written.
+#[cold]
+#[inline(never)]
+fn groups_of_rare(value: u64) -> (u64, usize) {
+    groups(value)
 }
 
 /// Reads values off the front of a byte slice; never panics, never allocates.
@@ -265,6 +297,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn varints_are_the_same_by_either_way(value: u64, shift in 0..64_u32) {
+            let value = value >> shift;
+            let mut by_the_book = Vec::new();
+            let mut rest = value;
+            while rest >= 0x80 {
+                by_the_book.push(rest as u8 | 0x80);
+                rest >>= 7;
+            }
+            by_the_book.push(rest as u8);
+            prop_assert_eq!(varint(value), by_the_book.clone());
+            let mut space = [0; MAX_VARINT];
+            let mut put = Put::new(&mut space);
+            put.long_varint(value);
+            let used = put.used();
+            prop_assert_eq!(&space[..used], &by_the_book);
+        }
+
         #[test]
         fn two_varints_are_varints(first: u64, second: u64, behind: u64) {
             let (first, second) = (first >> (first % 64), second >> (second % 64));

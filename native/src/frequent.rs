@@ -13,7 +13,7 @@ use spoor_format::brief::{self, To};
 use spoor_format::record::write;
 
 use crate::atoms;
-use crate::tracer::{Arguments, Initial, function_of, identity, initial_call};
+use crate::tracer::{Arguments, Initial, function_of, gc_sizes, identity, initial_call};
 use crate::vm::{self, Env, Kind, VmNames, Word};
 use crate::wire::{self, Message};
 
@@ -84,6 +84,8 @@ fn is_other_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) -
         tag if tag == atoms::SPAWN.word() => is_spawn_stored(lane, env, tick, arguments),
         tag if tag == atoms::SPAWNED.word() => is_spawned_stored(lane, env, tick, arguments),
         tag if tag == atoms::EXIT.word() => is_exit_stored(lane, env, tick, arguments),
+        tag if tag == atoms::GC_MINOR_START.word() => is_gc_stored(lane, tick, arguments, write::gc_minor_start),
+        tag if tag == atoms::GC_MINOR_END.word() => is_gc_stored(lane, tick, arguments, write::gc_minor_end),
         _ => false,
     }
 }
@@ -133,6 +135,19 @@ fn is_send_to_alias_stored(lane: &mut Lane, tick: u64, arguments: Arguments, mes
         let Ok(about) = message.about(stream) else { return false };
         brief::send(stream, delta, about, To::Alias(alias.told().numbers()))
     };
+    is_written(lane, tick, written)
+}
+
+/// By itself for the room it needs.
+#[inline(never)]
+fn is_gc_stored(
+    lane: &mut Lane,
+    tick: u64,
+    arguments: Arguments,
+    write: impl FnOnce(&mut Stream, u64, &[u64]) -> Result<(), Full>,
+) -> bool {
+    let Some((stream, delta)) = begin(lane, tick, arguments) else { return false };
+    let written = write(stream, delta, &gc_sizes(arguments.term()));
     is_written(lane, tick, written)
 }
 

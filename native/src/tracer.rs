@@ -209,11 +209,11 @@ static RARE: [(&Atom, Writer, Passes); 28] = [
     (&atoms::RECEIVE, Offered::receive, Passes::Term),
     (&atoms::SEND, |o, s, d| o.with_term(s, o.extra(), |s, to| write::send(s, d, to)), Passes::Term),
     (&atoms::RETURN_FROM, |o, s, d| o.with_function(s, |s, f| write::return_from(s, d, f)), Passes::Extra),
-    (&atoms::GC_MINOR_START, |o, s, d| write::gc_minor_start(s, d, &o.sizes()), Passes::Nothing),
-    (&atoms::GC_MINOR_END, |o, s, d| write::gc_minor_end(s, d, &o.sizes()), Passes::Nothing),
-    (&atoms::GC_MAJOR_START, |o, s, d| write::gc_major_start(s, d, &o.sizes()), Passes::Nothing),
-    (&atoms::GC_MAJOR_END, |o, s, d| write::gc_major_end(s, d, &o.sizes()), Passes::Nothing),
-    (&atoms::GC_MAX_HEAP_SIZE, |o, s, d| write::gc_max_heap_size(s, d, &o.sizes()), Passes::Nothing),
+    (&atoms::GC_MINOR_START, |o, s, d| write::gc_minor_start(s, d, &gc_sizes(o.term)), Passes::Nothing),
+    (&atoms::GC_MINOR_END, |o, s, d| write::gc_minor_end(s, d, &gc_sizes(o.term)), Passes::Nothing),
+    (&atoms::GC_MAJOR_START, |o, s, d| write::gc_major_start(s, d, &gc_sizes(o.term)), Passes::Nothing),
+    (&atoms::GC_MAJOR_END, |o, s, d| write::gc_major_end(s, d, &gc_sizes(o.term)), Passes::Nothing),
+    (&atoms::GC_MAX_HEAP_SIZE, |o, s, d| write::gc_max_heap_size(s, d, &gc_sizes(o.term)), Passes::Nothing),
     (&atoms::IN, |o, s, d| o.with_atom(s, |s, op| write::port_in(s, d, op)), Passes::Nothing),
     (&atoms::OUT, |o, s, d| o.with_atom(s, |s, op| write::port_out(s, d, op)), Passes::Nothing),
     (&atoms::SPAWN, |o, s, d| o.with_other_and_function(s, |s, c, f| write::spawn(s, d, c, f)), Passes::Nothing),
@@ -482,22 +482,6 @@ impl Offered {
         self.with_term(s, self.term, |s, term| write::unknown(s, delta, tag, term))
     }
 
-    /// The sizes of a garbage collection, in the order of the format.
-    fn sizes(&self) -> [u64; GC_SIZES.len()] {
-        let mut sizes = [0; GC_SIZES.len()];
-        let mut rest = self.term;
-        for nth in 0.. {
-            let Some((pair, tail)) = vm::cell(rest) else { break };
-            if let Some(&[key, value]) = vm::tuple(pair)
-                && let Some(place) = atoms::gc_size(key, nth)
-            {
-                sizes[place] = vm::small(value).unwrap_or(0) as u64;
-            }
-            rest = tail;
-        }
-        sizes
-    }
-
     /// What a process is called outlives the event that said so: it goes to the
     /// info ring too, which turns much more slowly.
     fn store_facts(&self, lane: &mut Lane) {
@@ -518,6 +502,21 @@ impl Offered {
             });
         }
     }
+}
+
+/// The sizes of a garbage collection, in the order of the format.
+pub(crate) fn gc_sizes(list: Word) -> [u64; GC_SIZES.len()] {
+    let (mut sizes, mut rest) = ([0; GC_SIZES.len()], list);
+    for nth in 0.. {
+        let Some((pair, tail)) = vm::cell(rest) else { break };
+        if let Some(&[key, value]) = vm::tuple(pair)
+            && let Some(place) = atoms::gc_size(key, nth)
+        {
+            sizes[place] = vm::small(value).unwrap_or(0) as u64;
+        }
+        rest = tail;
+    }
+    sizes
 }
 
 /// Defines a function, or finds that there is none.

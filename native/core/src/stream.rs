@@ -12,7 +12,7 @@ use spoor_format::chunk::{ChunkHeader, Identity};
 use spoor_format::lane::{Cause, SEALED_EVENTS_OFFSET, SEALED_INFOS_OFFSET};
 use spoor_format::record::{Ref, write};
 use spoor_format::reference::{self, Reference};
-use spoor_format::{Full, Put, Sink};
+use spoor_format::{Full, Put, Sink, brief};
 
 use crate::cache::Cache;
 use crate::chunk_words;
@@ -288,7 +288,7 @@ impl Stream {
             return Ok(());
         }
         match whose {
-            Identity::Process(word) => write::process(self, 0, word)?,
+            Identity::Process(word) => brief::process(self, word)?,
             Identity::Port(word) => write::port(self, 0, word)?,
             Identity::Nobody => write::nobody(self, 0)?,
         }
