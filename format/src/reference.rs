@@ -51,14 +51,16 @@ impl Reference {
 /// The record `define_reference` of `reference`, `before` being the one that the
 /// chunk has defined last.
 #[inline(always)]
+#[allow(clippy::indexing_slicing, reason = "no reference has more numbers than there are places")]
 pub fn define<S: Sink>(sink: &mut S, reference: &Reference, before: &Reference) -> Result<(), Full> {
     const MAX: usize = 2 + REFERENCE_NUMBERS * MAX_VARINT;
     let mut put = sink.space(MAX)?;
     put.byte(DEFINE_REFERENCE);
     put.varint(reference.count as u64);
     let first = REFERENCE_NUMBERS.saturating_sub(reference.count);
-    for (number, before) in reference.numbers.into_iter().zip(before.numbers).skip(first) {
-        put.varint(zigzag(number.wrapping_sub(before) as i64));
+    // By places: iterators of two arrays are not always made part of their caller.
+    for place in first..REFERENCE_NUMBERS {
+        put.varint(zigzag(reference.numbers[place].wrapping_sub(before.numbers[place]) as i64));
     }
     let used = put.used();
     sink.keep(MAX, used);

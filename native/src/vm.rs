@@ -308,7 +308,7 @@ pub(crate) fn reference(word: Word) -> Option<Reference> {
 #[inline(always)]
 pub(crate) fn has_reference_header(word: Word) -> bool {
     let header = boxed_word(word, 0);
-    [&LONG_ALIAS_HEADER, &REFERENCE_HEADER, &ALIAS_HEADER].into_iter().any(|known| is_known(known, header))
+    is_known(&LONG_ALIAS_HEADER, header) || is_known(&REFERENCE_HEADER, header) || is_known(&ALIAS_HEADER, header)
 }
 
 #[inline(always)]
