@@ -6,6 +6,7 @@
 # make bench-memory  ten minutes of private memory, kept in the same place; SECONDS=60 for one
 # make soak        ten minutes of ten times more events than allowed; SECONDS=60 for one
 # make fuzz        arbitrary bytes for what reads recordings, a minute each
+# make memcheck   the recorder's own tests under valgrind; make race: under ThreadSanitizer
 # make docs        the Erlang reference in _build/doc
 # make test-erlang what also runs on other OTP releases: no cargo, no network
 
@@ -35,7 +36,7 @@ MIX = MIX_ENV=test MIX_BUILD_PATH=$(CURDIR)/_build/otp-$(OTP)/mix SPOOR_NIF=$(NI
 COUNTED := test/bin/counted
 CHECK := $(COUNTED) --check
 
-.PHONY: build nif cli setup demo bench bench-memory soak fuzz test rust format-check rust-test models race consumers \
+.PHONY: build nif cli setup demo bench bench-memory soak fuzz test rust format-check rust-test models race memcheck consumers \
 	test-erlang built erlang-check common-test elixir-test consumers-prebuilt docs clean
 
 build: nif cli
@@ -87,6 +88,10 @@ models:
 # stable compiler for what only nightly ones promise.
 race:
 	@$(COUNTED) "race" native/models/race
+
+# The same tests watched by valgrind's memcheck, likewise.
+memcheck:
+	@$(COUNTED) "memcheck" native/models/memcheck
 
 # The host projects, built by cargo; test-erlang runs them with the built library.
 consumers:
