@@ -76,11 +76,13 @@ fn heading(about: &[About], on_scheduler: bool, running: bool, total_ns: u64) ->
         (true, false) => "wall time (no in/out events recorded)",
         (false, _) => "wall time",
     };
-    let lost: u64 = about.iter().map(|one| one.ledger.dropped + one.ledger.damaged + one.ledger.overwritten).sum();
+    // Counters of damaged files may say anything.
+    let parts = about.iter().flat_map(|one| [one.ledger.dropped, one.ledger.damaged, one.ledger.overwritten]);
+    let lost = parts.fold(0, u64::saturating_add);
     let events = match about {
         [one] => one.account(),
         many => {
-            let present = many.iter().map(|one| one.ledger.present).sum();
+            let present = many.iter().map(|one| one.ledger.present).fold(0, u64::saturating_add);
             let thinned = many.iter().any(|one| one.findings.iter().any(Finding::is_of_limits));
             let not_all = if thinned { "; not all: limits left events out" } else { "" };
             format!("{} events, {} lost{not_all}", count(present), count(lost))
