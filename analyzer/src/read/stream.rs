@@ -336,6 +336,10 @@ impl<'a> Stream<'a> {
             for (from, until) in &cursor.batch.dropped {
                 self.gaps.plan(*from, (*until).max(from.saturating_add(1)));
             }
+            if chunk.is_cut() {
+                // What follows in the lane begins behind what is gone.
+                cursor.expected = chunk.header.first_record.saturating_add(events);
+            }
             lost_before = chunk.is_cut();
             cursor.next = cursor.batch.events.partition_point(|event| event.tick < self.from_tick);
             if cursor.next < cursor.batch.events.len() {
