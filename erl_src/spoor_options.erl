@@ -192,11 +192,11 @@ value(_Switch, Value) -> one_of(Value, [true, false]).
 -spec procs(term()) -> {ok, procs()} | {error, iodata()}.
 procs(Word) when Word =:= all; Word =:= new; Word =:= existing -> {ok, Word};
 procs(Pid) when is_pid(Pid), node(Pid) =:= node() -> {ok, [Pid]};
-procs(Name) when is_atom(Name), not is_boolean(Name) -> {ok, [Name]};
+procs(Name) when is_atom(Name), not is_boolean(Name), Name =/= none, Name =/= undefined -> {ok, [Name]};
 procs(List) when length(List) > 0 ->
     case lists:all(fun is_process/1, List) of
         true -> {ok, lists:usort(List)};
-        false -> procs(error)
+        false -> procs([])
     end;
 procs(_Other) ->
     {error, <<"all, new, existing, a local pid or registered name, or a list of these">>}.

@@ -146,7 +146,7 @@ unknown_options_are_named(_Config) ->
 
 wrong_values_are_explained(_Config) ->
     Wrong = [
-        {procs, none}, {procs, []}, {procs, ["a"]}, {procs, [self() | self()]}, {time, 0}, {time, -1},
+        {procs, none}, {procs, undefined}, {procs, true}, {procs, []}, {procs, ["a"]}, {procs, [self() | self()]}, {time, 0}, {time, -1},
         {time, soon}, {time, {0, second}}, {time, {1, year}}, {max_events, 0}, {max_events, x}, {ring, 0},
         {time, 1 bsl 70}, {max_events, 1 bsl 70}, {ring, 1 bsl 70}, {max_term_bytes, 1 bsl 70}, {time, {1 bsl 60, hour}},
         {ring, <<"much">>}, {ring, "64 XiB"}, {ring, [$6, self()]}, {dir, ""}, {dir, <<>>}, {dir, 17}, {dir, [17, x]},

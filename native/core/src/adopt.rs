@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use spoor_format::clock::{self, ClockPair};
 use spoor_format::header::{FRONT_BYTES, Header, META_OFFSET, Meta};
@@ -187,7 +187,7 @@ fn look_at(directory: &File, name: &str, path: &Path, here: &Process) -> io::Res
     if Found::decode(&front.page).is_some() {
         return Ok(Seen::Marked(front.left(path, &place)?));
     }
-    match place.file.try_lock() {
+    match lock(&place.file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(Seen::Other),
         // Without locks two VMs could mark it at once.
@@ -218,6 +218,18 @@ fn look_at(directory: &File, name: &str, path: &Path, here: &Process) -> io::Res
             Ok(Seen::Found(front.left(path, &place)?))
         }
     }
+}
+
+/// A VM that looks at the file too has the lock for a moment only.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    const TRIES: u32 = 10;
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
+            other => return other,
+        }
+    }
+    file.try_lock()
 }
 
 /// The beginning of a recording.
