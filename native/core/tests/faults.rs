@@ -2,53 +2,35 @@
 //! process does not. A SIGBUS of others is what it was.
 
 mod common;
+#[path = "common/host.rs"]
+mod host;
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use common::options;
+use host::{Told, close};
 use memmap2::MmapOptions;
-use spoor_core::recording::{self, Options, Storage};
+use spoor_core::recording::{Options, Storage};
 use spoor_core::registry::{self, State};
 use spoor_core::segments::Stream;
-use spoor_core::{Host, Limit, Summary, clock};
+use spoor_core::{Limit, clock};
 use spoor_format::lane::LaneKind;
 use spoor_format::record::write;
 
 const RING_BYTES: u64 = 1 << 20;
 const REASON: &str = "the file was cut short while it was recorded into";
 
-enum Told {
-    Limit(Limit),
-    Closed(Box<Summary>),
-}
-
-struct TestHost(Sender<Told>);
-
-impl Host for TestHost {
-    fn owner_alive(&self) -> bool {
-        true
-    }
-    fn limit(&self, _: State, limit: Limit) {
-        let _ = self.0.send(Told::Limit(limit));
-    }
-    fn closed(&self, _: State, summary: &Summary) {
-        let _ = self.0.send(Told::Closed(Box::new(summary.clone())));
-    }
-}
-
 fn open(path: PathBuf) -> (State, Receiver<Told>) {
     open_storage(path, Storage::Ring(RING_BYTES))
 }
 
 fn open_storage(path: PathBuf, storage: Storage) -> (State, Receiver<Told>) {
-    let (sender, receiver) = channel();
-    let options = Options { thread_kind: || LaneKind::Other, ..options(&path, storage) };
-    (recording::open(options, TestHost(sender)).expect("a recording"), receiver)
+    host::open(Options { thread_kind: || LaneKind::Other, ..options(&path, storage) })
 }
 
 /// Takes enough events to come round the ring.
@@ -96,13 +78,7 @@ fn a_file_that_is_cut_a_moment_before_the_end_says_so() {
     let path = scratch.path().join("x.spoor");
     let (state, told) = open(path.clone());
     cut(&path, 0);
-    registry::with(state, |recording| recording.close("the owner's reason")).expect("still there");
-    let summary = loop {
-        if let Told::Closed(summary) = next(&told) {
-            break summary;
-        }
-    };
-    assert_eq!(summary.stop_reason, REASON);
+    assert_eq!(close(state, "the owner's reason", &told).stop_reason, REASON);
 }
 
 #[test]
@@ -124,9 +100,7 @@ fn a_segment_that_is_cut_ends_the_stream() {
         told.recv_timeout(Duration::from_millis(10)).ok()
     });
     assert!(matches!(limit, Some(Told::Limit(Limit::FileCut))));
-    registry::with(state, |recording| recording.close("the owner's reason")).expect("still there");
-    let Told::Closed(summary) = next(&told) else { panic!("it was told once") };
-    assert_eq!(summary.stop_reason, REASON);
+    assert_eq!(close(state, "the owner's reason", &told).stop_reason, REASON);
 }
 
 /// Not a test of its own: touches a mapping of nobody's behind the end of its

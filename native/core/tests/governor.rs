@@ -1,16 +1,20 @@
 //! Limits hold exactly, whatever threads do, and what they left out is in the
 //! file: how much, why, and when.
 
+#[path = "common/host.rs"]
+mod host;
+
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use host::Told;
 use spoor_core::governed::{Probe, Wanted};
 use spoor_core::governor::{About, Flow, Rate, Thinning, function_key};
-use spoor_core::recording::{self, Options, Storage};
+use spoor_core::recording::{Options, Storage};
 use spoor_core::registry::{self, State};
 use spoor_core::stream::{MAX_ATOM_BYTES, Names};
-use spoor_core::{Host, Limit, Summary, clock};
+use spoor_core::{Limit, Summary, clock};
 use spoor_format::chunk::{ChunkHeader, Event, Identity, Missing, Reader};
 use spoor_format::header::Header;
 use spoor_format::lane::{Cause, ENTRY_BYTES, Lane, LaneKind};
@@ -21,25 +25,6 @@ struct Spelled;
 impl Names for Spelled {
     fn atom_text<'a>(&self, _: u64, _: &'a mut [u8; MAX_ATOM_BYTES]) -> &'a str {
         "a"
-    }
-}
-
-enum Told {
-    Limit(Limit),
-    Closed(Box<Summary>),
-}
-
-struct TestHost(Sender<Told>);
-
-impl Host for TestHost {
-    fn owner_alive(&self) -> bool {
-        true
-    }
-    fn limit(&self, _: State, limit: Limit) {
-        let _ = self.0.send(Told::Limit(limit));
-    }
-    fn closed(&self, _: State, summary: &Summary) {
-        let _ = self.0.send(Told::Closed(Box::new(summary.clone())));
     }
 }
 
@@ -67,19 +52,14 @@ impl Test {
             meta: Vec::new(),
             thread_kind: || LaneKind::Scheduler,
         };
-        let (sender, told) = channel();
-        let state = recording::open(options, TestHost(sender)).expect("a recording");
+        let (state, told) = host::open(options);
         registry::with(state, |recording| recording.start_time()).expect("open");
         Test { _directory: directory, path, state, told }
     }
 
     fn end(self) -> (Summary, Vec<u8>) {
-        let _ = registry::with(self.state, |recording| recording.close("test"));
-        loop {
-            if let Told::Closed(summary) = self.told.recv_timeout(Duration::from_secs(10)).expect("an answer") {
-                return (*summary, std::fs::read(&self.path).expect("the file"));
-            }
-        }
+        let summary = host::close(self.state, "test", &self.told);
+        (summary, std::fs::read(&self.path).expect("the file"))
     }
 }
 

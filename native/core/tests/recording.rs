@@ -2,16 +2,19 @@
 //! from the file with the format crate alone.
 
 mod common;
+#[path = "common/host.rs"]
+mod host;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use host::{TestHost, Told, close, open};
 use spoor_core::recording::{self, Options, Storage};
 use spoor_core::registry::{self, State};
 use spoor_core::stream::{MAX_ATOM_BYTES, Names};
-use spoor_core::{Host, Limit, OpenError, Summary, clock};
+use spoor_core::{Limit, OpenError, clock};
 use spoor_format::chunk::{ChunkHeader, Identity, Reader};
 use spoor_format::header::{Header, META_OFFSET, Meta, RingLayout};
 use spoor_format::lane::{Cause, ENTRY_BYTES, Lane};
@@ -29,25 +32,6 @@ impl Names for Spelled {
     }
 }
 
-enum Told {
-    Limit(Limit),
-    Closed(Box<Summary>),
-}
-
-struct TestHost(Sender<Told>);
-
-impl Host for TestHost {
-    fn owner_alive(&self) -> bool {
-        true
-    }
-    fn limit(&self, _: State, limit: Limit) {
-        let _ = self.0.send(Told::Limit(limit));
-    }
-    fn closed(&self, _: State, summary: &Summary) {
-        let _ = self.0.send(Told::Closed(Box::new(summary.clone())));
-    }
-}
-
 struct Scratch {
     _directory: tempfile::TempDir,
     path: PathBuf,
@@ -60,20 +44,6 @@ fn scratch() -> Scratch {
 
 fn options(path: &Path) -> Options {
     common::options(path, Storage::Ring(1 << 20))
-}
-
-fn open(options: Options) -> (State, Receiver<Told>) {
-    let (sender, receiver) = channel();
-    (recording::open(options, TestHost(sender)).expect("a recording"), receiver)
-}
-
-fn close(state: State, told: &Receiver<Told>) -> Summary {
-    assert!(registry::with(state, |recording| recording.close("test")).is_some());
-    loop {
-        if let Told::Closed(summary) = told.recv_timeout(Duration::from_secs(10)).expect("the keeper answers") {
-            return *summary;
-        }
-    }
 }
 
 /// A call of function `arity` by process `pid`.
@@ -153,7 +123,7 @@ fn what_four_threads_recorded_is_in_the_file() {
             scope.spawn(move || (0..10_000).for_each(|n| call(state, pid, n % 300)));
         }
     });
-    let summary = close(state, &told);
+    let summary = close(state, "test", &told);
     assert_eq!((summary.events, summary.overwritten, summary.lanes), (40_000, 0, 4));
     assert!(summary.dropped.iter().all(|n| *n == 0));
 
@@ -177,7 +147,7 @@ fn the_oldest_are_overwritten_and_the_ledger_adds_up() {
     let (state, told) = open(options(&scratch.path));
     (0..1_000_000).for_each(|n| call(state, 7, n % 50));
     let live = registry::with(state, |recording| recording.summary()).expect("open");
-    let summary = close(state, &told);
+    let summary = close(state, "test", &told);
     assert_eq!((live.events, live.overwritten), (summary.events, summary.overwritten));
     assert_eq!(summary.events, 1_000_000);
     assert!(summary.overwritten > 500_000);
@@ -200,7 +170,7 @@ fn events_too_large_for_a_chunk_are_counted_and_cost_no_others() {
         registry::enter(state, |lane| lane.event(tick, |stream, delta| write::gc_minor_start(stream, delta, &large)));
     }
     (100..200).for_each(|n| call(state, 7, n));
-    let summary = close(state, &told);
+    let summary = close(state, "test", &told);
     assert_eq!((summary.events, summary.overwritten), (200, 0));
     assert_eq!(summary.dropped[Cause::TooLarge as usize], 1_000);
     assert_eq!(read(&scratch.path).calls[&7], (0..200).collect::<Vec<u64>>());
@@ -218,7 +188,7 @@ fn max_events_is_never_exceeded_and_the_rest_is_counted() {
     let first = told.recv_timeout(Duration::from_secs(5));
     assert!(matches!(first, Ok(Told::Limit(Limit::MaxEvents))));
     assert!(!state.is_recording());
-    let summary = close(state, &told);
+    let summary = close(state, "test", &told);
     assert_eq!(summary.events, 5_000);
     assert_eq!(summary.events + summary.dropped[Cause::AfterLimit as usize], 40_000);
     assert_eq!(read(&scratch.path).calls.values().map(Vec::len).sum::<usize>() as u64, summary.events);
@@ -244,7 +214,7 @@ fn a_great_limit_is_used_up_to_the_last_event() {
                 });
             }
         });
-        let summary = close(state, &told);
+        let summary = close(state, "test", &told);
         assert_eq!((summary.events, summary.stop_reason.as_str()), (most, "max_events"), "{idle} idle");
         let offered = offered.into_inner();
         assert_eq!(summary.events + summary.dropped[Cause::AfterLimit as usize], offered);
@@ -260,7 +230,7 @@ fn the_time_limit_is_kept_without_events() {
     registry::with(state, |recording| recording.start_time()).expect("open");
     assert!(matches!(told.recv_timeout(Duration::from_secs(5)), Ok(Told::Limit(Limit::Time))));
     call(state, 1, 1);
-    let summary = close(state, &told);
+    let summary = close(state, "test", &told);
     assert_eq!((summary.events, summary.dropped[Cause::AfterLimit as usize]), (0, 1));
 }
 
@@ -282,7 +252,7 @@ fn recordings_end_under_threads_that_do_not_stop() {
             let (state, told) = open(options(&scratch.path));
             current.store(state.integer(), std::sync::atomic::Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(5));
-            let summary = close(state, &told);
+            let summary = close(state, "test", &told);
             let file = read(&scratch.path);
             let present = file.calls.values().map(Vec::len).sum::<usize>() as u64;
             assert_eq!(present, summary.events - summary.overwritten);

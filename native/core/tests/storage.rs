@@ -2,17 +2,20 @@
 //! crate alone.
 
 mod common;
+#[path = "common/host.rs"]
+mod host;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use common::options;
+use host::{TestHost, Told, close, open};
 use spoor_core::recording::{self, Options, Storage};
 use spoor_core::registry::{self, State};
 use spoor_core::segments::Stream;
-use spoor_core::{Host, Limit, OpenError, Summary, clock};
+use spoor_core::{Limit, OpenError, clock};
 use spoor_format::chunk::{ChunkHeader, Identity, Reader};
 use spoor_format::header::Header;
 use spoor_format::lane::{Cause, ENTRY_BYTES, Lane};
@@ -20,43 +23,10 @@ use spoor_format::record::{Body, Schema, write};
 use spoor_format::segment::{CHUNKS_OFFSET, FRAME_BYTES, FRAMES_OFFSET, Frame, Packing, SegmentHeader};
 use spoor_format::status::{Phase, Status};
 
-enum Told {
-    Limit(Limit),
-    Closed(Box<Summary>),
-}
-
-struct TestHost(Sender<Told>);
-
-impl Host for TestHost {
-    fn owner_alive(&self) -> bool {
-        true
-    }
-    fn limit(&self, _: State, limit: Limit) {
-        let _ = self.0.send(Told::Limit(limit));
-    }
-    fn closed(&self, _: State, summary: &Summary) {
-        let _ = self.0.send(Told::Closed(Box::new(summary.clone())));
-    }
-}
-
 const SEGMENT: u64 = 512 << 10;
 
 fn stream(total_bytes: u64) -> Stream {
     Stream { segment_bytes: SEGMENT, total_bytes, keep_first: false, packs: false }
-}
-
-fn open(options: Options) -> (State, Receiver<Told>) {
-    let (sender, receiver) = channel();
-    (recording::open(options, TestHost(sender)).expect("a recording"), receiver)
-}
-
-fn close(state: State, told: &Receiver<Told>) -> Summary {
-    assert!(registry::with(state, |recording| recording.close("test")).is_some());
-    loop {
-        if let Told::Closed(summary) = told.recv_timeout(Duration::from_secs(20)).expect("the keeper answers") {
-            return *summary;
-        }
-    }
 }
 
 /// An event of `pid` that says `number`, and takes about 16 bytes.
@@ -179,7 +149,7 @@ fn once_keeps_the_first_and_ends_when_full() {
     }
     (0..10).for_each(|_| event(state, 7, 0));
     assert!(matches!(told.recv_timeout(Duration::from_secs(5)), Ok(Told::Limit(Limit::Full))));
-    let summary = close(state, &told);
+    let summary = close(state, "test", &told);
     assert_eq!((summary.events, summary.overwritten), (offered - 1, 0));
     assert_eq!(summary.dropped[Cause::AfterLimit as usize], 11);
     let file = read(&path);
@@ -199,7 +169,7 @@ fn a_stream_goes_on_from_segment_to_segment_and_loses_nothing() {
                 scope.spawn(move || events(state, pid, 0..100_000));
             }
         });
-        let summary = close(state, &told);
+        let summary = close(state, "test", &told);
         assert_eq!((summary.events, summary.overwritten), (300_000, 0));
         assert!(summary.dropped.iter().all(|n| *n == 0), "{summary:?}");
         let file = read(&path);
@@ -222,7 +192,7 @@ fn at_the_cap_the_oldest_segment_goes() {
         events(state, 7, 0..1_500_000);
         let live = registry::with(state, |recording| recording.summary()).expect("open");
         assert_eq!(live.events, 1_500_000);
-        let summary = close(state, &told);
+        let summary = close(state, "test", &told);
         assert_eq!(summary.events, 1_500_000, "{summary:?}");
         let file = read(&path);
         assert!(file.bytes <= total, "{} bytes", file.bytes);
@@ -248,7 +218,7 @@ fn a_stream_that_keeps_the_first_ends_at_the_cap() {
         assert!(offered < 10_000_000);
     }
     assert!(matches!(told.recv_timeout(Duration::from_secs(5)), Ok(Told::Limit(Limit::Full))));
-    let summary = close(state, &told);
+    let summary = close(state, "test", &told);
     let late = summary.dropped[Cause::NoSegment as usize];
     assert_eq!(summary.events + late + summary.dropped[Cause::AfterLimit as usize], offered);
     let file = read(&path);
@@ -274,7 +244,7 @@ fn an_idle_thread_holds_up_no_segment_and_loses_nothing() {
             idle.send(()).expect("somebody sleeps");
         });
     });
-    let summary = close(state, &told);
+    let summary = close(state, "test", &told);
     assert_eq!((summary.events, summary.overwritten), (150_020, 0));
     let file = read(&path);
     assert_eq!(file.numbers[&1], (0..20).collect::<Vec<_>>());
@@ -291,7 +261,7 @@ fn what_no_segment_is_ready_for_is_counted() {
     let (state, told) = open(options(&path, Storage::Stream(stream(6 << 20))));
     let offered = 2_000_000;
     (0..offered).for_each(|number| event(state, 7, number));
-    let summary = close(state, &told);
+    let summary = close(state, "test", &told);
     let dropped = summary.dropped[Cause::NoSegment as usize];
     assert_eq!(summary.events + dropped, offered);
     let file = read(&path);
@@ -322,7 +292,7 @@ fn a_stream_is_written_to_the_disk_at_intervals() {
         let sync = Some(Duration::from_millis(20));
         let (state, told) = open(Options { sync, ..options(&path, storage) });
         events(state, 7, 0..50_000);
-        let summary = close(state, &told);
+        let summary = close(state, "test", &told);
         assert_eq!(summary.events, 50_000);
         assert_eq!(present(&read(&path)), summary.events - summary.overwritten);
     }
