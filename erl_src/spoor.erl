@@ -55,7 +55,8 @@
 %% </table>
 %%
 %% Content of arguments and messages is not recorded unless asked for. A module
-%% that is named and reloaded is traced again within a second. Spoor takes no tracer
+%% that is named and reloaded is traced again within a second; where all modules are,
+%% those loaded later are too, from the first call on. Spoor takes no tracer
 %% from somebody else: from OTP 27 it has a trace session of its own, before it
 %% answers `{tracer_conflict, Who}', and one recording at a time may trace: others answer
 %% `{already_recording, Recordings}'.
@@ -100,7 +101,7 @@
     | {no_match, spoor_spec:pattern()}
     | {no_process, pid() | atom()}
     | {too_broad, map()}
-    | {tracer_conflict, [pid() | port() | new_processes | mfa()]}
+    | {tracer_conflict, [pid() | port() | new_processes | mfa() | on_load]}
     | {already_recording, [pid()]}
     | {unsafe_on_otp, spoor_hazard:bug()}
     | {nif_unavailable, Why :: binary()}

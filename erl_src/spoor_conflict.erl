@@ -11,7 +11,7 @@
 -define(NAMED, 10).
 
 -type error() ::
-    {error, {tracer_conflict, [pid() | port() | new_processes | mfa()]}}
+    {error, {tracer_conflict, [pid() | port() | new_processes | mfa() | on_load]}}
     | {error, {unsafe_on_otp, spoor_hazard:bug()}}.
 
 %% @doc Refuses a plan that would meet somebody else's tracing. Nothing changes.
@@ -46,13 +46,15 @@ is_free({spoor_tracer, State}) -> spoor_tracer:status(State) =:= {error, closed}
 is_free(Pid) when is_pid(Pid), node(Pid) =:= node() -> not is_process_alive(Pid);
 is_free(_Tracer) -> false.
 
-%% Functions that somebody has set trace patterns on: ours would replace them.
--spec patterns_taken([spoor_spec:pattern()]) -> [mfa()].
+%% Functions that somebody has set trace patterns on: ours would replace them; the same
+%% of modules that are loaded later.
+-spec patterns_taken([spoor_spec:pattern()]) -> [mfa() | on_load].
 patterns_taken(Patterns) ->
     Named = lists:flatmap(fun spoor_functions:named/1, Patterns),
-    lists:sublist([Function || Function <- lists:usort(Named), is_patterned(Function)], ?NAMED).
+    Later = [on_load || {'_', _, _} <- Patterns],
+    lists:sublist([Function || Function <- Later ++ lists:usort(Named), is_patterned(Function)], ?NAMED).
 
--spec is_patterned(mfa()) -> boolean().
+-spec is_patterned(mfa() | on_load) -> boolean().
 is_patterned(Function) ->
     case erlang:trace_info(Function, traced) of
         {traced, Kind} -> Kind =:= local orelse Kind =:= global;

@@ -1,7 +1,7 @@
 %% @doc The functions that a pattern names on this node, and why it names none.
 -module(spoor_functions).
 
--export([resolve/1, probe/1, named/1, explain_none/1]).
+-export([resolve/1, probe/1, named/1, loaded/1, explain_none/1]).
 
 -type pattern() :: spoor_spec:pattern().
 
@@ -31,24 +31,24 @@ probe(Pattern) ->
 named({'_', _, _}) ->
     [];
 named({M, _, _} = Pattern) ->
+    _ = code:ensure_loaded(M),
+    loaded(Pattern).
+
+%% @doc The same as the module is now; none if it is not loaded.
+-spec loaded(pattern()) -> [mfa()].
+loaded({M, _, _} = Pattern) ->
     [{M, F, A} || {F, A} = FA <- functions(M), matches(FA, Pattern)].
 
 -spec matches({atom(), arity()}, pattern()) -> boolean().
 matches({F, A}, {_, PatternF, PatternA}) ->
     (PatternF =:= '_' orelse PatternF =:= F) andalso (PatternA =:= '_' orelse PatternA =:= A).
 
-%% Local functions too; none if there is no such module.
+%% Local functions too.
 -spec functions(module()) -> [{atom(), arity()}].
 functions(Module) ->
-    case code:ensure_loaded(Module) of
-        {module, Module} ->
-            try erlang:get_module_info(Module, functions)
-            catch
-                %% Unloaded since.
-                error:badarg -> []
-            end;
-        {error, _} ->
-            []
+    try erlang:get_module_info(Module, functions)
+    catch
+        error:badarg -> []
     end.
 
 %% @doc Why a pattern names nothing, and what was meant perhaps.

@@ -1,6 +1,7 @@
 %% @doc The registry of recordings, and below it the recordings, one process each.
 %% When the registry goes, so do the recordings: it knows what must be cleaned up.
-%% Beside them, who looks for recordings that VMs before this one left.
+%% Beside them, who looks for recordings that VMs before this one left: begun again with
+%% the registry, and by itself when it dies, but not for ever. Recordings go on without it.
 %% Every process below is sensitive: nothing of ours is ever traced.
 -module(spoor_sup).
 -behaviour(supervisor).
@@ -9,6 +10,7 @@
 -export([init/1]).
 
 -define(RECORDINGS, spoor_recording_sup).
+-define(ADOPTION, spoor_adoption_sup).
 %% A recording that is told to shut down turns tracing off and completes its file.
 -define(CLOSE_MS, 15_000).
 
@@ -26,7 +28,7 @@ start_recording() ->
     end.
 
 %% @private
--spec init(all | recordings) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+-spec init(all | recordings | adoption) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init(all) ->
     _ = process_flag(sensitive, true),
     Children = [
@@ -36,12 +38,13 @@ init(all) ->
             start => {supervisor, start_link, [{local, ?RECORDINGS}, ?MODULE, recordings]},
             type => supervisor
         },
-        %% Whatever happens to it, recordings go on without it.
+        %% The last: its end takes nobody with it. Transient: having tried often enough it
+        %% ends as if told to, and that is all.
         #{
-            id => spoor_adoption,
-            start => {spoor_adoption, start_link, []},
-            restart => temporary,
-            shutdown => brutal_kill
+            id => ?ADOPTION,
+            start => {supervisor, start_link, [?MODULE, adoption]},
+            restart => transient,
+            type => supervisor
         }
     ],
     {ok, {#{strategy => rest_for_one, intensity => 5, period => 10}, Children}};
@@ -53,4 +56,12 @@ init(recordings) ->
         restart => temporary,
         shutdown => ?CLOSE_MS
     },
-    {ok, {#{strategy => simple_one_for_one}, [Recording]}}.
+    {ok, {#{strategy => simple_one_for_one}, [Recording]}};
+init(adoption) ->
+    _ = process_flag(sensitive, true),
+    Adoption = #{
+        id => spoor_adoption,
+        start => {spoor_adoption, start_link, []},
+        shutdown => brutal_kill
+    },
+    {ok, {#{strategy => one_for_one, intensity => 3, period => 60}, [Adoption]}}.

@@ -109,6 +109,8 @@ start(#{targets := none}) ->
     {ok, #{functions => 0, processes => 0}};
 start(#{plan := #{patterns := Patterns, flags := Flags, port_flags := PortFlags}} = Tracing) ->
     ok = set_messages(Tracing),
+    %% First, so that a module that is loaded meanwhile is in one of the two.
+    _ = names_all(Patterns) andalso set_pattern(Tracing, on_load, true),
     Matched = [{Pattern, set_pattern(Tracing, Pattern, true)} || Pattern <- Patterns],
     case [Pattern || {Pattern, 0} <- Matched] of
         [Pattern | _] ->
@@ -140,7 +142,11 @@ set_messages(#{plan := #{messages := requests}, api := legacy}) ->
 restore_messages(#{plan := #{messages := requests}, messages_before := Before}) -> spoor_requests:set(Before);
 restore_messages(_Tracing) -> ok.
 
--spec set_pattern(tracing(), spoor_spec:pattern(), boolean()) -> non_neg_integer().
+%% Patterns of all modules are for those too that are loaded later, or again.
+-spec names_all([spoor_spec:pattern()]) -> boolean().
+names_all(Patterns) -> lists:keymember('_', 1, Patterns).
+
+-spec set_pattern(tracing(), spoor_spec:pattern() | on_load, boolean()) -> non_neg_integer().
 set_pattern(#{api := {session, Api}, session := Session}, Pattern, Spec) ->
     Api:function(Session, Pattern, Spec, [local]);
 set_pattern(#{api := legacy}, Pattern, Spec) ->
@@ -213,6 +219,7 @@ stop(#{api := {session, Api}, session := Session, tracer := Tracer}) when Sessio
 stop(#{tracer := Tracer, plan := #{patterns := Patterns}} = Tracing) ->
     ok = sweep(Tracer),
     ok = restore_messages(Tracing),
+    _ = names_all(Patterns) andalso set_pattern(Tracing, on_load, false),
     lists:foreach(fun(Pattern) -> clear_pattern(Tracing, Pattern) end, Patterns).
 
 %% What the VM did not take to be turned on it does not take to be turned off.
@@ -275,7 +282,7 @@ check(#{targets := none}) ->
 check(#{probes := Probes} = Tracing) ->
     try is_on(Tracing) of
         true ->
-            Gone = [P || {P, Probe} <- Probes, not is_traced(Tracing, Probe), set_pattern(Tracing, P, true) > 0],
+            Gone = [P || {P, Probe} <- Probes, not is_set(Tracing, P, Probe), set_pattern(Tracing, P, true) > 0],
             {on, lists:usort([Module || {Module, _, _} <- Gone])};
         false ->
             lost
@@ -303,8 +310,21 @@ is_on(Target, #{api := {session, Api}, session := Session}) ->
 is_on(Target, #{api := legacy, tracer := Tracer}) ->
     tracer_of(Target) =:= Tracer orelse (is_pid(Target) andalso not is_process_alive(Target)).
 
--spec is_traced(tracing(), mfa()) -> boolean().
-is_traced(#{api := {session, Api}, session := Session}, Function) ->
-    Api:info(Session, Function, traced) =:= {traced, local};
-is_traced(#{api := legacy}, Function) ->
-    erlang:trace_info(Function, traced) =:= {traced, local}.
+%% The new version of a module may have lost the function that was looked at.
+-spec is_set(tracing(), spoor_spec:pattern(), mfa()) -> boolean().
+is_set(Tracing, Pattern, Probe) ->
+    case traced(Tracing, Probe) of
+        {traced, undefined} ->
+            case spoor_functions:loaded(Pattern) of
+                [Other | _] -> traced(Tracing, Other) =:= {traced, local};
+                [] -> true
+            end;
+        Traced ->
+            Traced =:= {traced, local}
+    end.
+
+-spec traced(tracing(), mfa()) -> {traced, local | global | false | undefined}.
+traced(#{api := {session, Api}, session := Session}, Function) ->
+    Api:info(Session, Function, traced);
+traced(#{api := legacy}, Function) ->
+    erlang:trace_info(Function, traced).

@@ -13,6 +13,7 @@
     links_and_garbage_are_left_alone/1, the_oldest_beyond_keep_go/1, only_so_many_bytes_are_kept/1,
     nothing_is_looked_at_when_off/1, nonsense_in_the_environment_deletes_nothing/1,
     a_directory_is_looked_through_when_it_is_first_used/1, what_cannot_be_read_keeps_nobody_from_starting/1,
+    who_looks_is_killed_and_looks_again/1, the_registry_is_killed/1,
     two_vms_that_start_at_once_find_it_once/1, files_of_another_user_are_left_alone/1,
     in_another_pid_namespace_the_lock_tells/1, a_vm_that_ends_in_order_says_how/1
 ]).
@@ -26,6 +27,7 @@ all() ->
         links_and_garbage_are_left_alone, the_oldest_beyond_keep_go, only_so_many_bytes_are_kept,
         nothing_is_looked_at_when_off, nonsense_in_the_environment_deletes_nothing,
         a_directory_is_looked_through_when_it_is_first_used, what_cannot_be_read_keeps_nobody_from_starting,
+        who_looks_is_killed_and_looks_again, the_registry_is_killed,
         two_vms_that_start_at_once_find_it_once, a_vm_that_ends_in_order_says_how, {group, root}
     ].
 
@@ -169,12 +171,55 @@ what_cannot_be_read_keeps_nobody_from_starting(Config) ->
     ok = application:stop(spoor),
     ?assertEqual([], boot()),
     ?assertEqual({error, enoent}, file:read_file_info("/nowhere")),
-    %% Should the looking itself fail, all the rest goes on.
-    true = exit(whereis(spoor_adoption), kill),
-    spoor_leftovers:eventually(fun() -> whereis(spoor_adoption) =:= undefined end),
+    %% Should the looking itself fail again and again, it is given up and all the rest goes on.
+    Others = [whereis(Name) || Name <- [spoor_registry, spoor_recording_sup]],
+    _ = [kill_adoption() || _ <- lists:seq(1, 4)],
+    spoor_leftovers:eventually(fun() -> not is_looked_after() end),
+    ?assertEqual(undefined, whereis(spoor_adoption)),
     {ok, Session} = spoor:start({?MODULE, log, 2}, #{dir => ?config(dir, Config), ring => <<"2MiB">>}),
     ?assertMatch({ok, _}, spoor:stop(Session)),
+    ?assertEqual(Others, [whereis(Name) || Name <- [spoor_registry, spoor_recording_sup]]),
     ?assertEqual([], spoor:crashed()).
+
+who_looks_is_killed_and_looks_again(Config) ->
+    {Path, _} = killed(Config),
+    ?assertMatch([#{path := Path}], boot()),
+    kill_adoption(),
+    spoor_leftovers:eventually(fun() -> is_pid(whereis(spoor_adoption)) end),
+    {Later, _} = killed(Config),
+    kill_adoption(),
+    spoor_leftovers:eventually(fun() -> [P || #{path := P} <- spoor:crashed()] =:= [Later, Path] end),
+    ?assertMatch([_, _], logged()).
+
+%% The registry takes all with it that knows of recordings. What died before is found
+%% again, what comes then is looked through, and recordings of this VM are nobody's find.
+the_registry_is_killed(Config) ->
+    {Dead, _} = killed(Config),
+    ?assertMatch([#{path := Dead}], boot()),
+    Other = ?config(dir, Config) ++ "-other",
+    {InOther, _} = killed([{dir, Other} | lists:keydelete(dir, 1, Config)]),
+    Start = fun(Dir) -> spoor:start({?MODULE, log, 2}, #{dir => Dir, ring => <<"2MiB">>, link => false}) end,
+    Own = [Path || _ <- [1, 2], {ok, #{path := Path}} <- [Start(?config(dir, Config))]],
+    application:set_env(spoor, keep, 1),
+    _ = [
+        begin
+            Before = [whereis(Name) || Name <- [spoor_registry, spoor_adoption]],
+            true = exit(whereis(spoor_registry), kill),
+            spoor_leftovers:eventually(fun() ->
+                Now = [whereis(Name) || Name <- [spoor_registry, spoor_adoption]],
+                lists:all(fun is_pid/1, Now) andalso Now -- Before =:= Now
+            end),
+            ?assertEqual([Dead], [Path || #{path := Path} <- spoor:crashed()])
+        end
+     || _ <- [1, 2]
+    ],
+    _ = [spoor_leftovers:assert_none(Path) || Path <- Own],
+    _ = [?assertMatch(#{<<"state">> := <<"stopped">>, <<"found">> := undefined}, info(Path)) || Path <- Own],
+    ?assertEqual(lists:sort([Dead | Own]), recordings(Config)),
+    application:set_env(spoor, keep, 10),
+    {ok, Session} = Start(Other),
+    ?assertEqual(lists:sort([Dead, InOther]), lists:sort([Path || #{path := Path} <- spoor:crashed()])),
+    ?assertMatch({ok, _}, spoor:stop(Session)).
 
 two_vms_that_start_at_once_find_it_once(Config) ->
     Paths = [Path || _ <- [1, 2, 3], {Path, _} <- [killed(Config)]],
@@ -304,6 +349,16 @@ finder() ->
 boot() ->
     {ok, [spoor]} = application:ensure_all_started(spoor),
     spoor:crashed().
+
+kill_adoption() ->
+    spoor_leftovers:eventually(fun() -> is_pid(whereis(spoor_adoption)) orelse not is_looked_after() end),
+    Monitor = monitor(process, spoor_adoption),
+    _ = catch exit(whereis(spoor_adoption), kill),
+    receive {'DOWN', Monitor, process, _, _} -> ok end.
+
+is_looked_after() ->
+    {_, Supervisor, _, _} = lists:keyfind(spoor_adoption_sup, 1, supervisor:which_children(spoor_sup)),
+    is_pid(Supervisor).
 
 %%% Files
 

@@ -20,6 +20,9 @@
     the_namer_is_killed/1,
     the_application_stops/1,
     a_traced_module_is_reloaded/1,
+    a_new_version_without_the_function_is_traced/1,
+    modules_loaded_later_are_traced_where_all_are/1,
+    somebody_traces_what_is_loaded_later/1,
     a_traced_module_is_deleted_and_comes_back/1,
     the_tracer_module_is_reloaded/1,
     the_tracer_module_is_purged_and_loaded/1,
@@ -50,7 +53,9 @@ groups() ->
             the_dead_are_not_waited_for
         ]},
         {code, [], [
-            a_traced_module_is_reloaded, a_traced_module_is_deleted_and_comes_back, the_tracer_module_is_reloaded,
+            a_traced_module_is_reloaded, a_traced_module_is_deleted_and_comes_back,
+            a_new_version_without_the_function_is_traced, modules_loaded_later_are_traced_where_all_are,
+            somebody_traces_what_is_loaded_later, the_tracer_module_is_reloaded,
             the_tracer_module_is_purged_and_loaded, a_library_from_elsewhere_takes_no_old_events
         ]},
         {taken_away, [], [tracing_is_taken_away, tracing_of_a_listed_process_is_taken_away]},
@@ -268,6 +273,74 @@ a_traced_module_is_deleted_and_comes_back(Config) ->
     end),
     _ = stop(Session),
     unload(Module).
+
+a_new_version_without_the_function_is_traced(Config) ->
+    Module = scratch_module(spoor_scratch_3, Config, "a(N) -> N.\n", ["a/1", "work/1"]),
+    {ok, Session} = start(Module, [self()], Config, #{set_on_spawn => false}),
+    {ok, Named} = start_second({Module, a}, Config),
+    _ = scratch_module(Module, Config, "a(N, M) -> N + M.\n", ["a/2", "work/1"]),
+    spoor_leftovers:eventually(fun() ->
+        ok = Module:work(10),
+        maps:get(events, spoor:status(Session)) >= 12
+    end),
+    3 = Module:a(1, 2),
+    #{path := Path} = stop(Session),
+    #{path := NamedPath} = stop_second(Named),
+    ?assertMatch(#{{Module, a, 2} := 1}, maps:from_list(spoor_reading:counts(Path))),
+    [?assertEqual(1, reloads(P)) || P <- [Path | NamedPath]],
+    unload(Module).
+
+%% Who asked for every module gets those that come later too.
+modules_loaded_later_are_traced_where_all_are(Config) ->
+    Module = scratch_module(spoor_scratch_4, Config),
+    unload(Module),
+    [
+        begin
+            {ok, Session} = start({'_', '_', '_'}, Procs, Config, #{force => true, set_on_spawn => false}),
+            Rounds = [reload_and_work(Module, N) || N <- lists:seq(1, 3)],
+            #{path := Path} = stop(Session),
+            ?assertMatch(#{{Module, work, 1} := 33}, maps:from_list(spoor_reading:counts(Path))),
+            ?assertEqual([ok, ok, ok], Rounds),
+            %% From here on nothing is traced that is loaded.
+            ok = reload_and_work(Module, 4),
+            spoor_leftovers:assert_untraced([{Module, work, 1}, {lists, seq, 2}]),
+            ?assertEqual({traced, false}, erlang:trace_info(on_load, traced)),
+            assert_gone(Session, Path)
+        end
+     || Procs <- [[self()], all]
+    ],
+    unload(Module).
+
+somebody_traces_what_is_loaded_later(Config) ->
+    0 = erlang:trace_pattern(on_load, true, [local]),
+    Options = #{force => true, set_on_spawn => false},
+    case {spoor_leftovers:is_session_vm(), start({'_', '_', '_'}, [self()], Config, Options)} of
+        {true, {ok, Session}} -> stop(Session);
+        {false, Answer} -> ?assertEqual({error, {tracer_conflict, [on_load]}}, Answer)
+    end,
+    ?assertEqual({traced, local}, erlang:trace_info(on_load, traced)),
+    0 = erlang:trace_pattern(on_load, false, [local]).
+
+reload_and_work(Module, _Nth) ->
+    _ = code:purge(Module),
+    {module, Module} = code:load_file(Module),
+    Module:work(10).
+
+reloads(Path) ->
+    {ok, Bytes} = file:read_file(Path),
+    length(binary:matches(Bytes, <<"reloaded">>)).
+
+%% Where two can trace at a time.
+start_second(What, Config) ->
+    case spoor_leftovers:is_session_vm() of
+        true -> start(What, [self()], Config, #{set_on_spawn => false});
+        false -> {ok, none}
+    end.
+
+stop_second(none) -> #{path => []};
+stop_second(Session) ->
+    #{path := Path} = stop(Session),
+    #{path => [Path]}.
 
 the_tracer_module_is_reloaded(Config) ->
     {ok, Session} = start({?MODULE, work, 1}, all, Config),
@@ -589,16 +662,19 @@ stop_load({Pid, Servers}) ->
         {Pid, stopped} -> [Server ! stop || Server <- Servers]
     end.
 
-scratch_module(Module, Config) ->
+scratch_module(Module, Config) -> scratch_module(Module, Config, "", ["work/1"]).
+
+scratch_module(Module, Config, More, Exported) ->
     Dir = ?config(priv_dir, Config),
     Source = filename:join(Dir, atom_to_list(Module) ++ ".erl"),
     Text = [
-        "-module(", atom_to_list(Module), ").\n-export([work/1]).\n",
+        "-module(", atom_to_list(Module), ").\n-export([", lists:join(", ", Exported), "]).\n", More,
         "work(0) -> ok;\nwork(N) -> ?MODULE:work(N - 1).\n"
     ],
     ok = file:write_file(Source, Text),
     {ok, Module} = compile:file(Source, [{outdir, Dir}]),
     true = code:add_pathz(Dir),
+    _ = code:purge(Module),
     {module, Module} = code:load_file(Module),
     Module.
 

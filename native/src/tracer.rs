@@ -71,8 +71,10 @@ fn governed_enabled(tag: Word, state: State, tracee: Word) -> ErlNifTerm {
     let asked = catch_unwind(AssertUnwindSafe(|| {
         registry::enter(state, |lane| wanted = lane.wants(probe, tracee_number(tracee)));
     }));
-    if asked.is_err() {
+    if asked.is_err() && matches!(probe, Probe::Event) {
+        // Counted, so not to be stored.
         registry::count_panic(state);
+        wanted = Wanted::No;
     }
     let answer = match wanted {
         Wanted::Yes => &atoms::TRACE,

@@ -1,5 +1,6 @@
 //! One VM thread's place in a recording, and its part of the loss ledger.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -112,11 +113,13 @@ impl Lane {
     }
 
     /// Stores a fact in the info ring. What does not fit is not counted: facts
-    /// are not events.
+    /// are not events. Nor is a panic of `write`: it ends here, so that nobody counts
+    /// the event that told the fact as dropped.
     #[inline(always)]
     pub fn info(&mut self, tick: u64, write: impl FnMut(&mut Stream, u64) -> Result<(), Full>) {
+        let infos = &mut self.infos;
         // A fact that finds no chunk is told again by the next sweep.
-        let _ = self.infos.record(tick, write);
+        let _ = catch_unwind(AssertUnwindSafe(|| infos.record(tick, write)));
     }
 
     /// Looks what was asked of the lane since it looked last.

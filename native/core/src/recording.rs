@@ -438,13 +438,13 @@ impl Recording {
     }
 
     fn sum_up(&self, store: &Store, stop_reason: String) -> Summary {
-        let (events, present) = store.count_events();
+        let (events, overwritten) = store.count_events(|lane| self.limits.signals.of(lane).map_or(0, |s| s.held()));
         let dropped = store.count_dropped();
         Summary {
             path: self.path.clone(),
             recording: self.state.is_recording(),
             events,
-            overwritten: events - present,
+            overwritten,
             thinned: self.limits.governor.as_ref().map_or_else(Vec::new, |governor| governor.thinned(&dropped)),
             dropped,
             lanes: self.taken.load(Ordering::Acquire).min(self.lanes.len()) as u64,

@@ -271,8 +271,7 @@ impl Worker {
         // out, and who held one looks before it stores another event.
         wait_until_nobody_is_inside();
         let places = self.store.event_chunks();
-        let count_closed = |lane, seq: u64| self.store.count_closed(lane, (seq - 1) % places);
-        self.limits.taking(|| self.limits.signals.take_away(count_closed));
+        self.limits.taking(|| self.limits.signals.take_away(|lane, seq| self.store.count_taken(lane, seq)));
         let (mut records, mut in_use) = (0, false);
         let mut pace = Pace::begin();
         pace.hurry(true);
@@ -312,7 +311,7 @@ impl Worker {
     /// Deletes the oldest closed segment; false when there is none.
     fn delete_oldest(&mut self) -> bool {
         let Some(oldest) = self.segments.closed.pop_front() else { return false };
-        self.store.deleted.fetch_add(oldest.records, Ordering::AcqRel);
+        self.store.count_gone(oldest.records);
         self.remove(oldest.number, oldest.packing, oldest.bytes);
         true
     }

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use spoor_format::chunk::{COMMIT_OFFSET, ChunkHeader, SEAL_OFFSET, SEQ_OFFSET};
 use spoor_format::clock::{self, ClockPair};
 use spoor_format::header::{FRONT_BYTES, Header, META_BYTES, META_OFFSET, Meta, RingLayout};
-use spoor_format::lane::{self, CAUSES, Cause, DROPPED_OFFSET, Lane as LaneEntry, LaneKind, SEALED_EVENTS_OFFSET};
+use spoor_format::lane::{
+    self, CAUSES, Cause, DROPPED_OFFSET, Lane as LaneEntry, LaneKind, SEALED_EVENTS_OFFSET, SEALED_INFOS_OFFSET,
+};
 use spoor_format::status::{Phase, Status};
 
 use crate::OpenError;
-use crate::chunk_words::ChunkWords;
+use crate::chunk_words::{ChunkWords, read_stable};
 use crate::mapping::{Mapping, Memory, Window};
 use crate::ring::{ENDLESS, Ring, Taken};
 
@@ -35,8 +37,9 @@ pub(crate) struct Store {
     events_layout: RingLayout,
     /// No chunk of the event ring will be free any more.
     pub(crate) complete: AtomicBool,
-    /// Events of segments that were deleted.
-    pub(crate) deleted: AtomicU64,
+    /// Events that were stored and cannot be read any more: of chunks that were taken
+    /// again, of segments that were deleted.
+    gone: AtomicU64,
 }
 
 impl Store {
@@ -68,8 +71,8 @@ impl Store {
         let mapping = Mapping::create(path, header.file_bytes)?;
         mapping.write(0, &header.encode());
         let infos = Ring::new(header.info.chunks, ENDLESS);
-        let (complete, deleted) = (AtomicBool::new(false), AtomicU64::new(0));
-        Ok(Store { mapping, header, events, infos, window, events_layout, complete, deleted })
+        let (complete, gone) = (AtomicBool::new(false), AtomicU64::new(0));
+        Ok(Store { mapping, header, events, infos, window, events_layout, complete, gone })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -169,9 +172,13 @@ impl Store {
         }
     }
 
-    /// Writes the header of a chunk just taken.
+    /// Writes the header of a chunk just taken; what it held is gone.
     pub(crate) fn begin_chunk(&self, which: Which, taken: &Taken, lane: u32, base_tick: u64, first_record: u64) {
         let word = |offset| self.chunk_word(which, taken.index, offset);
+        // The commit word of a place never taken is 0.
+        if which == Which::Events {
+            self.count_gone(self.records(which, taken.index));
+        }
         let words = ChunkWords { seq: word(SEQ_OFFSET), commit: word(COMMIT_OFFSET), seal: word(SEAL_OFFSET) };
         let header = ChunkHeader::fixed_words(lane, taken.seq, base_tick, first_record);
         words.begin(taken.seq, header.into_iter().map(|(offset, value)| (word(offset), value)));
@@ -204,21 +211,45 @@ impl Store {
         load(self.commit_word(which, index)) >> 32
     }
 
-    /// Enters into the lane table that the lane has given the chunk of events back.
-    pub(crate) fn count_closed(&self, lane: u32, index: u64) {
-        let stored =
-            load(self.chunk_word(Which::Events, index, FIRST_RECORD_OFFSET)) + self.records(Which::Events, index);
-        self.lane_word(lane, SEALED_EVENTS_OFFSET).store(stored, Ordering::Release);
+    /// Events can be read no more.
+    pub(crate) fn count_gone(&self, events: u64) {
+        // Release: who sees them gone sees that they were stored (`count_events`).
+        self.gone.fetch_add(events, Ordering::Release);
+    }
+
+    /// Enters into the lane table what the lane has stored in the chunks of a ring that
+    /// are not its any more.
+    pub(crate) fn count_closed(&self, which: Which, lane: u32, stored: u64) {
+        let offset = match which {
+            Which::Events => SEALED_EVENTS_OFFSET,
+            Which::Infos => SEALED_INFOS_OFFSET,
+        };
+        // The greatest: who takes a chunk away from a lane that wakes up may come late.
+        // Release: the count is in the file before the chunk can be overwritten.
+        self.lane_word(lane, offset).fetch_max(stored, Ordering::Release);
+    }
+
+    /// The same of the chunk of events of that number, which is taken away from it.
+    pub(crate) fn count_taken(&self, lane: u32, seq: u64) {
+        if let Some(stored) = self.stored_with(seq) {
+            self.count_closed(Which::Events, lane, stored);
+        }
+    }
+
+    /// Events that a lane had stored when it last wrote the chunk of that number; `None`
+    /// when that is not begun, or another by now.
+    fn stored_with(&self, seq: u64) -> Option<u64> {
+        let index = seq.checked_sub(1)? % self.events_layout.chunks;
+        let word = |offset| self.chunk_word(Which::Events, index, offset);
+        read_stable(seq, word(SEQ_OFFSET), || load(word(FIRST_RECORD_OFFSET)) + self.records(Which::Events, index))
     }
 
     /// Events that a lane has stored which holds the chunk of that number, 0 for none.
     /// Exact while it is idle and keeps the chunk.
     pub(crate) fn stored_by(&self, lane: u32, held: u64) -> u64 {
-        if held == 0 {
-            return load(self.lane_word(lane, SEALED_EVENTS_OFFSET));
-        }
-        let index = (held - 1) % self.events_layout.chunks;
-        load(self.chunk_word(Which::Events, index, FIRST_RECORD_OFFSET)) + self.records(Which::Events, index)
+        let open = self.stored_with(held).unwrap_or(0);
+        // Read last: what it held and is another by now was entered before.
+        open.max(load(self.lane_word(lane, SEALED_EVENTS_OFFSET)))
     }
 
     /// The checksum of a pinned chunk's committed payload, and its length.
@@ -239,32 +270,14 @@ impl Store {
         self.chunk_word(which, index, SEQ_OFFSET).load(Ordering::Acquire)
     }
 
-    /// Events stored by all lanes, and those of them that can still be read.
-    /// Exact while nobody stores; else as of some moment during the call.
-    pub(crate) fn count_events(&self) -> (u64, u64) {
-        let mut stored: Vec<u64> = (0..self.header.lane_slots as u32)
-            .map(|lane| self.lane_word(lane, SEALED_EVENTS_OFFSET))
-            .map(load)
-            .collect();
-        let mut present = 0;
-        for index in 0..self.events_layout.chunks {
-            if self.chunk_seq(Which::Events, index) == 0 {
-                continue;
-            }
-            let records = self.records(Which::Events, index);
-            let lane = load(self.chunk_word(Which::Events, index, 0)) >> 32;
-            let before = load(self.chunk_word(Which::Events, index, FIRST_RECORD_OFFSET));
-            present += records;
-            if let Some(stored) = stored.get_mut(lane as usize) {
-                *stored = (*stored).max(before + records);
-            }
-        }
-        let stored = stored.into_iter().sum::<u64>().max(present);
-        match self.window {
-            // Memory shows but the newest: what was not deleted can be read.
-            Some(_) => (stored, stored.saturating_sub(load(&self.deleted))),
-            None => (stored, present),
-        }
+    /// Events stored by all lanes, and those of them that can be read no more; `held`
+    /// says which chunk a lane holds. Exact while nobody stores; else as of some moment
+    /// during the call. The work is that of the lanes, however large the ring is.
+    pub(crate) fn count_events(&self, held: impl Fn(u32) -> u64) -> (u64, u64) {
+        // Read first, so that all that is gone is counted as stored.
+        let gone = load(&self.gone);
+        let lanes = self.header.lane_slots as u32;
+        ((0..lanes).map(|lane| self.stored_by(lane, held(lane))).sum(), gone)
     }
 
     /// Events dropped on all lanes, by cause.

@@ -6,10 +6,10 @@
 //! without any names.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use spoor_format::chunk::{ChunkHeader, Identity};
-use spoor_format::lane::{Cause, SEALED_EVENTS_OFFSET, SEALED_INFOS_OFFSET};
+use spoor_format::lane::Cause;
 use spoor_format::record::{Ref, write};
 use spoor_format::reference::{self, Reference};
 use spoor_format::{Full, Put, Sink, brief};
@@ -234,16 +234,12 @@ impl Stream {
         let Some(open) = self.open.take() else { return };
         self.before += u64::from(self.records);
         (self.at, self.committed, self.end, self.records) = (0, 0, 0, 0);
+        // Before it lets go: who finds it holding nothing finds all counted.
+        self.store.count_closed(self.which, self.lane, self.before);
         if !self.signal.let_go(open.seq) {
-            // It was taken away, with all that it held accounted for.
+            // It was taken away: its place is somebody else's to give back.
             return;
         }
-        let offset = match self.which {
-            Which::Events => SEALED_EVENTS_OFFSET,
-            Which::Infos => SEALED_INFOS_OFFSET,
-        };
-        // Release: the count is in the file before the chunk can be overwritten.
-        self.store.lane_word(self.lane, offset).store(self.before, Ordering::Release);
         self.store.ring(self.which).release(open.index);
     }
 

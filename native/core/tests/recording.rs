@@ -7,6 +7,7 @@ mod host;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -157,6 +158,66 @@ fn the_oldest_are_overwritten_and_the_ledger_adds_up() {
     let newest: Vec<u64> = (0..1_000_000).map(|n| n % 50).skip(1_000_000 - kept.len()).collect();
     assert_eq!(*kept, newest);
     assert!(kept.len() as u64 * 8 > file.header.events.bytes() / 2, "most of the ring is events");
+}
+
+#[test]
+fn what_is_counted_meanwhile_only_grows_and_adds_up() {
+    let scratch = scratch();
+    let (state, told) = open(options(&scratch.path));
+    let ended = AtomicBool::new(false);
+    let counted = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (1..=3).map(|pid| scope.spawn(move || (0..300_000).for_each(|n| call(state, pid, n % 50)))).collect();
+        let ended = &ended;
+        let counting = scope.spawn(move || {
+            let (mut last, mut counted) = ((0, 0), 0);
+            while !ended.load(Ordering::Relaxed) {
+                let now = registry::with(state, |recording| recording.summary()).expect("open");
+                assert!(now.events >= last.0 && now.overwritten >= last.1, "{last:?} {now:?}");
+                assert!(now.overwritten <= now.events, "{now:?}");
+                (last, counted) = ((now.events, now.overwritten), counted + 1);
+            }
+            counted
+        });
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        ended.store(true, Ordering::Relaxed);
+        counting.join().expect("it only grows")
+    });
+    let live = registry::with(state, |recording| recording.summary()).expect("open");
+    let summary = close(state, &told);
+    assert_eq!((summary.events, live.events, live.overwritten), (900_000, 900_000, summary.overwritten));
+    let kept: u64 = read(&scratch.path).calls.values().map(|calls| calls.len() as u64).sum();
+    assert_eq!(kept, summary.events - summary.overwritten);
+    assert!(counted > 0);
+}
+
+#[test]
+fn a_panic_is_counted_once_and_one_over_a_fact_not_at_all() {
+    let scratch = scratch();
+    let (state, told) = open(options(&scratch.path));
+    let dies = |stored: bool| {
+        let died = std::panic::catch_unwind(|| {
+            registry::enter(state, |lane| {
+                lane.event(clock::now(), |stream, delta| {
+                    assert!(stored, "planted in an event");
+                    stream.whose(Identity::Process(7))?;
+                    let function = stream.function((4, 5, 1), &Spelled)?;
+                    write::call(stream, delta, function)
+                });
+                lane.info(clock::now(), |_, _| panic!("planted in a fact"));
+            });
+        });
+        if died.is_err() {
+            registry::count_panic(state);
+        }
+    };
+    (0..3).for_each(|_| dies(true));
+    dies(false);
+    dies(true);
+    let summary = close(state, &told);
+    assert_eq!((summary.events, summary.dropped[Cause::Panic as usize]), (4, 1));
+    assert_eq!(summary.dropped.iter().sum::<u64>(), 1);
+    assert_eq!(read(&scratch.path).calls[&7], [1; 4]);
 }
 
 #[test]
