@@ -352,9 +352,14 @@ boot() ->
 
 kill_adoption() ->
     spoor_leftovers:eventually(fun() -> is_pid(whereis(spoor_adoption)) orelse not is_looked_after() end),
-    Monitor = monitor(process, spoor_adoption),
-    _ = catch exit(whereis(spoor_adoption), kill),
-    receive {'DOWN', Monitor, process, _, _} -> ok end.
+    case whereis(spoor_adoption) of
+        undefined ->
+            ok;
+        Pid ->
+            Monitor = monitor(process, Pid),
+            true = exit(Pid, kill),
+            receive {'DOWN', Monitor, process, Pid, _} -> ok end
+    end.
 
 is_looked_after() ->
     {_, Supervisor, _, _} = lists:keyfind(spoor_adoption_sup, 1, supervisor:which_children(spoor_sup)),

@@ -9,6 +9,7 @@
 -export([
     once_keeps_the_first/1, a_stream_reads_as_one_recording/1, a_packed_stream_reads_the_same/1,
     at_the_cap_the_oldest_goes/1, options_that_exclude_each_other/1, a_snapshot_of_a_stream_is_a_file/1,
+    what_comes_after_the_call_is_in_the_copy/1, what_ends_before_the_copy_has_none/1,
     nothing_committed_is_lost_at_sigkill/1
 ]).
 -export([tick/1, victim/0]).
@@ -17,6 +18,7 @@ all() ->
     [
         once_keeps_the_first, a_stream_reads_as_one_recording, a_packed_stream_reads_the_same,
         at_the_cap_the_oldest_goes, options_that_exclude_each_other, a_snapshot_of_a_stream_is_a_file,
+        what_comes_after_the_call_is_in_the_copy, what_ends_before_the_copy_has_none,
         nothing_committed_is_lost_at_sigkill
     ].
 
@@ -95,6 +97,84 @@ a_snapshot_of_a_stream_is_a_file(Config) ->
     #{<<"stored">> := All, <<"present">> := Present, <<"outside_window">> := Outside} = Ledger,
     ?assertMatch(#{<<"overwritten">> := 0, <<"damaged">> := 0}, Ledger),
     ?assertEqual(All, Present + Outside).
+
+%% What happens in the time after the call is in the copy, of segments that are made,
+%% packed and deleted meanwhile, for each of those who ask at once.
+what_comes_after_the_call_is_in_the_copy(Config) ->
+    Counter = counters:new(1, []),
+    Worker = spawn_link(fun() -> receive work -> count(Counter, 1) end end),
+    Options = #{
+        stream => <<"12MiB">>, segment => <<"1MiB">>, compress => lz4, args => full,
+        procs => [Worker], dir => ?config(dir, Config)
+    },
+    {ok, #{path := Stream} = Session} = spoor:start({?MODULE, tick, 1}, Options),
+    Worker ! work,
+    ok = await_overwriting(Session),
+    Asked = [{300, infinity}, {600, 10_000}, {900, 400}],
+    Askers = [spawn_monitor(fun() -> exit(ask(Session, Post, Last, Counter)) end) || {Post, Last} <- Asked],
+    Copies = [down(Asker) || Asker <- Askers],
+    unlink(Worker),
+    true = exit(Worker, kill),
+    {ok, _} = spoor:stop(Session),
+    ?assertEqual(3, length(lists:usort([Path || {_, _, #{path := Path}} <- Copies]))),
+    ?assertEqual(Asked, [{Post, Last} || {_, _, #{post := Post, last := Last}} <- Copies]),
+    [assert_reaches(Copy) || Copy <- Copies],
+    ?assertEqual([], filelib:wildcard(unicode:characters_to_list(filename:dirname(Stream)) ++ "/*.part")).
+
+%% Each call says its number.
+count(Counter, N) ->
+    _ = tick(N),
+    counters:put(Counter, 1, N),
+    _ = N rem 2000 =:= 0 andalso timer:sleep(1),
+    count(Counter, N + 1).
+
+await_overwriting(Session) ->
+    case spoor:status(Session) of
+        #{overwritten := Overwritten} when Overwritten > 0 -> ok;
+        #{} -> timer:sleep(50), await_overwriting(Session)
+    end.
+
+%% The copy, and how far the worker had counted at the last moment that was looked at
+%% before it may have begun, and when it was there.
+ask(Session, Post, Last, Counter) ->
+    Self = self(),
+    Until = erlang:monotonic_time(millisecond) + Post,
+    Sampler = spawn_link(fun() -> Self ! {self(), sample(Until, Counter, 0)} end),
+    {ok, Copy} = spoor:snapshot(Session, #{post => Post, last => Last}),
+    Upper = counters:get(Counter, 1),
+    receive {Sampler, Lower} -> {Lower, Upper, Copy} end.
+
+sample(Until, Counter, Before) ->
+    Now = counters:get(Counter, 1),
+    case erlang:monotonic_time(millisecond) < Until of
+        true -> timer:sleep(5), sample(Until, Counter, Now);
+        false -> Before
+    end.
+
+assert_reaches({Lower, Upper, #{path := Path, events := Events}}) ->
+    ?assertMatch({0, _}, spoor_reading:run("check", [Path])),
+    Calls = spoor_reading:json_lines("dump", [Path, "--kind", "call", "--last", "10ms"]),
+    Numbers = [binary_to_integer(N) || #{<<"fields">> := #{<<"content">> := Args}} <- Calls, N <- string:lexemes(Args, "[]")],
+    ?assert(Events >= length(Numbers)),
+    ?assertEqual(Numbers, lists:sort(Numbers)),
+    %% One may have been recorded and not counted yet.
+    ?assert(lists:last(Numbers) >= Lower andalso lists:last(Numbers) =< Upper + 1, {lists:last(Numbers), Lower, Upper}),
+    %% Where nothing was dropped there is no hole.
+    #{<<"ledger">> := #{<<"dropped">> := Dropped}} = spoor_reading:json("info", [Path]),
+    Holes = lists:last(Numbers) - hd(Numbers) + 1 - length(Numbers),
+    ?assert(Holes >= 0 andalso Holes =< Dropped, {Holes, Dropped}).
+
+%% A recording that ends in that time has no copy, and leaves none half made.
+what_ends_before_the_copy_has_none(Config) ->
+    {ok, #{path := Path} = Session} = start(#{stream => <<"16MiB">>, segment => <<"1MiB">>}, Config),
+    Asker = spawn_monitor(fun() -> exit({answer, spoor:snapshot(Session, #{post => 60_000})}) end),
+    paced(100, 1_000),
+    {ok, _} = spoor:stop(Session),
+    ?assertEqual({answer, {error, not_recording}}, down(Asker)),
+    ?assertEqual([Path], [unicode:characters_to_binary(F) || F <- filelib:wildcard(?config(dir, Config) ++ "/*")]).
+
+down({Pid, Monitor}) ->
+    receive {'DOWN', Monitor, process, Pid, Reason} -> Reason end.
 
 %% As in spoor_kill_SUITE: what was published before the kill had been recorded.
 nothing_committed_is_lost_at_sigkill(Config) ->

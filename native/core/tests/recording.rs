@@ -184,7 +184,7 @@ fn what_is_counted_meanwhile_only_grows_and_adds_up() {
         counting.join().expect("it only grows")
     });
     let live = registry::with(state, |recording| recording.summary()).expect("open");
-    let summary = close(state, &told);
+    let summary = close(state, "test", &told);
     assert_eq!((summary.events, live.events, live.overwritten), (900_000, 900_000, summary.overwritten));
     let kept: u64 = read(&scratch.path).calls.values().map(|calls| calls.len() as u64).sum();
     assert_eq!(kept, summary.events - summary.overwritten);
@@ -214,7 +214,7 @@ fn a_panic_is_counted_once_and_one_over_a_fact_not_at_all() {
     (0..3).for_each(|_| dies(true));
     dies(false);
     dies(true);
-    let summary = close(state, &told);
+    let summary = close(state, "test", &told);
     assert_eq!((summary.events, summary.dropped[Cause::Panic as usize]), (4, 1));
     assert_eq!(summary.dropped.iter().sum::<u64>(), 1);
     assert_eq!(read(&scratch.path).calls[&7], [1; 4]);
