@@ -9,6 +9,7 @@ use crate::codec::{Cursor, two_varints};
 use crate::record::{Body, Class, FieldType, REPLY_SHAPE, RawWords, Record, Ref, SPECS, Schema};
 use crate::reference::Reference;
 use crate::term::RawTerm;
+use crate::usual::{self, MANY, MANY_BYTES, MANY_TICKS, Sums, Usual};
 
 /// First bytes of a chunk that was ever used.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"SpCh");
@@ -187,7 +188,8 @@ pub struct Event<'a> {
     pub body: Body<'a>,
 }
 
-/// An event that says a function and nothing else; see [`Reader::next_plain`].
+/// A short event that says a function and nothing else, without names or circumstances of
+/// its own: nearly all are. See [`Reader::each_plain`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plain {
     /// When, on the recorder's clock.
@@ -197,6 +199,38 @@ pub struct Plain {
     /// The function, by its reference in the chunk; 0 for none.
     pub function: Ref,
 }
+
+/// Calls and returns that follow each other; see [`Reader::each_plain_or_many`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Many {
+    /// When the first was, on the recorder's clock.
+    pub first: u64,
+    /// When the last was.
+    pub last: u64,
+    /// How many `call` there are.
+    pub calls: u32,
+    /// How many `return_to`.
+    pub returns_to: u32,
+    /// How many `return_from`.
+    pub returns_from: u32,
+    /// Calls less `return_from`, at the lowest: zero or less.
+    pub lowest: i32,
+    /// The greatest reference to a function.
+    pub most: Ref,
+}
+
+/// One event, or many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainOrMany {
+    /// One.
+    Plain(Plain),
+    /// Many.
+    Many(Many),
+}
+
+/// Where many plain events do not follow each other, so many are looked at one by one
+/// before it is tried again.
+const ONE_BY_ONE: usize = 8;
 
 /// Ids of events whose only field is a function, a bit each.
 const PLAIN: u64 = {
@@ -285,22 +319,50 @@ impl<'a> Reader<'a> {
         function.map(|def| Some(*def)).ok_or(DecodeError::Dangling { what: "function", number })
     }
 
-    /// The next record, when it is a short event that says a function and nothing
-    /// else, without names or circumstances of its own: nearly all are. `None` says
-    /// that [`Reader::next_event`] has to be asked. Whose it is has not changed.
-    #[inline(always)]
-    pub fn next_plain(&mut self) -> Option<Plain> {
-        plain(&mut self.cursor, &mut self.tick)
-    }
-
-    /// Hands all events up to the first that is not plain to `take`, each with the
-    /// offset behind it: see [`Reader::next_plain`].
+    /// Hands all events up to the first that is not plain to `take`, each with the offset
+    /// behind it: see [`Plain`]. Whose they are does not change.
     #[inline(always)]
     pub fn each_plain(&mut self, mut take: impl FnMut(Plain, usize)) {
         // On its own, where the next event begins need not be written to memory for each.
         let (mut cursor, mut tick) = (self.cursor.clone(), self.tick);
-        while let Some(plain) = plain(&mut cursor, &mut tick) {
-            take(plain, cursor.offset());
+        loop {
+            while let Some((records, _)) = next_many(&cursor, tick) {
+                let mut behind = cursor.offset();
+                for record in records {
+                    tick = tick.wrapping_add(record.delta());
+                    behind = behind.wrapping_add(4);
+                    take(Plain { tick, id: record.id(), function: record.function() }, behind);
+                }
+                cursor.step(MANY_BYTES as u32);
+            }
+            let mut plains = std::iter::from_fn(|| Some((plain(&mut cursor, &mut tick)?, cursor.offset())));
+            if plains.by_ref().take(ONE_BY_ONE).map(|(plain, behind)| take(plain, behind)).count() < ONE_BY_ONE {
+                break;
+            }
+        }
+        (self.cursor, self.tick) = (cursor, tick);
+    }
+
+    /// As [`Reader::each_plain`], calls and returns that follow each other in sums.
+    #[inline(always)]
+    pub fn each_plain_or_many(&mut self, mut take: impl FnMut(PlainOrMany, usize)) {
+        let (mut cursor, mut tick) = (self.cursor.clone(), self.tick);
+        loop {
+            while let Some((records, first)) = next_many(&cursor, tick) {
+                let sums = usual::sums(&records);
+                let Sums { ticks, returns_to, returns_from, lowest, most } = sums;
+                let calls = (usual::MANY as u32).wrapping_sub(returns_to).wrapping_sub(returns_from);
+                cursor.step(MANY_BYTES as u32);
+                let first = tick.wrapping_add(first);
+                tick = tick.wrapping_add(ticks);
+                let many = Many { first, last: tick, calls, returns_to, returns_from, lowest, most };
+                take(PlainOrMany::Many(many), cursor.offset());
+            }
+            let mut plains = std::iter::from_fn(|| Some((plain(&mut cursor, &mut tick)?, cursor.offset())));
+            let taken = plains.by_ref().take(ONE_BY_ONE).map(|(plain, behind)| take(PlainOrMany::Plain(plain), behind));
+            if taken.count() < ONE_BY_ONE {
+                break;
+            }
         }
         (self.cursor, self.tick) = (cursor, tick);
     }
@@ -351,6 +413,14 @@ impl<'a> Reader<'a> {
         }
         Ok(None)
     }
+}
+
+/// Many calls and returns, the ticks before the first of them, and no more than 64 bits of ticks.
+#[inline(always)]
+fn next_many(cursor: &Cursor<'_>, tick: u64) -> Option<([Usual; MANY], u64)> {
+    let records = usual::many(cursor.peek()?)?;
+    tick.checked_add(MANY_TICKS)?;
+    Some((records, records.first().map_or(0, |record| record.delta())))
 }
 
 #[inline(always)]
@@ -422,9 +492,11 @@ mod tests {
         payload.extend_from_slice(&[0; 8]);
         let schema = Schema::default();
         let mut reader = Reader::new(&payload, 100, &schema);
-        assert_eq!(reader.next_plain(), Some(Plain { tick: 105, id: 32, function: 1 }));
-        assert_eq!(reader.next_plain(), Some(Plain { tick: 105 + (1 << 27), id: 33, function: 300 }));
-        assert_eq!(reader.next_plain(), None);
+        let mut plain = Vec::new();
+        reader.each_plain(|event, behind| plain.push((event, behind)));
+        let call = Plain { tick: 105, id: 32, function: 1 };
+        let back = Plain { tick: 105 + (1 << 27), id: 33, function: 300 };
+        assert_eq!(plain, [(call, 3), (back, 10)]);
         assert!(matches!(reader.next_event(), Ok(Some(Event { body: Body::ExceptionFrom { .. }, .. }))));
     }
 

@@ -212,7 +212,13 @@ impl<'a> Cursor<'a> {
         self.bytes.get(self.at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
     }
 
-    /// Steps over bytes that [`Cursor::peek_word`] answered.
+    /// The next bytes, when there are as many.
+    #[inline(always)]
+    pub(crate) fn peek<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.bytes.get(self.at..)?.first_chunk()
+    }
+
+    /// Steps over bytes that [`Cursor::peek_word`] or [`Cursor::peek`] answered.
     #[inline(always)]
     pub(crate) fn step(&mut self, n: u32) {
         self.at = self.at.wrapping_add(n as usize);

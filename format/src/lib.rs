@@ -36,6 +36,7 @@ pub mod segment;
 pub mod status;
 pub mod term;
 pub mod text;
+mod usual;
 
 pub use codec::{Cursor, Full, Put, Sink};
 pub use error::DecodeError;

@@ -12,7 +12,7 @@ use std::thread;
 
 use spoor_format::Cursor;
 use spoor_format::DecodeError;
-use spoor_format::chunk::{Carried, ChunkHeader, Identity, Missing, Plain, Reader};
+use spoor_format::chunk::{Carried, ChunkHeader, Identity, Many, Missing, Plain, PlainOrMany, Reader};
 use spoor_format::record::{Body, Class, Field, FieldType, Record, Schema, spec, types};
 use spoor_format::term::Term;
 
@@ -423,6 +423,16 @@ impl Run {
         self.lowest = self.lowest.min(self.sum);
     }
 
+    #[inline(always)]
+    fn take_many(&mut self, many: &Many, at: u32) {
+        if !self.any {
+            *self = Run { tick: many.first, at, any: true, sum: 0, lowest: 0 };
+        }
+        self.lowest = self.lowest.min(self.sum.saturating_add(many.lowest));
+        let more = (many.calls as i32).wrapping_sub(many.returns_from as i32);
+        self.sum = self.sum.saturating_add(more);
+    }
+
     /// What it was, when and where it began; `None` where there was none.
     fn end(&mut self) -> Option<(Deed, u64, u32)> {
         let Run { tick, at, any, sum, lowest } = std::mem::take(self);
@@ -518,10 +528,20 @@ impl Walk<'_, '_> {
     fn plain(&mut self, from: u32, functions: u64) -> Result<(), DecodeError> {
         let Walk { reader, kinds, steps, whose, template, out, .. } = self;
         let (mut run, mut most, mut at, mut last) = (std::mem::take(&mut self.run), 0, from, None);
-        reader.each_plain(|Plain { tick, id, function }, behind| {
-            if let Some(n) = kinds.get_mut(usize::from(id)) {
-                *n = n.wrapping_add(1);
-            }
+        reader.each_plain_or_many(|events, behind| {
+            let Plain { tick, id, function } = match events {
+                PlainOrMany::Plain(plain) => plain,
+                PlainOrMany::Many(many) => {
+                    (most, last) = (many.most.max(most), Some(many.last));
+                    count(kinds, kind::CALL, many.calls);
+                    count(kinds, kind::RETURN_TO, many.returns_to);
+                    count(kinds, kind::RETURN_FROM, many.returns_from);
+                    run.take_many(&many, at);
+                    at = behind as u32;
+                    return;
+                }
+            };
+            count(kinds, id, 1);
             (most, last) = (function.max(most), Some(tick));
             if matches!(id, kind::CALL..=kind::RETURN_FROM) {
                 run.take(tick, at, i32::from(id == kind::CALL).wrapping_sub(i32::from(id == kind::RETURN_FROM)));
@@ -630,6 +650,13 @@ impl Walk<'_, '_> {
             }
         }
         Ok(())
+    }
+}
+
+#[inline(always)]
+fn count(kinds: &mut [u64; 256], id: u8, events: u32) {
+    if let Some(n) = kinds.get_mut(usize::from(id)) {
+        *n = n.wrapping_add(u64::from(events));
     }
 }
 
