@@ -286,9 +286,11 @@ class Recording:
             (header["lane_offset"], header["lane_slots"] * 256),
         ]
         for offset, size, count in (header["info"], header["events"]):
-            if not 64 < size < 1 << 32:
+            if not 64 < size <= 1 << 26:
                 raise Damage("chunks of an impossible size")
             regions.append((offset, size * count))
+        if header["lane_slots"] > 1 << 16 or header["clock_slots"] > 1 << 20:
+            raise Damage("tables of an impossible size")
         regions.append((header["file_bytes"] - FRONT, FRONT))
         end = 0
         for offset, size in regions:

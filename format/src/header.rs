@@ -123,6 +123,13 @@ pub struct Header {
     pub crc: u32,
 }
 
+/// No file has larger chunks,
+pub const LARGEST_CHUNK: u64 = 64 << 20;
+/// more lanes,
+pub const MOST_LANES: u64 = 1 << 16;
+/// or a longer clock table: sizes that are made up shall cost a reader nothing.
+pub const MOST_CLOCKS: u64 = 1 << 20;
+
 /// Entries of the clock table: the first pair, and one a second for half an hour.
 pub const CLOCK_SLOTS: u64 = 2048;
 /// The same of a stream: for four hours and a half.
@@ -261,8 +268,11 @@ impl Header {
             return Err(DecodeError::Layout { why: "regions overlap or lie outside of the file" });
         }
         let header = ChunkHeader::BYTES as u64;
-        if [self.info, self.events].iter().any(|r| r.chunk_bytes <= header || r.chunk_bytes > u64::from(u32::MAX)) {
+        if [self.info, self.events].iter().any(|r| r.chunk_bytes <= header || r.chunk_bytes > LARGEST_CHUNK) {
             return Err(DecodeError::Layout { why: "chunks of an impossible size" });
+        }
+        if self.lane_slots > MOST_LANES || self.clock_slots > MOST_CLOCKS {
+            return Err(DecodeError::Layout { why: "tables of an impossible size" });
         }
         Ok(())
     }

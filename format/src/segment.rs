@@ -5,7 +5,7 @@ use bincode::{Decode, Encode};
 
 use crate::DecodeError;
 use crate::chunk::ChunkHeader;
-use crate::header::{ENDIAN, MAJOR, MINOR, PAGE, config};
+use crate::header::{ENDIAN, LARGEST_CHUNK, MAJOR, MINOR, PAGE, config};
 
 /// First bytes of every segment.
 pub const MAGIC: [u8; 8] = *b"SPSEG\r\n\0";
@@ -15,6 +15,8 @@ pub const HEADER_BYTES: usize = 56;
 pub const CHUNKS_OFFSET: u64 = PAGE;
 /// Where the frames of a packed segment begin.
 pub const FRAMES_OFFSET: u64 = 64;
+/// No segment has more chunks.
+pub const MOST_CHUNKS: u64 = 1 << 20;
 /// First bytes of every frame.
 pub const FRAME_MAGIC: [u8; 4] = *b"SpFr";
 /// Bytes of a frame before the packed payload: its own header, and the chunk's.
@@ -123,8 +125,8 @@ impl SegmentHeader {
         if got != header.crc {
             return Err(DecodeError::Checksum { what: "segment header", want: header.crc, got });
         }
-        let header_bytes = ChunkHeader::BYTES as u64;
-        if header.chunk_bytes <= header_bytes || header.chunk_bytes > u64::from(u32::MAX) || header.number == 0 {
+        let sizes = ChunkHeader::BYTES as u64 + 1..=LARGEST_CHUNK;
+        if !sizes.contains(&header.chunk_bytes) || header.chunks > MOST_CHUNKS || header.number == 0 {
             return Err(DecodeError::Layout { why: "a segment of an impossible size or number" });
         }
         if !Packing::ALL.iter().any(|(packing, _)| *packing as u32 == header.packing) {
@@ -151,6 +153,12 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// The longest payload that is packed of a chunk: what LZ4 makes of bytes that it
+    /// cannot pack.
+    pub fn most_packed(chunk_bytes: u64) -> u64 {
+        chunk_bytes.saturating_add(chunk_bytes / 255).saturating_add(16)
+    }
+
     /// The bytes before the packed payload.
     #[allow(clippy::indexing_slicing, reason = "all offsets lie within the frame")]
     pub fn encode(&self) -> [u8; FRAME_BYTES] {

@@ -9,51 +9,9 @@ use spoor_analyzer::{cli::Cli, commands};
 use crate::files::{Files, directory};
 use crate::{Recording, recording, watch};
 
-/// What is run: by the second byte of an input. FILE is the recording.
-const COMMANDS: &[&str] = &[
-    "info FILE",
-    "info --json FILE",
-    "check FILE",
-    "check --json FILE",
-    "dump --raw FILE",
-    "dump FILE",
-    "dump --json FILE",
-    "dump --json --from 1us --kind * -p * FILE",
-    "dump -n 3 --from=-10us --to=-1ns -k call* -k *turn* -m * --scheduler * FILE",
-    "dump -g * --group-by supervisor --last 2us FILE",
-    "calls --threads N --sort p99 FILE",
-    "calls --threads N --wide -n 0 FILE",
-    "calls --threads N --json --last 1us -m * FILE",
-    "calls --threads N --by module --sort max FILE",
-    "calls --threads N --by group --json FILE",
-    "calls --threads N -k call -k return_to --name * FILE FILE",
-    "hist * --threads N FILE",
-    "hist * --threads N --json --hgrm /dev/null --hlog /dev/null FILE",
-    "callers * FILE",
-    "callers lists:* --json FILE",
-    "callees * FILE",
-    "callees * --json -p * FILE FILE",
-    "slow * -n 3 FILE",
-    "slow * --json FILE",
-    "slow * --from 1ns -k call -k in -k out FILE",
-    "procs FILE",
-    "procs --each --json FILE",
-    "procs --each --wide --group-by label --last 1us FILE",
-    "gc FILE",
-    "gc --json -g * FILE",
-    "msgs FILE",
-    "msgs --json --wide -m * FILE",
-    "flame FILE",
-    "flame --folded --time wall --per-process FILE",
-    "flame --time on -f * --from 1ns FILE",
-    "sched FILE",
-    "sched --json --last 1us FILE",
-    "sched -n 3 -o /dev/null -p * FILE",
-    "requests FILE",
-    "requests --json FILE",
-    "requests --by client --slowest 2 --from 1ns FILE FILE",
-    "requests --json --group-by initial_call -k send -k receive FILE",
-];
+/// What is run: by the second byte of an input. FILE is the recording, N how many threads.
+/// The tests of `analyzer` run the same on what was found.
+const COMMANDS: &str = include_str!("../../testdata/crashers/commands.list");
 
 const FILE: &str = "file.spoor";
 
@@ -68,7 +26,7 @@ struct Prepared {
 impl Prepared {
     fn new(threads: usize) -> Prepared {
         let (file, stream) = (Files::new(directory("file")), Files::new(directory("stream")));
-        let parse = |path: &Path| COMMANDS.iter().map(|line| parse(line, path, threads)).collect();
+        let parse = |path: &Path| COMMANDS.lines().map(|line| parse(line, path, threads)).collect();
         Prepared { of_file: parse(&file.directory().join(FILE)), of_stream: parse(stream.directory()), file, stream }
     }
 
@@ -112,7 +70,7 @@ pub fn run(data: &[u8], threads: usize) {
 
 /// How many commands there are.
 pub fn count() -> usize {
-    COMMANDS.len()
+    COMMANDS.lines().count()
 }
 
 #[cfg(test)]
@@ -122,7 +80,7 @@ mod tests {
         use clap::CommandFactory;
         for command in spoor_analyzer::cli::Cli::command().get_subcommands() {
             let name = format!("{} ", command.get_name());
-            assert!(super::COMMANDS.iter().any(|line| line.starts_with(&name)), "{name}");
+            assert!(super::COMMANDS.lines().any(|line| line.starts_with(&name)), "{name}");
         }
     }
 }

@@ -4,6 +4,8 @@
 pub mod commands;
 pub mod files;
 pub mod parts;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod reader;
 pub mod repair;
 pub mod seeds;

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 pub const MOST_BYTES: usize = 256 << 20;
 /// As is more time than this.
 pub const MOST_SECONDS: u64 = 5;
+/// What is allocated, or how often, guides the fuzzer up to here.
+const WORTH: usize = 1 << 20;
 
 struct Counting;
 
@@ -129,6 +131,8 @@ pub fn run(which: usize, work: impl FnOnce()) {
     let (live, allocations, began) = (LIVE.load(Relaxed), ALLOCATIONS.load(Relaxed), processor_ns());
     PEAK.store(live, Relaxed);
     RUNNING.store(1, Relaxed);
+    #[cfg(feature = "planted")]
+    crate::planted::fault(RUNS.load(Relaxed));
     work();
     RUNNING.store(0, Relaxed);
     let (took, bytes) = (processor_ns() - began, PEAK.load(Relaxed).saturating_sub(live));
@@ -143,10 +147,12 @@ pub fn run(which: usize, work: impl FnOnce()) {
     }
 }
 
-/// A number below 128: which of the four quarters of which power of two.
+/// A number below 128: which of the four quarters of which power of two. More than
+/// [`WORTH`] is not told apart: inputs that are slow for nothing would be kept.
 fn rough(amount: usize) -> usize {
-    let power = amount.max(4).ilog2() as usize;
-    (power.min(31) * 4) | (amount >> (power - 2) & 3)
+    let amount = amount.clamp(4, WORTH);
+    let power = amount.ilog2() as usize;
+    power * 4 | (amount >> (power - 2) & 3)
 }
 
 fn tell() {

@@ -22,13 +22,13 @@ use super::finding::Finding;
 
 /// At most so many places are kept for segments that are missing in a row.
 const LONGEST_HOLE: u64 = 16;
-/// No recorder makes a head of which more is missing, larger chunks, or more of them in
-/// a segment: sizes that are made up take neither memory nor time.
+/// A head of which more is missing is read without its segments: sizes that are made up
+/// take no time.
 const MOST_MISSING: u64 = 64 << 20;
-const LARGEST_CHUNK: u64 = 64 << 20;
-const MOST_CHUNKS: u64 = 1 << 20;
 /// LZ4 makes no more of a byte.
 const MOST_UNPACKED: u64 = 256;
+/// So much of a segment is looked at at once for its next good frame.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Which segments a stream has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
@@ -48,6 +48,8 @@ pub struct SegmentFacts {
 pub(crate) struct Segments {
     directory: PathBuf,
     head: File,
+    /// Bytes that the head has; a cut one has fewer than it says.
+    head_len: u64,
     /// The head's own layout, and the one of all together.
     of_head: Header,
     header: Header,
@@ -99,7 +101,7 @@ impl Segments {
         let decoded = [Header::decode(&front), Header::decode(&copy)];
         let patched = [decoded[0].is_ok(), decoded[1].is_ok()];
         let Some(of_head) = decoded.into_iter().find_map(Result::ok) else { return Ok(None) };
-        if of_head.events.offset > len.saturating_add(MOST_MISSING) || of_head.events.chunk_bytes > LARGEST_CHUNK {
+        if of_head.events.offset > len.saturating_add(MOST_MISSING) {
             return Ok(None);
         }
         let mut problems = Vec::new();
@@ -114,7 +116,18 @@ impl Segments {
         let places = chunks.saturating_mul(segments.len() as u64);
         let header = of_head.with_events(of_head.events.chunk_bytes, places);
         let (directory, cache) = (directory.to_owned(), Mutex::default());
-        Ok(Some(Segments { directory, head, of_head, header, patched, chunks, segments, problems, cache }))
+        Ok(Some(Segments {
+            directory,
+            head,
+            head_len: len,
+            of_head,
+            header,
+            patched,
+            chunks,
+            segments,
+            problems,
+            cache,
+        }))
     }
 
     /// Bytes of all together.
@@ -146,7 +159,7 @@ impl Segments {
 
     /// Is the chunk that begins at `offset` in a part that is lost?
     pub(crate) fn is_gone(&self, offset: u64) -> bool {
-        let Some((at, place, _)) = self.chunk_at(offset) else { return false };
+        let Some((at, place, _)) = self.chunk_at(offset) else { return self.is_cut_off(offset) };
         match self.segments.get(at).and_then(Option::as_ref) {
             None => true,
             Some(segment) if segment.packing == Packing::None => {
@@ -158,7 +171,10 @@ impl Segments {
 
     /// How many of `len` bytes at `offset`, all of one chunk, the files have.
     pub(crate) fn available(&self, offset: u64, len: u64) -> u64 {
-        let Some((at, place, inside)) = self.chunk_at(offset) else { return len };
+        let Some((at, place, inside)) = self.chunk_at(offset) else {
+            let there = if offset < self.header.events.offset { self.head_len } else { self.len() };
+            return there.saturating_sub(offset).min(len);
+        };
         match self.segments.get(at).and_then(Option::as_ref) {
             Some(segment) if segment.packing == Packing::None => {
                 segment.len.saturating_sub(self.raw_offset(place, inside)).min(len)
@@ -171,10 +187,16 @@ impl Segments {
         }
     }
 
-    /// Appends `len` bytes at `offset`; zeroes for what is missing.
+    /// Is it a byte of the head, behind the end of what is left of it?
+    fn is_cut_off(&self, offset: u64) -> bool {
+        offset < self.header.events.offset && offset >= self.head_len
+    }
+
+    /// Appends `len` bytes at `offset`; zeroes for what is missing of segments. Nothing
+    /// follows where the head is cut.
     pub(crate) fn read(&self, mut offset: u64, len: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
         let end = offset.saturating_add(len).min(self.len());
-        while offset < end {
+        while offset < end && !self.is_cut_off(offset) {
             let (start, until) = (buffer.len(), self.end_of_piece(offset).min(end));
             buffer.resize(start.saturating_add(usize::try_from(until.saturating_sub(offset)).unwrap_or(0)), 0);
             self.read_piece(offset, buffer.get_mut(start..).unwrap_or_default())?;
@@ -187,7 +209,9 @@ impl Segments {
     fn end_of_piece(&self, offset: u64) -> u64 {
         match self.chunk_at(offset) {
             Some((_, _, inside)) => offset.saturating_add(self.header.events.chunk_bytes.saturating_sub(inside)),
-            None if offset < self.header.events.offset => self.header.events.offset,
+            None if offset < self.head_len.min(self.header.events.offset) => {
+                self.head_len.min(self.header.events.offset)
+            }
             None if offset < self.header.backup_offset() => self.header.backup_offset(),
             None => self.len(),
         }
@@ -263,7 +287,8 @@ impl Segments {
             return Ok(());
         }
         let file = File::open(path)?;
-        let (frames, _) = read_frames(&file, file.metadata()?.len())?;
+        let (len, chunk_bytes) = (file.metadata()?.len(), self.header.events.chunk_bytes);
+        let (frames, _) = read_frames(&file, Room { len, chunk_bytes, chunks: self.chunks })?;
         let mut bytes = Vec::new();
         if let Some((offset, frame)) = frames.get(&place) {
             unpack(&file, *offset, frame, usize::try_from(self.header.events.chunk_bytes).unwrap_or(0), &mut bytes)?;
@@ -334,14 +359,12 @@ fn find(
             Ok(header) if header.chunk_bytes != chunk_bytes || (chunks != 0 && header.chunks != chunks) => {
                 "its chunks are not those of the others".to_owned()
             }
-            Ok(header) if header.chunks > MOST_CHUNKS => {
-                "it says it has more chunks than a segment can have".to_owned()
-            }
             Ok(header) => {
                 chunks = header.chunks;
                 let len = file.metadata()?.len();
+                let room = Room { len, chunk_bytes, chunks };
                 let (frames, whole) =
-                    if packing == Packing::Lz4 { read_frames(&file, len)? } else { Default::default() };
+                    if packing == Packing::Lz4 { read_frames(&file, room)? } else { Default::default() };
                 found.insert(number, Some(Segment { number, packing, len, frames, whole }));
                 continue;
             }
@@ -386,20 +409,37 @@ fn checked(mut segment: Segment, chunks: u64, is_last: bool, problems: &mut Vec<
     segment
 }
 
+/// What a good frame says of itself besides its checksum.
+#[derive(Clone, Copy)]
+struct Room {
+    /// Bytes of the segment.
+    len: u64,
+    chunk_bytes: u64,
+    chunks: u64,
+}
+
+impl Room {
+    /// Where the frame ends that begins at `at`, if there is room for it and its chunk.
+    fn end_of(&self, frame: &Frame, at: u64) -> Option<u64> {
+        let (packed, most_packed) = (u64::from(frame.packed_bytes), Frame::most_packed(self.chunk_bytes));
+        let end = at.saturating_add(FRAME_BYTES as u64).saturating_add(packed);
+        (end <= self.len && packed <= most_packed && u64::from(frame.place) < self.chunks).then_some(end)
+    }
+}
+
 /// The frames of a packed segment, by place, and whether they are all good.
-fn read_frames(file: &File, len: u64) -> io::Result<(Frames, bool)> {
+fn read_frames(file: &File, room: Room) -> io::Result<(Frames, bool)> {
     let (mut frames, mut whole, mut at) = (BTreeMap::new(), true, FRAMES_OFFSET);
-    while at < len {
-        let next = |frame: &Frame| at.saturating_add(FRAME_BYTES as u64).saturating_add(u64::from(frame.packed_bytes));
-        match Frame::decode(&read_at(file, at, FRAME_BYTES)?) {
-            Some(frame) if next(&frame) <= len => {
-                let end = next(&frame);
+    while at < room.len {
+        let frame = Frame::decode(&read_at(file, at, FRAME_BYTES)?);
+        match frame.and_then(|frame| Some((frame, room.end_of(&frame, at)?))) {
+            Some((frame, end)) => {
                 frames.insert(u64::from(frame.place), (at, frame));
                 at = end;
             }
-            _ => {
+            None => {
                 whole = false;
-                at = find_frame(file, at.saturating_add(1), len)?;
+                at = find_frame(file, at.saturating_add(1), room)?;
             }
         }
     }
@@ -407,13 +447,23 @@ fn read_frames(file: &File, len: u64) -> io::Result<(Frames, bool)> {
 }
 
 /// Where the next good frame begins, or the end.
-fn find_frame(file: &File, from: u64, len: u64) -> io::Result<u64> {
-    let rest = read_at(file, from, usize::try_from(len.saturating_sub(from)).unwrap_or(0))?;
-    let begins = |(at, four): (usize, &[u8])| {
-        let good = four == FRAME_MAGIC && rest.get(at..).and_then(Frame::decode).is_some();
-        good.then(|| from.saturating_add(at as u64))
-    };
-    Ok(rest.windows(FRAME_MAGIC.len()).enumerate().find_map(begins).unwrap_or(len))
+fn find_frame(file: &File, mut from: u64, room: Room) -> io::Result<u64> {
+    loop {
+        let piece = read_at(file, from, PIECE_BYTES)?;
+        let begins = |(inside, four): (usize, &[u8])| {
+            let at = from.saturating_add(inside as u64);
+            let frame = (four == FRAME_MAGIC).then(|| Frame::decode(piece.get(inside..)?)).flatten()?;
+            room.end_of(&frame, at).map(|_| at)
+        };
+        if let Some(at) = piece.windows(FRAME_MAGIC.len()).enumerate().find_map(begins) {
+            return Ok(at);
+        }
+        if piece.len() < PIECE_BYTES {
+            return Ok(room.len);
+        }
+        // One may begin in this piece and end in the next.
+        from = from.saturating_add(PIECE_BYTES as u64).saturating_sub(FRAME_BYTES as u64);
+    }
 }
 
 /// Up to `len` bytes at `offset`; fewer where the file ends.
