@@ -125,8 +125,8 @@ impl SegmentHeader {
         if got != header.crc {
             return Err(DecodeError::Checksum { what: "segment header", want: header.crc, got });
         }
-        let sizes = ChunkHeader::BYTES as u64 + 1..=LARGEST_CHUNK;
-        if !sizes.contains(&header.chunk_bytes) || header.chunks > MOST_CHUNKS || header.number == 0 {
+        let (bytes, least) = (header.chunk_bytes, ChunkHeader::BYTES as u64);
+        if bytes <= least || bytes > LARGEST_CHUNK || header.chunks > MOST_CHUNKS || header.number == 0 {
             return Err(DecodeError::Layout { why: "a segment of an impossible size or number" });
         }
         if !Packing::ALL.iter().any(|(packing, _)| *packing as u32 == header.packing) {

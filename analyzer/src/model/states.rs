@@ -238,7 +238,7 @@ impl State {
     /// What it was off for, known by the first event after it.
     fn came_back(&mut self, kind: u8, receives: bool) -> Option<Queued> {
         let back = self.back_at.take()?;
-        let (from, ns) = (self.off_from, back.saturating_sub(self.off_from));
+        let (from, ns) = (self.off_from, back - self.off_from);
         let message = self.message_at.take().map(|at| at.clamp(from, back));
         let waited = matches!(kind, kind::RECEIVE | kind::TIMEOUT);
         if self.dirty || (receives && !waited && kind != kind::UNKNOWN) {
@@ -282,7 +282,8 @@ impl State {
         match event.kind {
             kind::IN | kind::IN_EXITING => {
                 if self.mode == Mode::Off {
-                    self.back_at = Some(event.time);
+                    // Times of damaged chunks may go back.
+                    self.back_at = Some(event.time.max(self.off_from));
                     self.dirty |= dirty;
                 } else {
                     self.dirty = dirty;
