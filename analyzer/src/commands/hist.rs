@@ -36,14 +36,14 @@ pub(super) fn run(args: &cli::Hist) -> Result<Health> {
     filter.functions.push(args.function.clone());
     let (mut calls, mut names, mut about) = (Calls::new(args.threads.count()), Names::default(), Vec::new());
     // When the first window begins, and how long all are together.
-    let (mut begins, mut length) = (None, 0);
+    let (mut begins, mut length) = (None, 0_u64);
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
         let known = std::mem::take(&mut names);
         let outcome = deal(recording, known, window, &filter, calls.replay())?;
         tell(recording, &outcome.findings)?;
         let one = About::new(recording, window, &outcome);
-        length += one.window_ns();
+        length = length.saturating_add(one.window_ns());
         begins = begins.or(recording.clock.known_wall_ns(window.from_ns.max(recording.start_ns)));
         about.push(one);
         names = outcome.names;

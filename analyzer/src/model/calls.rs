@@ -165,7 +165,7 @@ impl Calls {
     pub fn report(&self, names: &Names, filter: &Filter, sort: Sort, limit: usize) -> Report {
         let table = self.replay.tally();
         let own_of = |stats: &Stats| if table.running { stats.own_on } else { stats.own };
-        let all_own: u64 = table.functions.iter().map(own_of).sum();
+        let all_own = table.functions.iter().map(own_of).fold(0, u64::saturating_add);
         let mut rows: Vec<Row> = Vec::new();
         let (mut calls, mut clipped) = (0, [0; Clip::ALL.len()]);
         for (number, stats) in table.functions.iter().enumerate() {
@@ -294,9 +294,9 @@ impl Stats {
     fn add(&mut self, other: Stats) {
         self.calls += other.calls;
         self.raised += other.raised;
-        self.own += other.own;
-        self.own_on += other.own_on;
-        self.total += other.total;
+        self.own = self.own.saturating_add(other.own);
+        self.own_on = self.own_on.saturating_add(other.own_on);
+        self.total = self.total.saturating_add(other.total);
         self.clipped.iter_mut().zip(other.clipped).for_each(|(sum, n)| *sum += n);
         match self.durations.count() {
             0 => self.durations = other.durations,
@@ -324,13 +324,14 @@ impl Observer for Table {
         }
         let stats = self.stats(ended.function);
         stats.raised += u64::from(ended.raised);
-        stats.own += ended.own;
-        stats.own_on += ended.own_on;
+        stats.own = stats.own.saturating_add(ended.own);
+        stats.own_on = stats.own_on.saturating_add(ended.own_on);
         stats.durations.record(ended.duration);
     }
 
     fn total(&mut self, function: FunctionId, ns: u64) {
-        self.stats(function).total += ns;
+        let total = &mut self.stats(function).total;
+        *total = total.saturating_add(ns);
     }
 
     fn clipped(&mut self, function: Option<FunctionId>, why: Clip) {

@@ -175,9 +175,9 @@ impl Observer for Table {
         let Some(open) = self.ending else { return };
         let stats = self.pairs.entry(open.pair).or_default();
         stats.timed += 1;
-        stats.own += ended.own;
-        stats.own_on += ended.own_on;
-        stats.acc += if open.outermost { ended.duration } else { 0 };
+        stats.own = stats.own.saturating_add(ended.own);
+        stats.own_on = stats.own_on.saturating_add(ended.own_on);
+        stats.acc = stats.acc.saturating_add(if open.outermost { ended.duration } else { 0 });
     }
 
     fn total(&mut self, _function: FunctionId, _ns: u64) {}

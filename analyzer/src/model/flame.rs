@@ -195,8 +195,8 @@ impl Build<'_> {
 
 fn merge(into: &mut Frame, from: Frame) {
     into.calls += from.calls;
-    into.own_ns += from.own_ns;
-    into.total_ns += from.total_ns;
+    into.own_ns = into.own_ns.saturating_add(from.own_ns);
+    into.total_ns = into.total_ns.saturating_add(from.total_ns);
     for child in from.children {
         match into.children.binary_search_by(|known| known.name.cmp(&child.name)) {
             Ok(at) => merge(&mut into.children[at], child),
@@ -273,9 +273,9 @@ impl Observer for Tree {
 
     fn spent(&mut self, frame: u32, ns: u64, on_scheduler: bool) {
         let node = &mut self.nodes[frame as usize];
-        node.wall += ns;
+        node.wall = node.wall.saturating_add(ns);
         if on_scheduler {
-            node.on += ns;
+            node.on = node.on.saturating_add(ns);
         }
     }
 }

@@ -139,7 +139,7 @@ impl Gc {
             }
             return;
         }
-        stats.reclaimed += reclaimed(event).saturating_mul(WORD);
+        stats.reclaimed = stats.reclaimed.saturating_add(reclaimed(event).saturating_mul(WORD));
         match self.open.remove(&event.tracee) {
             Some((began, at, epoch)) if began == kind && epoch == event.epoch && event.complete => {
                 let ns = event.time.saturating_sub(at);
@@ -156,7 +156,7 @@ impl Gc {
 
     /// A recording ends, of which so much was asked for.
     pub fn end_of_recording(&mut self, recording: &Recording, window_ns: u64, who: impl Fn(TraceeId) -> String) {
-        self.window_ns += window_ns;
+        self.window_ns = self.window_ns.saturating_add(window_ns);
         for (tracee, (kind, _, _)) in self.open.drain() {
             // The group is known: the begin had one.
             let known = self.groups.known(tracee);
@@ -190,7 +190,7 @@ impl Gc {
             for key in [(None, None), (None, Some(*kind)), (Some(title), Some(*kind))] {
                 let sum = sums.entry(key).or_default();
                 sum.pauses.add(&stats.pauses);
-                sum.reclaimed += stats.reclaimed;
+                sum.reclaimed = sum.reclaimed.saturating_add(stats.reclaimed);
                 sum.untimed += stats.untimed;
             }
         }

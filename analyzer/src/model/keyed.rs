@@ -104,7 +104,7 @@ impl Keyed {
             sums.entry(title).or_default().add(stats);
         }
         let own = |stats: &Stats| if self.running { stats.own_on } else { stats.own };
-        let all: u64 = sums.values().map(own).sum();
+        let all = sums.values().map(own).fold(0, u64::saturating_add);
         let row = |(title, stats): (&&str, &Stats)| Row {
             name: (*title).to_owned(),
             calls: stats.calls,
@@ -146,8 +146,8 @@ impl Stats {
         self.calls += other.calls;
         self.entered += other.entered;
         self.raised += other.raised;
-        self.own += other.own;
-        self.own_on += other.own_on;
+        self.own = self.own.saturating_add(other.own);
+        self.own_on = self.own_on.saturating_add(other.own_on);
         self.visits.add(&other.visits);
         self.clipped.iter_mut().zip(&other.clipped).for_each(|(sum, n)| *sum += n);
     }
@@ -184,8 +184,8 @@ impl Observer for Table {
         let Some(Open { row, enters, .. }) = self.ending else { return };
         let stats = &mut self.rows[row as usize];
         stats.raised += u64::from(ended.raised);
-        stats.own += ended.own;
-        stats.own_on += ended.own_on;
+        stats.own = stats.own.saturating_add(ended.own);
+        stats.own_on = stats.own_on.saturating_add(ended.own_on);
         if enters {
             stats.visits.record(ended.duration);
         }

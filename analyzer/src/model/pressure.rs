@@ -127,7 +127,8 @@ impl Pressure {
             }
             kind::GC_MINOR_END | kind::GC_MAJOR_END => {
                 if let Some(from) = self.collecting.remove(&event.tracee).filter(|_| asked_for) {
-                    *self.gc.entry(event.lane).or_default() += event.time.saturating_sub(from);
+                    let sum = self.gc.entry(event.lane).or_default();
+                    *sum = sum.saturating_add(event.time.saturating_sub(from));
                 }
             }
             _ => {}
@@ -140,7 +141,7 @@ impl Pressure {
             let column = (at - self.from) / self.width;
             let until = to.min(self.from + self.width * (column + 1));
             if let Some(sum) = self.columns.get_mut(column as usize) {
-                *sum += until - at;
+                *sum = sum.saturating_add(until - at);
             }
             at = until;
         }
@@ -154,7 +155,7 @@ impl Pressure {
         let run_queue = RunQueue {
             waits: self.waits.count(),
             percentiles: self.waits.percentiles(),
-            mean_length: self.columns.iter().sum::<u64>() as f64 / window as f64,
+            mean_length: self.columns.iter().copied().fold(0, u64::saturating_add) as f64 / window as f64,
             peak_length: peak as f64 / self.width as f64,
             peak_at_ns: (self.from + peak_at * self.width).saturating_sub(recording.start_ns),
         };

@@ -223,16 +223,16 @@ impl Sums {
         sum.processes += 1;
         sum.born += u64::from(row.born_ns.is_some());
         sum.died += u64::from(row.died_ns.is_some());
-        sum.life_ns += row.life_ns;
+        sum.life_ns = sum.life_ns.saturating_add(row.life_ns);
         sum.split.add(&row.split);
         sum.slices += row.slices;
         sum.sent += row.sent;
         sum.received += row.received;
         sum.collections += row.collections;
         let memory = row.memory.unwrap_or_default();
-        sum.last_bytes += memory.last_bytes;
+        sum.last_bytes = sum.last_bytes.saturating_add(memory.last_bytes);
         sum.peak_bytes = sum.peak_bytes.max(memory.peak_bytes);
-        sum.grown_bytes += memory.last_bytes.saturating_sub(memory.first_bytes);
+        sum.grown_bytes = sum.grown_bytes.saturating_add(memory.last_bytes.saturating_sub(memory.first_bytes));
     }
 
     /// The groups, those with the most time on schedulers first.
@@ -246,15 +246,15 @@ impl Sums {
             sum.processes += row.processes;
             sum.born += row.born;
             sum.died += row.died;
-            sum.life_ns += row.life_ns;
+            sum.life_ns = sum.life_ns.saturating_add(row.life_ns);
             sum.split.add(&row.split);
             sum.slices += row.slices;
             sum.sent += row.sent;
             sum.received += row.received;
             sum.collections += row.collections;
-            sum.last_bytes += row.last_bytes;
+            sum.last_bytes = sum.last_bytes.saturating_add(row.last_bytes);
             sum.peak_bytes = sum.peak_bytes.max(row.peak_bytes);
-            sum.grown_bytes += row.grown_bytes;
+            sum.grown_bytes = sum.grown_bytes.saturating_add(row.grown_bytes);
         }
         let mut rows: Vec<GroupRow> = sums.into_values().collect();
         let busy = |row: &GroupRow| on_cpu_ns(&row.split);

@@ -375,7 +375,7 @@ impl Activity {
         let Some(lane) = self.lanes.get_mut(&number) else { return };
         let duration = open.last.saturating_sub(open.start);
         lane.slices.record(duration);
-        lane.busy += duration;
+        lane.busy = lane.busy.saturating_add(duration);
         lane.paint(open.tracee, open.start, open.last, columns);
         self.longest.push(Reverse(Slice {
             duration,
@@ -416,7 +416,7 @@ impl Lane {
     /// A slice without a known end: busy as far as is known, but not timed.
     fn clip(&mut self, open: Open, columns: Columns) {
         self.clipped += 1;
-        self.busy += open.last.saturating_sub(open.start);
+        self.busy = self.busy.saturating_add(open.last.saturating_sub(open.start));
         self.paint(open.tracee, open.start, open.last, columns);
     }
 
@@ -433,7 +433,7 @@ impl Lane {
             let place = known
                 .or_else(|| if busy.len() < APART { None } else { busy.iter().position(|(who, _)| who.is_none()) });
             match place {
-                Some(place) => busy[place].1 += until - at,
+                Some(place) => busy[place].1 = busy[place].1.saturating_add(until - at),
                 None => busy.push(((busy.len() + 1 < APART).then_some(tracee), until - at)),
             }
             at = until;
@@ -462,9 +462,10 @@ impl Lane {
             let busy = self.columns.get(number).filter(|busy| !busy.is_empty())?;
             let mut by_group: BTreeMap<usize, u64> = BTreeMap::new();
             for (who, ns) in busy {
-                *by_group.entry(groups.of(*who)).or_default() += ns;
+                let sum = by_group.entry(groups.of(*who)).or_default();
+                *sum = sum.saturating_add(*ns);
             }
-            let sum: u64 = by_group.values().sum();
+            let sum = by_group.values().copied().fold(0, u64::saturating_add);
             let most =
                 by_group.iter().max_by_key(|(group, ns)| (**ns, Reverse(**group))).map_or(0, |(group, _)| *group);
             Some((most, (sum as f64 / columns.width as f64).min(1.0)))
@@ -483,7 +484,8 @@ impl Groups {
     fn new(activity: &Activity, processes: &Processes, tracees: &Tracees, names: &Names) -> Groups {
         let mut busy: BTreeMap<Option<TraceeId>, u64> = BTreeMap::new();
         for (who, ns) in activity.lanes.values().flat_map(|lane| lane.columns.iter().flatten()) {
-            *busy.entry(*who).or_default() += ns;
+            let sum = busy.entry(*who).or_default();
+            *sum = sum.saturating_add(*ns);
         }
         let name = |who: &Option<TraceeId>| match who {
             Some(tracee) => processes.group(Grouping::Title, *tracee, tracees, names),
@@ -492,7 +494,8 @@ impl Groups {
         let named: Vec<(Option<TraceeId>, String, u64)> = busy.iter().map(|(who, ns)| (*who, name(who), *ns)).collect();
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
         for (_, group, ns) in &named {
-            *sums.entry(group).or_default() += ns;
+            let sum = sums.entry(group).or_default();
+            *sum = sum.saturating_add(*ns);
         }
         let mut rows: Vec<GroupRow> =
             sums.into_iter().map(|(group, busy_ns)| GroupRow { group: group.to_owned(), busy_ns }).collect();

@@ -324,8 +324,8 @@ impl Observer for Above {
     fn ended(&mut self, ended: &Ended) {
         for (root, at) in &self.ending {
             if let Some(part) = self.trees.get_mut(root).and_then(|parts| parts.get_mut(*at)) {
-                part.total += ended.duration;
-                part.own += ended.own;
+                part.total = part.total.saturating_add(ended.duration);
+                part.own = part.own.saturating_add(ended.own);
             }
         }
     }

@@ -44,7 +44,7 @@ pub struct Split {
 impl Split {
     /// All of it.
     pub fn sum_ns(&self) -> u64 {
-        self.parts().iter().map(|(_, ns)| ns).sum()
+        self.parts().iter().map(|(_, ns)| *ns).fold(0, u64::saturating_add)
     }
 
     /// The parts with their names, in the order of the fields.
@@ -77,14 +77,14 @@ impl Split {
 
     /// Adds another.
     pub fn add(&mut self, other: &Split) {
-        self.running_ns += other.running_ns;
-        self.dirty_ns += other.dirty_ns;
-        self.gc_ns += other.gc_ns;
-        self.port_ns += other.port_ns;
-        self.queued_ns += other.queued_ns;
-        self.waiting_ns += other.waiting_ns;
-        self.off_ns += other.off_ns;
-        self.unknown_ns += other.unknown_ns;
+        self.running_ns = self.running_ns.saturating_add(other.running_ns);
+        self.dirty_ns = self.dirty_ns.saturating_add(other.dirty_ns);
+        self.gc_ns = self.gc_ns.saturating_add(other.gc_ns);
+        self.port_ns = self.port_ns.saturating_add(other.port_ns);
+        self.queued_ns = self.queued_ns.saturating_add(other.queued_ns);
+        self.waiting_ns = self.waiting_ns.saturating_add(other.waiting_ns);
+        self.off_ns = self.off_ns.saturating_add(other.off_ns);
+        self.unknown_ns = self.unknown_ns.saturating_add(other.unknown_ns);
     }
 }
 
@@ -225,7 +225,7 @@ impl States {
         state.came_back(kind::UNKNOWN, false);
         if let Some(now) = now {
             if state.mode == Mode::Off {
-                state.split.off_ns += now.saturating_sub(state.off_from);
+                state.split.off_ns = state.split.off_ns.saturating_add(now.saturating_sub(state.off_from));
             } else {
                 state.pass(now);
             }
@@ -242,16 +242,16 @@ impl State {
         let message = self.message_at.take().map(|at| at.clamp(from, back));
         let waited = matches!(kind, kind::RECEIVE | kind::TIMEOUT);
         if self.dirty || (receives && !waited && kind != kind::UNKNOWN) {
-            self.split.queued_ns += ns;
+            self.split.queued_ns = self.split.queued_ns.saturating_add(ns);
             return Some(Queued { from, to: back });
         }
         if !waited {
-            self.split.off_ns += ns;
+            self.split.off_ns = self.split.off_ns.saturating_add(ns);
             return None;
         }
         let until = message.unwrap_or(back);
-        self.split.waiting_ns += until - from;
-        self.split.queued_ns += back - until;
+        self.split.waiting_ns = self.split.waiting_ns.saturating_add(until - from);
+        self.split.queued_ns = self.split.queued_ns.saturating_add(back - until);
         message.map(|from| Queued { from, to: back })
     }
 
@@ -260,11 +260,11 @@ impl State {
         match self.mode {
             // Told when it comes back.
             Mode::Off => return,
-            _ if self.collecting => self.split.gc_ns += ns,
-            Mode::Unknown => self.split.unknown_ns += ns,
-            Mode::Running => self.split.running_ns += ns,
-            Mode::Port => self.split.port_ns += ns,
-            Mode::Dirty => self.split.dirty_ns += ns,
+            _ if self.collecting => self.split.gc_ns = self.split.gc_ns.saturating_add(ns),
+            Mode::Unknown => self.split.unknown_ns = self.split.unknown_ns.saturating_add(ns),
+            Mode::Running => self.split.running_ns = self.split.running_ns.saturating_add(ns),
+            Mode::Port => self.split.port_ns = self.split.port_ns.saturating_add(ns),
+            Mode::Dirty => self.split.dirty_ns = self.split.dirty_ns.saturating_add(ns),
         }
         self.since = self.since.max(now);
     }
@@ -317,7 +317,7 @@ impl State {
     /// It was off, and nobody says why.
     fn off_until(&mut self, now: u64) {
         let now = now.max(self.off_from);
-        self.split.off_ns += now - self.off_from;
+        self.split.off_ns = self.split.off_ns.saturating_add(now - self.off_from);
         self.since = now;
     }
 }

@@ -45,10 +45,10 @@ fn children(node: &Node, whole: u64, level: usize, out: &mut dyn Write) -> io::R
         return if node.children.is_empty() { Ok(()) } else { writeln!(out, "     {indent}…") };
     }
     let small = (whole as f64 * SMALL) as u64;
-    let (mut rest, mut rest_calls) = (0, 0);
+    let (mut rest, mut rest_calls) = (0_u64, 0);
     for child in &node.children {
         if child.total_ns < small {
-            rest += child.total_ns;
+            rest = rest.saturating_add(child.total_ns);
             rest_calls += child.calls;
             continue;
         }

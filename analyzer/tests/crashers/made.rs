@@ -7,6 +7,7 @@ use spoor_format::lane::LaneKind;
 use spoor_format::record::write;
 use spoor_format::segment::{CHUNKS_OFFSET, FRAMES_OFFSET, Frame, HEAD, Packing, SegmentHeader};
 use spoor_format::status::Phase;
+use spoor_format::term::RawTerm;
 
 use crate::common::{at, clock, file, lane, pid};
 
@@ -82,6 +83,65 @@ pub(crate) fn hole_behind_a_cut_chunk() -> Vec<u8> {
     let mut bytes = file.build();
     bytes.truncate(cut);
     bytes
+}
+
+/// Many processes that call, wait, collect garbage and ask a server for as long as a time
+/// can be, and of sizes that no process has: none of it can be added up in 64 bits.
+pub(crate) fn long_times() -> Vec<u8> {
+    const PROCESSES: u64 = 600;
+    let mut file = recording(Header::with_rings(2, 4, (1024, 1), (1 << 18, 1)));
+    let mut chunk = ChunkBuilder::new(1, 1, at(1), 0);
+    let (f, g) = (chunk.function("m", "f", 0), chunk.function("m", "g", 0));
+    let server = pid(7);
+    let to = |n: u64| [4, (n << 3) as u8 & 0x7f | 0x80, (n >> 4) as u8];
+    let sizes = [u64::MAX; 12];
+    for n in 16..16 + PROCESSES {
+        let reference = [6, 1, 0x80 | n as u8, (n >> 7) as u8];
+        let (who, reference) = (pid(n), RawTerm::trusted(&reference));
+        let message = |to: &mut Vec<u8>, shape| write::message(to, 0, shape, reference);
+        chunk.event(at(2), who, |to, d| write::in_(to, d, f));
+        chunk.event(at(2), who, |to, d| write::call(to, d, f));
+        chunk.event(at(2), who, |to, d| write::call(to, d, g));
+        chunk.event(at(2), who, |out, d| {
+            message(out, 0)?;
+            write::send(out, d, RawTerm::trusted(&to(7)))
+        });
+        chunk.event(at(2), server, |to, d| {
+            message(to, 0)?;
+            write::receive(to, d)
+        });
+        match n % 3 {
+            0 => chunk.event(at(2), who, |to, d| write::out(to, d, g)),
+            1 => chunk.event(at(2), who, |to, d| write::gc_major_start(to, d, &[0; 12])),
+            _ => chunk.event(at(2), who, |to, d| write::spawned(to, d, RawTerm::NONE, f)),
+        }
+    }
+    // Later than any clock tells.
+    let end = 1 << 58;
+    for n in 16..16 + PROCESSES {
+        let reference = [6, 1, 0x80 | n as u8, (n >> 7) as u8];
+        let (who, reference) = (pid(n), RawTerm::trusted(&reference));
+        chunk.event(end, server, |out, d| {
+            write::message(out, 0, 2, reference)?;
+            write::send(out, d, RawTerm::trusted(&to(n)))
+        });
+        match n % 3 {
+            1 => chunk.event(end, who, |to, d| write::gc_major_end(to, d, &sizes)),
+            _ => chunk.event(end, who, |to, d| write::in_(to, d, g)),
+        }
+        chunk.event(end, who, |to, d| {
+            write::message(to, 0, 2, reference)?;
+            write::receive(to, d)
+        });
+        chunk.event(end, who, |to, d| write::return_to(to, d, f));
+        chunk.event(end, who, |to, d| write::return_to(to, d, 0));
+        chunk.event(end, who, |to, d| write::gc_minor_start(to, d, &[1; 12]));
+        chunk.event(end, who, |to, d| write::gc_minor_end(to, d, &sizes));
+        chunk.event(end, who, |to, d| write::out(to, d, g));
+    }
+    file.push(RingKind::Events, chunk);
+    file.lanes.push(lane(LaneKind::Scheduler, 1, PROCESSES * 14, &[]));
+    file.build()
 }
 
 /// A recording of two microseconds without lanes and chunks.

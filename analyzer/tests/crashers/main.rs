@@ -113,6 +113,15 @@ fn a_large_segment_with_a_bad_frame_takes_no_memory() {
     }
 }
 
+#[test]
+fn times_and_sizes_that_cannot_be_added_up_are_no_end() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("long.spoor");
+    fs::write(&file, made::long_times()).expect("the temporary directory can be written");
+    let failed = failures("long times", &file);
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
 /// Of two calls one is within what is gone: nobody knows how long they took.
 #[test]
 fn calls_across_a_hole_behind_a_cut_chunk_are_not_timed() {

@@ -179,10 +179,10 @@ impl Row {
 impl Split {
     fn add(&mut self, other: &Split) {
         self.requests += other.requests;
-        self.client_wait_ns += other.client_wait_ns;
-        self.mailbox_wait_ns += other.mailbox_wait_ns;
-        self.service_ns += other.service_ns;
-        self.delivery_ns += other.delivery_ns;
+        self.client_wait_ns = self.client_wait_ns.saturating_add(other.client_wait_ns);
+        self.mailbox_wait_ns = self.mailbox_wait_ns.saturating_add(other.mailbox_wait_ns);
+        self.service_ns = self.service_ns.saturating_add(other.service_ns);
+        self.delivery_ns = self.delivery_ns.saturating_add(other.delivery_ns);
     }
 
     /// Adds a request.
