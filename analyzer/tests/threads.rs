@@ -4,9 +4,15 @@ mod common;
 
 use common::{RATE, at, clock, file, lane, pid};
 use spoor_analyzer::model::calls::{Calls, Report, Sort};
+use spoor_analyzer::model::edges::{self, Edges, Side};
 use spoor_analyzer::model::filter::Filter;
-use spoor_analyzer::read::{Deal, Names, Recording, Source, Tracees, Window};
+use spoor_analyzer::model::flame::{Flame, Frame, Returning};
+use spoor_analyzer::model::keyed::{self, Keyed, Rows};
+use spoor_analyzer::model::shares::{Player, Shares, Table};
+use spoor_analyzer::model::told::Told;
+use spoor_analyzer::read::{Asked, Deal, FunctionId, Names, Recording, Source, TraceeId, Tracees, Window};
 use spoor_format::build::ChunkBuilder;
+use spoor_format::chunk::Identity;
 use spoor_format::header::{Header, RingKind};
 use spoor_format::lane::LaneKind;
 use spoor_format::record::write;
@@ -190,6 +196,118 @@ fn it_is_that_of_event_by_event_whatever_is_missing() {
             for threads in [1, 2, 3] {
                 assert_eq!(alone, report(&bytes, threads, window), "seed {seed}, {threads} threads, {window:?}");
             }
+        }
+    }
+}
+
+/// Deals a recording out, or takes it event by event, with 0 threads; `decide` is told of
+/// who comes next, and of all names by then.
+fn play<T: Table>(
+    bytes: &[u8],
+    threads: usize,
+    window: Window,
+    shares: &mut Shares<T>,
+    decide: impl Fn(TraceeId, Identity, &Names),
+) -> Names {
+    let recording = opened(bytes);
+    if threads > 0 {
+        let deal = Deal::new(&recording, Names::default(), Tracees::default(), window, |_| true);
+        let asked = |asked: &Asked<'_>| {
+            decide(asked.tracee, asked.tracees.identity(asked.tracee), asked.names);
+            Some(asked.lane != 2)
+        };
+        return shares.deal(deal, &mut { asked }, &mut |_| ()).names;
+    }
+    let mut stream = recording.stream(Names::default(), Tracees::default(), window);
+    while let Some(event) = stream.next() {
+        decide(event.tracee, event.identity(), event.names());
+        shares.event(&event, event.lane != 2);
+    }
+    shares.end_of_recording();
+    stream.finish().names
+}
+
+fn is_asked_for(names: &Names, id: u32) -> bool {
+    names.function_parts(FunctionId(id)).1 < "d"
+}
+
+fn pairs(bytes: &[u8], threads: usize, window: Window, side: Side) -> Vec<edges::Row> {
+    let mut edges = Edges::new(side, threads);
+    let (shares, asked) = edges.shares();
+    let decide = |_, _, names: &Names| asked.tell_until(names.function_count(), |id| is_asked_for(names, id));
+    let names = play(bytes, threads, window, shares, decide);
+    edges.report(&names).0
+}
+
+fn by_key(bytes: &[u8], threads: usize, window: Window, by_process: bool) -> Vec<keyed::Row> {
+    let rows = match by_process {
+        true => Rows::Processes(Told::default(), Told::default()),
+        false => Rows::Functions(Told::default()),
+    };
+    let mut keyed = Keyed::new(rows, threads);
+    let (shares, rows) = keyed.shares();
+    // Functions have other numbers when chunks are read in another order.
+    let row = |names: &Names, id: u32| match is_asked_for(names, id) {
+        true => 1 + u32::from(names.function_parts(FunctionId(id)).1.as_bytes()[0] % 2),
+        false => 0,
+    };
+    let decide = |tracee: TraceeId, identity, names: &Names| match rows {
+        Rows::Functions(rows) => rows.tell_until(names.function_count(), |id| row(names, id)),
+        Rows::Processes(rows, asked) => {
+            asked.tell_until(names.function_count(), |id| is_asked_for(names, id));
+            // Tracees have other numbers then, too.
+            let Identity::Process(word) = identity else { return };
+            rows.tell(tracee.0, 1 + (word >> 3) as u32 % 3);
+        }
+    };
+    play(bytes, threads, window, shares, decide);
+    keyed.report(&["one", "two", "three"].map(str::to_owned), Sort::Calls).0
+}
+
+fn picture(bytes: &[u8], threads: usize, window: Window) -> (Frame, u64) {
+    let mut returning = Returning::new(threads);
+    play(bytes, threads, window, returning.shares(), |_, _, _| ());
+    let mut flame = Flame::new(returning, threads, false);
+    let names = play(bytes, threads, window, flame.shares().0, |_, _, _| ());
+    flame.report(&names, &[], &Filter::default(), true)
+}
+
+/// Of all threads, and event by event.
+fn the_same<T: PartialEq + std::fmt::Debug>(what: &str, of: impl Fn(usize) -> T) -> T {
+    let alone = of(0);
+    for threads in [1, 2, 3, 9] {
+        assert!(alone == of(threads), "{what}, {threads} threads");
+    }
+    alone
+}
+
+#[test]
+fn callers_callees_rows_and_pictures_are_the_same_for_any_number_of_threads() {
+    for seed in 0..3 {
+        let bytes = busy(seed);
+        let callers = the_same("callers", |threads| pairs(&bytes, threads, Window::ALL, Side::Callers));
+        let callees = the_same("callees", |threads| pairs(&bytes, threads, Window::ALL, Side::Callees));
+        assert!(callers.len() > 10 && callees.len() > 10 && callers != callees);
+        let modules = the_same("functions", |threads| by_key(&bytes, threads, Window::ALL, false));
+        let groups = the_same("processes", |threads| by_key(&bytes, threads, Window::ALL, true));
+        assert!(modules.len() == 2 && groups.len() == 3, "{modules:?} {groups:?}");
+        let sum = |rows: &[keyed::Row]| rows.iter().map(|row| row.calls).sum::<u64>();
+        assert!(sum(&modules) == sum(&groups) && sum(&groups) == callers.iter().map(|row| row.calls).sum::<u64>());
+        let (flame, beyond) = the_same("flame", |threads| picture(&bytes, threads, Window::ALL));
+        assert!(flame.total_ns > 0 && flame.children.len() == 5 && beyond == 0);
+    }
+}
+
+#[test]
+fn they_are_so_whatever_is_missing() {
+    for seed in 0..30 {
+        let bytes = holed(seed);
+        let whole = opened(&bytes);
+        let middle = whole.start_ns.midpoint(whole.end_ns);
+        for window in [Window::ALL, Window { from_ns: middle, to_ns: u64::MAX }] {
+            the_same("callers", |threads| pairs(&bytes, threads, window, Side::Callers));
+            the_same("functions", |threads| by_key(&bytes, threads, window, false));
+            the_same("flame", |threads| picture(&bytes, threads, window));
         }
     }
 }

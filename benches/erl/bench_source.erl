@@ -6,11 +6,12 @@
 
 -define(MODULES, [?MODULE, bench_server, gen, gen_server, gb_trees, lists, maps, orddict, proplists, string]).
 
-%% Arguments: `record calls|full FILE ROUNDS' or `profile ROUNDS'.
+%% Arguments: `record calls|full|storm FILE ROUNDS', `record-one FILE ROUNDS' or `profile ROUNDS'.
 -spec main() -> no_return().
 main() ->
     case init:get_plain_arguments() of
         ["record", Mode, File, Rounds] -> record(Mode, File, list_to_integer(Rounds));
+        ["record-one", File, Rounds] -> record("one", File, list_to_integer(Rounds));
         ["profile", Rounds] -> profile(list_to_integer(Rounds))
     end,
     halt().
@@ -22,13 +23,25 @@ record(Mode, File, Rounds) ->
     lists:foreach(fun(Module) -> erlang:trace_pattern({Module, '_', '_'}, true, [local]) end, ?MODULES),
     {ok, Server} = bench_server:start(),
     bench_variants:trace(Variant, Server, flags(Mode)),
-    run(Server, Rounds, fun(Pid) -> bench_variants:trace(Variant, Pid, flags(Mode)) end),
+    Trace = fun(Pid) -> bench_variants:trace(Variant, Pid, flags(Mode)) end,
+    {Took, _} = timer:tc(fun() ->
+        case Mode of
+            "storm" -> storm(Server, Rounds, Trace);
+            "one" -> clients(1, Server, Rounds, Trace);
+            _ -> clients(40, Server, Rounds, Trace)
+        end
+    end),
     {file, Path, Summary} = bench_variants:close(Variant),
     ok = file:rename(Path, File),
-    io:format("~p~n", [maps:with([events, dropped, overwritten], Summary)]).
+    case Mode of
+        "one" -> io:format("~b~n", [Took]);
+        _ -> io:format("~p~n", [maps:with([events, dropped, overwritten], Summary)])
+    end.
 
+flags("one") -> flags("calls");
 flags("calls") -> [call, return_to, arity, procs];
-flags("full") -> flags("calls") ++ [running, garbage_collection, send, 'receive'].
+flags("full") -> flags("calls") ++ [running, garbage_collection, send, 'receive'];
+flags("storm") -> [set_on_spawn | flags("full")].
 
 %% Prints how long each took for one client: with tracing on, and then to analyse it.
 profile(Rounds) ->
@@ -42,17 +55,36 @@ profile(Rounds) ->
     {Told, _} = timer:tc(fun() -> eprof:log("eprof.analysis"), eprof:analyze() end),
     io:format("eprof\t~b\t~b\t0~n", [Counted, Told]).
 
-run(Server, Rounds, Trace) ->
+clients(Count, Server, Rounds, Trace) ->
     Clients = [
         spawn_monitor(fun() ->
             receive
                 go -> client(Server, Rounds)
             end
         end)
-     || _ <- lists:seq(1, 40)
+     || _ <- lists:seq(1, Count)
     ],
     lists:foreach(fun({Pid, _}) -> Trace(Pid), Pid ! go end, Clients),
     lists:foreach(fun({_, Monitor}) -> receive {'DOWN', Monitor, _, _, normal} -> ok end end, Clients).
+
+%% A thousand processes in each round: each asks the server once, and exits.
+storm(Server, Rounds, Trace) ->
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        receive
+            go -> lists:foreach(fun(_) -> wave(Server) end, lists:seq(1, Rounds))
+        end
+    end),
+    Trace(Pid),
+    Pid ! go,
+    receive {'DOWN', Monitor, _, _, normal} -> ok end.
+
+wave(Server) ->
+    Children = [spawn_monitor(fun() -> child(Server, N) end) || N <- lists:seq(1, 1000)],
+    lists:foreach(fun({_, Monitor}) -> receive {'DOWN', Monitor, _, _, normal} -> ok end end, Children).
+
+child(Server, N) ->
+    pong = gen_server:call(Server, ping, infinity),
+    fib(N rem 5).
 
 client(_, 0) ->
     ok;

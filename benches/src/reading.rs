@@ -30,22 +30,20 @@ fn write_section(text: &mut String, rows: &[Vec<&str>]) -> std::fmt::Result {
     writeln!(text, "Laps of a recording of ordinary work (`calls`: calls and returns, `full`: everything), written")?;
     writeln!(text, "behind each other until there is 1 GB; the best of three by the clock, from the page cache.\n")?;
     writeln!(text, "| recording | command | bar | million events/s | GB/s | seconds |\n|---|---|---|---|---|---|")?;
-    for row in of("time", 6) {
+    let times: Vec<&[&str]> = of("time", 6).collect();
+    for row in &times {
         let (events, bytes, seconds) = (number(row[2]), number(row[3]), number(row[4]));
-        let bar = match row[1] {
-            "calls --threads 1" => "25 million events/s",
-            "calls --threads 2" | "hist --threads 2" => "1.8 times one thread",
-            "info" | "check" => "1 GB/s",
-            _ => "",
+        let alone = row[1].strip_suffix(" 2").map(|command| format!("{command} 1"));
+        let alone = times.iter().find(|other| other[0] == row[0] && Some(other[1]) == alone.as_deref());
+        let bar = match (row[1], alone) {
+            ("calls --threads 1", _) => "25 million events/s".to_owned(),
+            ("calls --threads 2", Some(alone)) => format!("1.8 x one; {:.2} x", number(alone[4]) / seconds),
+            (_, Some(alone)) => format!("{:.2} x one", number(alone[4]) / seconds),
+            ("info" | "check", _) => "1 GB/s".to_owned(),
+            _ => String::new(),
         };
-        writeln!(
-            text,
-            "| {} | `{}` | {bar} | {:.1} | {:.2} | {seconds:.2} |",
-            row[0],
-            row[1],
-            events / seconds / 1e6,
-            bytes / seconds / 1e9
-        )?;
+        let (events, bytes) = (events / seconds / 1e6, bytes / seconds / 1e9);
+        writeln!(text, "| {} | `{}` | {bar} | {events:.1} | {bytes:.2} | {seconds:.2} |", row[0], row[1])?;
     }
     writeln!(text, "\n| others | million events/s | GB/s | seconds |\n|---|---|---|---|")?;
     for row in of("other", 5) {
@@ -53,17 +51,30 @@ fn write_section(text: &mut String, rows: &[Vec<&str>]) -> std::fmt::Result {
         writeln!(text, "| {} | {:.1} | {:.2} | {seconds:.2} |", row[0], events / seconds / 1e6, bytes / seconds / 1e9)?;
     }
     writeln!(text, "\nEach of these reads data of its own kind: function entries and exits, lines of a log.\n")?;
+    writeln!(text, "| the work of one client, with | it took | its analysis |\n|---|---|---|")?;
     for row in of("profiler", 5) {
         let (traced, analysed) = (number(row[1]) / 1e6, number(row[2]) / 1e6);
-        writeln!(text, "- {}: one client's work took {traced:.2} s with it, its analysis {analysed:.2} s", row[0])?;
+        writeln!(text, "| {} | {traced:.2} s | {analysed:.2} s |", row[0])?;
     }
-    let memory: Vec<String> = of("memory", 4)
-        .map(|row| format!("{} {:.0} MiB ({:.1} GB)", row[0], number(row[2]) / 1024.0, number(row[1]) / 1e9))
-        .collect();
-    writeln!(text, "- anonymous memory at most (bar: 256 MiB): {}", memory.join(", "))?;
+    writeln!(text, "\n| recording | GB | command | anonymous memory at most (bar: 256 MiB) | seconds |")?;
+    writeln!(text, "|---|---|---|---|---|")?;
+    for row in of("memory", 6).chain(of("every", 6)) {
+        let (bytes, kib) = (number(row[2]) / 1e9, number(row[3]) / 1024.0);
+        writeln!(text, "| {} | {bytes:.1} | `{}` | {kib:.0} MiB | {} |", row[0], row[1], row[4])?;
+    }
+    writeln!(text)?;
     for row in of("window", 3) {
         let (bytes, seconds) = (number(row[0]) / 1e9, number(row[1]));
         writeln!(text, "- `calls` of a window of 1 s out of {bytes:.1} GB: {seconds:.2} s (bar: 1 s)")?;
+    }
+    for row in of("damage", 5) {
+        let bytes = number(row[0]) / 1e9;
+        let (places, worst, named) = (row[1], row[2], row[3]);
+        writeln!(
+            text,
+            "- 64 bad bytes at each of {places} places of {bytes:.1} GB: {worst} chunk lost at most (bar: 1), \
+             named by `check` at {named} of them; at the others nothing was written"
+        )?;
     }
     Ok(())
 }

@@ -7,14 +7,14 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, deal, each, feed, limit, nothing_matches, stdout, style, tell, window};
+use super::{About, Health, deal, each, limit, nothing_matches, stdout, style, tell, window};
 use crate::cli::{self, Picks};
 use crate::model::calls::{Calls, Report};
-use crate::model::filter::FunctionFilter;
 use crate::model::group::Groups;
-use crate::model::keyed::{self, Keyed};
+use crate::model::keyed::{self, Keyed, Rows};
 use crate::model::label;
-use crate::read::{FunctionId, Names};
+use crate::model::told::Told;
+use crate::read::{Asked, FunctionId, Names};
 use crate::view;
 use crate::view::units::count;
 
@@ -43,7 +43,7 @@ pub(super) fn run(args: &cli::Calls) -> Result<Health> {
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
         let known = std::mem::take(&mut names);
-        let outcome = deal(recording, known, window, &filter, calls.replay())?;
+        let outcome = deal(recording, known, window, &filter, calls.replay(), |_, _| ())?;
         tell(recording, &outcome.findings)?;
         about.push(About::new(recording, window, &outcome));
         names = outcome.names;
@@ -71,29 +71,40 @@ fn run_keyed(args: &cli::Calls) -> Result<Health> {
     let by_group = args.by == "group";
     // Groups have their names from the begin on.
     filter.names_first = by_group;
-    let mut functions = FunctionFilter::new(&filter);
-    let (mut keyed, mut names, mut about) = (Keyed::default(), Names::default(), Vec::new());
+    let rows =
+        if by_group { Rows::Processes(Told::default(), Told::default()) } else { Rows::Functions(Told::default()) };
+    let (mut keyed, mut names, mut about) = (Keyed::new(rows, args.threads.count()), Names::default(), Vec::new());
     let (mut groups, mut modules) = (Groups::new(filter.grouping), Modules::default());
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
-        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, processes, asked| {
-            keyed.event(event, |function| {
-                let taken = asked && functions.takes(event.names(), function);
-                taken.then(|| match by_group {
-                    true => groups.of(event.tracee, processes, event.tracees(), event.names()),
-                    false => modules.of(function, event.names()),
-                })
-            });
-            Ok(true)
-        })?;
-        keyed.end_of_recording();
+        let (shares, rows) = keyed.shares();
+        let decide = |next: &Asked<'_>, processes: &_| {
+            let (names, until) = (next.names, next.names.function_count());
+            let takes = |id| filter.takes_function(names, FunctionId(id));
+            match rows {
+                Rows::Functions(rows) => rows.tell_until(until, |id| match takes(id) {
+                    true => 1 + modules.of(FunctionId(id), names),
+                    false => 0,
+                }),
+                Rows::Processes(rows, asked) => {
+                    asked.tell_until(until, takes);
+                    if groups.known(next.tracee).is_none() {
+                        rows.tell(next.tracee.0, 1 + groups.of(next.tracee, processes, next.tracees, names));
+                    }
+                }
+            }
+        };
+        let outcome = deal(recording, std::mem::take(&mut names), window, &filter, shares, decide)?;
+        if let Rows::Processes(rows, _) = rows {
+            rows.clear();
+        }
         groups.end_of_recording();
         tell(recording, &outcome.findings)?;
         about.push(About::new(recording, window, &outcome));
         names = outcome.names;
         Ok(Health::Fine.and(&outcome.findings))
     })?;
-    let titles = if by_group { groups.titles() } else { modules.titles };
+    let titles = if by_group { groups.titles_of(|group| keyed.has(group)) } else { modules.titles };
     let (mut rows, own_is_on_scheduler) = keyed.report(&titles, args.sort);
     let rows_found = rows.len();
     rows.truncate(limit(args.limit, args.json));

@@ -6,10 +6,10 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, each, feed, limit, nothing_matches, stdout, style, tell, window};
+use super::{About, Health, deal, each, limit, nothing_matches, stdout, style, tell, window};
 use crate::cli::{self, Picks};
 use crate::model::edges::{Edges, Row, Side};
-use crate::read::Names;
+use crate::read::{Asked, FunctionId, Names};
 use crate::view;
 use crate::view::units::count;
 
@@ -25,14 +25,16 @@ pub(super) struct Answer<'a> {
 pub(super) fn run(args: &cli::Edges, side: Side) -> Result<Health> {
     let mut filter = cli::filter(&args.select, Picks::Functions);
     filter.functions.push(args.function.clone());
-    let (mut edges, mut names, mut about) = (Edges::new(side), Names::default(), Vec::new());
+    let (mut edges, mut names, mut about) = (Edges::new(side, args.threads.count()), Names::default(), Vec::new());
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
-        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _, asked_for| {
-            edges.event(event, asked_for, |function| filter.takes_function(event.names(), function));
-            Ok(true)
-        })?;
-        edges.end_of_recording();
+        let (shares, asked) = edges.shares();
+        let known = std::mem::take(&mut names);
+        let decide = |next: &Asked<'_>, _: &_| {
+            let names = next.names;
+            asked.tell_until(names.function_count(), |id| filter.takes_function(names, FunctionId(id)));
+        };
+        let outcome = deal(recording, known, window, &filter, shares, decide)?;
         tell(recording, &outcome.findings)?;
         about.push(About::new(recording, window, &outcome));
         names = outcome.names;

@@ -5,10 +5,11 @@ use std::io::{BufWriter, IsTerminal, Write};
 
 use anyhow::{Context, Result, bail};
 
-use super::{About, Health, each, each_again, feed, nothing_matches, stdout, tell, window};
+use super::{About, Health, deal, each, each_again, nothing_matches, stdout, tell, window};
 use crate::cli::{self, Picks};
 use crate::model::flame::{Flame, Returning};
-use crate::read::{Finding, Names, kind};
+use crate::model::group::Groups;
+use crate::read::{Asked, Finding, Names};
 use crate::view;
 use crate::view::units::{count, duration};
 
@@ -16,38 +17,48 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
     if args.output.is_none() && !args.folded && std::io::stdout().is_terminal() {
         bail!("a picture is nothing for a terminal: say where to write it, -o flame.svg");
     }
-    let filter = cli::filter(&args.select, Picks::Functions);
-    let (mut returning, mut names, mut running) = (Returning::default(), Names::default(), false);
+    let mut filter = cli::filter(&args.select, Picks::Functions);
+    // Groups have their names from the begin on.
+    filter.names_first = args.per_process;
+    let threads = args.threads.count();
+    let (mut returning, mut names) = (Returning::new(threads), Names::default());
     each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
-        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, _, _| {
-            running |= matches!(event.kind, kind::IN | kind::OUT);
-            returning.event(event);
-            Ok(true)
-        })?;
-        returning.end_of_recording();
+        let outcome = deal(recording, std::mem::take(&mut names), window, &filter, returning.shares(), |_, _| ())?;
         names = outcome.names;
         Ok(Health::Fine)
     })?;
-    let (mut flame, mut about) = (Flame::new(returning, args.per_process), Vec::new());
+    let running = returning.running();
+    let mut flame = Flame::new(returning, threads, args.per_process);
+    let (mut groups, mut about) = (Groups::new(filter.grouping), Vec::new());
     let health = each_again(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
-        let (outcome, _) = feed(recording, std::mem::take(&mut names), window, &filter, |event, processes, _| {
-            flame.event(event, || processes.group(filter.grouping, event.tracee, event.tracees(), event.names()));
-            Ok(true)
-        })?;
-        flame.end_of_recording();
+        let (shares, group_of) = flame.shares();
+        let decide = |next: &Asked<'_>, processes: &_| {
+            if let Some(group_of) = group_of
+                && groups.known(next.tracee).is_none()
+            {
+                group_of.tell(next.tracee.0, groups.of(next.tracee, processes, next.tracees, next.names));
+            }
+        };
+        let outcome = deal(recording, std::mem::take(&mut names), window, &filter, shares, decide)?;
+        group_of.into_iter().for_each(|told| told.clear());
+        groups.end_of_recording();
         tell(recording, &outcome.findings)?;
         about.push(About::new(recording, window, &outcome));
         names = outcome.names;
         Ok(Health::Fine.and(&outcome.findings))
     })?;
     let on_scheduler = args.time.as_deref().map_or(running, |time| time == "on");
-    let root = flame.report(&names, &filter, on_scheduler);
+    let (root, beyond) = flame.report(&names, groups.each_title(), &filter, on_scheduler);
     if root.children.is_empty() {
         nothing_matches(&filter, &names)?;
     }
-    let heading = heading(&about, on_scheduler, running, root.total_ns);
+    let mut heading = heading(&about, on_scheduler, running, root.total_ns);
+    if beyond > 0 {
+        let of_too_many = format!("; too many stacks: {} calls stand on what called them", count(beyond));
+        heading.subtitle.push_str(&of_too_many);
+    }
     let mut out: Box<dyn Write> = match &args.output {
         None => Box::new(stdout()),
         Some(path) => Box::new(BufWriter::new(File::create(path).with_context(|| path.display().to_string())?)),

@@ -40,7 +40,7 @@ pub(super) fn run(args: &cli::Hist) -> Result<Health> {
     let health = each(&args.input.paths, |recording| {
         let window = window(&args.select.window, recording)?;
         let known = std::mem::take(&mut names);
-        let outcome = deal(recording, known, window, &filter, calls.replay())?;
+        let outcome = deal(recording, known, window, &filter, calls.replay(), |_, _| ())?;
         tell(recording, &outcome.findings)?;
         let one = About::new(recording, window, &outcome);
         length = length.saturating_add(one.window_ns());

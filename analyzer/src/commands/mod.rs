@@ -35,7 +35,7 @@ use crate::model::edges::Side;
 use crate::model::filter::{EventFilter, Filter, FunctionFilter, ProcessFilter, glob};
 use crate::model::label;
 use crate::model::processes::Processes;
-use crate::model::replay::{Replay, Tally};
+use crate::model::shares::Player;
 use crate::read::{
     Asked, Deal, Event, Finding, FunctionId, Ledger, Names, Outcome, Recording, Severity, Source, Tracees, Window,
     snapshot_of,
@@ -280,23 +280,33 @@ fn feed(
 }
 
 /// As [`feed`], for what only stacks are of interest to: deals the events out to
-/// `replay`, which knows how many threads it has.
-fn deal<T: Tally>(
+/// `player`, which knows how many threads it has. Whose events come next, and which
+/// functions have numbers by then, `decide` is told before them.
+fn deal(
     recording: &Recording,
     names: Names,
     window: Window,
     filter: &Filter,
-    replay: &mut Replay<T>,
+    player: &mut impl Player,
+    mut decide: impl FnMut(&Asked<'_>, &Processes),
 ) -> Result<Outcome> {
     let Known { picked, learned, names, tracees } = known_before(recording, names, window, filter)?;
     let events_asked_for = EventFilter::new(filter, recording);
-    let deal = Deal::new(recording, names, tracees, window, |kind| events_asked_for.takes_kind(kind));
+    let kinds = |kind| events_asked_for.takes_kind(kind);
+    let deal = match &learned {
+        None if filter.takes_all_processes() => Deal::of_anybody(recording, names, window, kinds),
+        _ => Deal::new(recording, names, tracees, window, kinds),
+    };
     let processes = learned.unwrap_or_else(|| Processes::from_infos(deal.infos(), deal.names()));
     let mut takes = ProcessFilter::new(filter, picked);
     let progress = progress(recording);
-    let asked =
-        |asked: &Asked<'_>| takes.takes_tracee(asked, &processes).then(|| events_asked_for.takes_lane(asked.lane));
-    let outcome = replay.deal(deal, asked, |bytes| progress.set_position(bytes));
+    let mut asked = |asked: &Asked<'_>| {
+        takes.takes_tracee(asked, &processes).then(|| {
+            decide(asked, &processes);
+            events_asked_for.takes_lane(asked.lane)
+        })
+    };
+    let outcome = player.deal(deal, &mut asked, &mut |bytes| progress.set_position(bytes));
     progress.finish_and_clear();
     Ok(outcome)
 }

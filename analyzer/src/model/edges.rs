@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, HashMap};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::calls::step_of;
 use crate::model::label;
 use crate::model::open_calls::OpenCalls;
-use crate::model::stack::{Clip, Ended, Observer, Stacks};
-use crate::read::{Event, FunctionId, Names, kind};
+use crate::model::shares::{self, Shares};
+use crate::model::stack::{Clip, Ended, Observer, Stacks, Step};
+use crate::model::told::{Heard, Told};
+use crate::read::{FunctionId, Names, kind};
 
 /// Which end of a pair is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +25,18 @@ pub enum Side {
 /// Pairs of caller and called, over one recording after the other.
 #[derive(Debug)]
 pub struct Edges {
-    stacks: Stacks,
-    table: Table,
-    running: bool,
+    shares: Shares<Table>,
+    asked: Told<bool>,
 }
 
+/// The pairs of one share of the processes.
 #[derive(Debug)]
-struct Table {
+pub struct Table {
     side: Side,
-    asked: Vec<bool>,
+    /// Is a function asked for?
+    asked: Heard<bool>,
     counted: bool,
+    running: bool,
     open: OpenCalls<Open>,
     depth: HashMap<(u32, Pair), u32>,
     pairs: BTreeMap<Pair, Stats>,
@@ -83,66 +86,80 @@ pub struct Row {
 }
 
 impl Edges {
-    /// Of one side.
-    pub fn new(side: Side) -> Edges {
-        let table = Table {
+    /// Of one side, by at most so many threads: the answer is the same.
+    pub fn new(side: Side, threads: usize) -> Edges {
+        let asked = Told::default();
+        let table = || Table {
             side,
-            asked: Vec::new(),
+            asked: Heard::new(&asked),
             counted: true,
+            running: false,
             open: OpenCalls::default(),
             depth: HashMap::new(),
             pairs: BTreeMap::new(),
             ending: None,
         };
-        Edges { stacks: Stacks::default(), table, running: false }
+        Edges { shares: Shares::new(threads, table), asked }
     }
 
-    /// Takes an event; `asked` answers for each function whether it is asked for,
-    /// and with `counted` false a call that begins now is left out.
-    pub fn event(&mut self, event: &Event<'_>, counted: bool, asked: impl Fn(FunctionId) -> bool) {
-        let Some(step) = step_of(event) else { return };
-        self.running |= matches!(event.kind, kind::IN | kind::OUT);
-        if let Some(function) = event.function {
-            while self.table.asked.len() <= function.0 as usize {
-                self.table.asked.push(asked(FunctionId(self.table.asked.len() as u32)));
-            }
-        }
-        self.table.counted = counted;
-        self.table.ending = None;
-        self.stacks.step(step, &mut self.table);
-    }
-
-    /// A recording ends; the next may begin.
-    pub fn end_of_recording(&mut self) {
-        self.stacks.end(&mut self.table);
-        self.stacks = Stacks::default();
-        self.table.depth.clear();
+    /// What recordings are dealt out to, and what must be told of each function before
+    /// its first event: is it asked for? A call of a lane that is not is left out.
+    pub fn shares(&mut self) -> (&mut Shares<Table>, &Told<bool>) {
+        (&mut self.shares, &self.asked)
     }
 
     /// Pairs, those that took longest first; and whether own time is on schedulers.
     pub fn report(&self, names: &Names) -> (Vec<Row>, bool) {
+        let running = self.shares.tables().any(|table| table.running);
+        let mut pairs: BTreeMap<Pair, Stats> = BTreeMap::new();
+        for (pair, stats) in self.shares.tables().flat_map(|table| &table.pairs) {
+            pairs.entry(*pair).or_default().add(stats);
+        }
         let row = |(pair, stats): (&Pair, &Stats)| Row {
             caller: pair.0.map(|caller| label::function(names, caller)),
             called: label::function(names, pair.1),
             calls: stats.calls,
             timed: stats.timed,
-            own_ns: if self.running { stats.own_on } else { stats.own },
+            own_ns: if running { stats.own_on } else { stats.own },
             acc_ns: stats.acc,
             untimed: stats.untimed,
         };
-        let mut rows: Vec<Row> = self.table.pairs.iter().map(row).collect();
+        let mut rows: Vec<Row> = pairs.iter().map(row).collect();
         rows.sort_by(|a, b| {
             let names = || (&a.called, &a.caller).cmp(&(&b.called, &b.caller));
             b.acc_ns.cmp(&a.acc_ns).then(b.calls.cmp(&a.calls)).then_with(names)
         });
-        (rows, self.running)
+        (rows, running)
+    }
+}
+
+impl Stats {
+    fn add(&mut self, other: &Stats) {
+        self.calls += other.calls;
+        self.timed += other.timed;
+        self.own = self.own.saturating_add(other.own);
+        self.own_on = self.own_on.saturating_add(other.own_on);
+        self.acc = self.acc.saturating_add(other.acc);
+        self.untimed += other.untimed;
+    }
+}
+
+impl shares::Table for Table {
+    #[inline]
+    fn before(&mut self, step: &Step, asked_for: bool) {
+        self.running |= matches!(step.kind, kind::IN | kind::OUT);
+        (self.counted, self.ending) = (asked_for, None);
+    }
+
+    fn end_of_recording(&mut self, _: &Stacks) {
+        self.depth.clear();
     }
 }
 
 impl Observer for Table {
     fn called(&mut self, process: u32, parent: u32, function: FunctionId) -> u32 {
         let caller = self.open.get(parent).map(|open| open.pair.1);
-        let asked = |function: FunctionId| self.asked.get(function.0 as usize) == Some(&true);
+        let mut asked = |function: FunctionId| self.asked.of(function.0);
         let taken = self.counted
             && match self.side {
                 Side::Callers => asked(function),

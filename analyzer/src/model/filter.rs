@@ -58,6 +58,11 @@ impl Filter {
         self.functions.iter().any(|pattern| bare(pattern, &printed) || bare(pattern, &raw) || module_fits(pattern))
     }
 
+    /// Is every process asked for?
+    pub fn takes_all_processes(&self) -> bool {
+        self.processes.is_empty() && self.names.is_empty() && self.groups.is_empty() && !self.picks_processes()
+    }
+
     /// Must be known which processes have events of the functions?
     pub fn picks_processes(&self) -> bool {
         self.pick_processes && !self.takes_all_functions()
@@ -113,8 +118,7 @@ pub struct ProcessFilter<'a> {
 impl<'a> ProcessFilter<'a> {
     /// For one recording.
     pub fn new(filter: &'a Filter, picked: Option<Vec<bool>>) -> Self {
-        let all =
-            picked.is_none() && filter.processes.is_empty() && filter.names.is_empty() && filter.groups.is_empty();
+        let all = filter.takes_all_processes();
         ProcessFilter { filter, all, picked, known: Vec::new() }
     }
 

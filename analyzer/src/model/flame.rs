@@ -5,42 +5,64 @@
 //! call was ever seen to return. See "Folding" in `docs/SEMANTICS.md`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
-use crate::model::calls::step_of;
 use crate::model::filter::Filter;
 use crate::model::label;
-use crate::model::stack::{Clip, Ended, Observer, Stacks};
-use crate::read::{Event, FunctionId, Names};
+use crate::model::shares::{Shares, Table};
+use crate::model::stack::{Clip, Ended, Observer, Stacks, Step};
+use crate::model::told::Told;
+use crate::read::{FunctionId, Names, kind};
 
 /// Towers are cut here; what is above counts for the frame at the cut.
 const MAX_DEPTH: u32 = 300;
+/// Stacks told apart in one share of the processes; of further ones the time counts
+/// for what they stand on, and their calls are counted.
+const MOST_NODES: usize = 1 << 15;
 
 /// Which calls were seen to return to their caller: pairs that are no tail calls.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Returning {
-    stacks: Stacks,
-    known: HashSet<(FunctionId, FunctionId)>,
+    shares: Shares<Known>,
 }
 
 impl Returning {
-    /// Takes an event.
-    pub fn event(&mut self, event: &Event<'_>) {
-        if let Some(step) = step_of(event) {
-            self.stacks.step(step, &mut Nobody);
-        }
+    /// By at most so many threads: the answer is the same.
+    pub fn new(threads: usize) -> Returning {
+        Returning { shares: Shares::new(threads, Known::default) }
     }
 
-    /// A recording ends; the next may begin.
-    pub fn end_of_recording(&mut self) {
-        self.known.extend(self.stacks.returning_calls());
-        self.stacks = Stacks::default();
+    /// What recordings are dealt out to.
+    pub fn shares(&mut self) -> &mut Shares<Known> {
+        &mut self.shares
+    }
+
+    /// Were there events that say who runs when?
+    pub fn running(&self) -> bool {
+        self.shares.tables().any(|known| known.running)
+    }
+}
+
+/// What one share of the processes has shown.
+#[derive(Debug, Default)]
+pub struct Known {
+    pairs: HashSet<(FunctionId, FunctionId)>,
+    running: bool,
+}
+
+impl Table for Known {
+    #[inline]
+    fn before(&mut self, step: &Step, _: bool) {
+        self.running |= matches!(step.kind, kind::IN | kind::OUT);
+    }
+
+    fn end_of_recording(&mut self, stacks: &Stacks) {
+        self.pairs.extend(stacks.returning_calls());
     }
 }
 
 /// Only the stacks are of interest.
-struct Nobody;
-
-impl Observer for Nobody {
+impl Observer for Known {
     fn called(&mut self, _: u32, _: u32, _: FunctionId) -> u32 {
         0
     }
@@ -53,20 +75,22 @@ impl Observer for Nobody {
 /// The tree, over one recording after the other.
 #[derive(Debug)]
 pub struct Flame {
-    stacks: Stacks,
-    tree: Tree,
+    shares: Shares<Tree>,
+    groups: Option<Told<u32>>,
 }
 
+/// That of one share of the processes.
 #[derive(Debug)]
-struct Tree {
-    returning: HashSet<(FunctionId, FunctionId)>,
+pub struct Tree {
+    returning: Arc<HashSet<(FunctionId, FunctionId)>>,
     /// Node 0 is the root.
     nodes: Vec<Node>,
     /// (node, what is above it) to node.
     children: HashMap<(u32, Above), u32>,
-    /// The base of each process, when they stand apart.
-    bases: Option<Vec<u32>>,
-    groups: Vec<String>,
+    /// The group of each process, when they stand apart.
+    groups: Option<Told<u32>>,
+    /// Calls of which the stack is one too many.
+    beyond: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,52 +128,55 @@ pub struct Frame {
 
 impl Flame {
     /// `per_process`: process groups stand apart.
-    pub fn new(returning: Returning, per_process: bool) -> Flame {
-        let root = Node { what: None, parent: 0, depth: 0, calls: 0, wall: 0, on: 0 };
-        let tree = Tree {
-            returning: returning.known,
-            nodes: vec![root],
+    pub fn new(returning: Returning, threads: usize, per_process: bool) -> Flame {
+        let returning = Arc::new(returning.shares.into_tables().flat_map(|known| known.pairs).collect());
+        let groups = per_process.then(Told::default);
+        let tree = || Tree {
+            returning: Arc::clone(&returning),
+            nodes: vec![Node { what: None, parent: 0, depth: 0, calls: 0, wall: 0, on: 0 }],
             children: HashMap::new(),
-            bases: per_process.then(Vec::new),
-            groups: Vec::new(),
+            groups: groups.clone(),
+            beyond: 0,
         };
-        Flame { stacks: Stacks::default(), tree }
+        Flame { shares: Shares::new(threads, tree), groups }
     }
 
-    /// Takes an event; `group` names its process's group, asked once a process.
-    pub fn event(&mut self, event: &Event<'_>, group: impl FnOnce() -> String) {
-        let Some(step) = step_of(event) else { return };
-        self.tree.know_process(step.process, group);
-        self.stacks.step(step, &mut self.tree);
-    }
-
-    /// A recording ends; the next may begin.
-    pub fn end_of_recording(&mut self) {
-        self.stacks.end(&mut self.tree);
-        self.stacks = Stacks::default();
-        if let Some(bases) = &mut self.tree.bases {
-            bases.clear();
-        }
+    /// What recordings are dealt out to, and, when groups stand apart, what must be told
+    /// of each process before its first event: the number of its group.
+    pub fn shares(&mut self) -> (&mut Shares<Tree>, Option<&Told<u32>>) {
+        (&mut self.shares, self.groups.as_ref())
     }
 
     /// The finished tree: time on a scheduler, or wall time. With a filter on
-    /// functions, only stacks that hold one of them.
-    pub fn report(&self, names: &Names, filter: &Filter, on_scheduler: bool) -> Frame {
-        let mut by_parent: Vec<Vec<u32>> = vec![Vec::new(); self.tree.nodes.len()];
-        for (number, node) in self.tree.nodes.iter().enumerate().skip(1) {
-            by_parent[node.parent as usize].push(number as u32);
-        }
+    /// functions, only stacks that hold one of them. Groups have these titles. Also
+    /// answers how many calls stand on what they were called from, as there were too
+    /// many stacks.
+    pub fn report(self, names: &Names, groups: &[String], filter: &Filter, on_scheduler: bool) -> (Frame, u64) {
         let mut takes: HashMap<FunctionId, bool> = HashMap::new();
         let all = filter.takes_all_functions();
-        let mut build = Build { flame: self, names, by_parent: &by_parent, on_scheduler };
-        build.frame(0, all, &mut |id| *takes.entry(id).or_insert_with(|| filter.takes_function(names, id))).unwrap_or(
-            Frame { name: "all".into(), module: String::new(), calls: 0, own_ns: 0, total_ns: 0, children: Vec::new() },
-        )
+        let name = "all".to_owned();
+        let mut root = Frame { name, module: String::new(), calls: 0, own_ns: 0, total_ns: 0, children: Vec::new() };
+        let mut beyond = 0;
+        // One after the other, so that no more than one of them is there twice.
+        for tree in self.shares.into_tables() {
+            beyond += tree.beyond;
+            let mut by_parent: Vec<Vec<u32>> = vec![Vec::new(); tree.nodes.len()];
+            for (number, node) in tree.nodes.iter().enumerate().skip(1) {
+                by_parent[node.parent as usize].push(number as u32);
+            }
+            let mut build = Build { tree: &tree, groups, names, by_parent: &by_parent, on_scheduler };
+            let takes = &mut |id| *takes.entry(id).or_insert_with(|| filter.takes_function(names, id));
+            if let Some(frame) = build.frame(0, all, takes) {
+                merge(&mut root, frame);
+            }
+        }
+        (root, beyond)
     }
 }
 
 struct Build<'a> {
-    flame: &'a Flame,
+    tree: &'a Tree,
+    groups: &'a [String],
     names: &'a Names,
     by_parent: &'a [Vec<u32>],
     on_scheduler: bool,
@@ -159,7 +186,7 @@ impl Build<'_> {
     /// The frame of a node; `None` when nothing of it is asked for. Recursion is
     /// bounded by [`MAX_DEPTH`].
     fn frame(&mut self, number: u32, taken: bool, takes: &mut dyn FnMut(FunctionId) -> bool) -> Option<Frame> {
-        let node = &self.flame.tree.nodes[number as usize];
+        let node = &self.tree.nodes[number as usize];
         let taken = taken || matches!(node.what, Some(Above::Function(id)) if takes(id));
         // Several functions may read the same: they share a frame.
         let mut children: BTreeMap<String, Frame> = BTreeMap::new();
@@ -177,7 +204,9 @@ impl Build<'_> {
         }
         let (name, module) = match node.what {
             None => ("all".to_owned(), String::new()),
-            Some(Above::Group(group)) => (self.flame.tree.groups[group as usize].clone(), String::new()),
+            Some(Above::Group(group)) => {
+                (self.groups.get(group as usize).cloned().unwrap_or_else(|| "?".to_owned()), String::new())
+            }
             Some(Above::Function(id)) => (label::function(self.names, id), label::module(self.names, id)),
         };
         let children: Vec<Frame> = children.into_values().collect();
@@ -206,34 +235,19 @@ fn merge(into: &mut Frame, from: Frame) {
 }
 
 impl Tree {
-    fn know_process(&mut self, process: u32, group: impl FnOnce() -> String) {
-        let Some(bases) = &mut self.bases else { return };
-        let at = process as usize;
-        if bases.len() <= at {
-            bases.resize(at + 1, 0);
-        }
-        if bases[at] != 0 {
-            return;
-        }
-        let group = group();
-        let number = self.groups.iter().position(|known| *known == group).unwrap_or_else(|| {
-            self.groups.push(group);
-            self.groups.len() - 1
-        });
-        let base = self.above(0, Above::Group(number as u32));
-        if let Some(bases) = &mut self.bases {
-            bases[at] = base;
-        }
-    }
-
     fn above(&mut self, below: u32, what: Above) -> u32 {
-        let next = self.nodes.len() as u32;
-        let node = *self.children.entry((below, what)).or_insert(next);
-        if node == next {
-            let depth = self.nodes[below as usize].depth + 1;
-            self.nodes.push(Node { what: Some(what), parent: below, depth, calls: 0, wall: 0, on: 0 });
+        if let Some(node) = self.children.get(&(below, what)) {
+            return *node;
         }
-        node
+        if self.nodes.len() >= MOST_NODES {
+            self.beyond += 1;
+            return below;
+        }
+        let next = self.nodes.len() as u32;
+        let depth = self.nodes[below as usize].depth + 1;
+        self.nodes.push(Node { what: Some(what), parent: below, depth, calls: 0, wall: 0, on: 0 });
+        self.children.insert((below, what), next);
+        next
     }
 
     /// Where a call from `parent` stands.
@@ -257,10 +271,23 @@ impl Tree {
     }
 }
 
+impl Table for Tree {
+    #[inline]
+    fn before(&mut self, _: &Step, _: bool) {}
+
+    fn end_of_recording(&mut self, _: &Stacks) {}
+}
+
 impl Observer for Tree {
     fn called(&mut self, process: u32, parent: u32, function: FunctionId) -> u32 {
-        let base = self.bases.as_ref().and_then(|bases| bases.get(process as usize)).copied().unwrap_or(0);
-        let place = self.place(if parent == 0 { base } else { parent }, function);
+        let below = match &self.groups {
+            Some(groups) if parent == 0 => {
+                let group = groups.of(process);
+                self.above(0, Above::Group(group))
+            }
+            _ => parent,
+        };
+        let place = self.place(below, function);
         self.nodes[place as usize].calls += 1;
         place
     }

@@ -85,8 +85,19 @@ impl Groups {
     /// The title of each group. Titles that differ in their digits only become
     /// one: `worker_1` and `worker_2` are `worker_*`.
     pub fn titles(&self) -> Vec<String> {
+        self.titles_of(|_| true)
+    }
+
+    /// The title of each group as it is.
+    pub fn each_title(&self) -> &[String] {
+        &self.titles
+    }
+
+    /// As [`Groups::titles`], as if there were only the groups that `counts` takes.
+    pub fn titles_of(&self, counts: impl Fn(usize) -> bool) -> Vec<String> {
         let mut alike: BTreeMap<String, usize> = BTreeMap::new();
-        self.titles.iter().for_each(|title| *alike.entry(shape(title)).or_default() += 1);
+        let counted = self.titles.iter().enumerate().filter(|(number, _)| counts(*number));
+        counted.for_each(|(_, title)| *alike.entry(shape(title)).or_default() += 1);
         let title = |title: &String| {
             let shape = shape(title);
             if alike.get(&shape).is_some_and(|n| *n > 1) { shape } else { title.clone() }

@@ -9,27 +9,46 @@ use std::collections::HashMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::calls::{Clipped, Columns, Sort, step_of};
+use crate::model::calls::{Clipped, Columns, Sort};
 use crate::model::histogram::{Durations, Percentiles};
 use crate::model::open_calls::OpenCalls;
-use crate::model::stack::{Clip, Ended, Observer, Stacks};
-use crate::read::{Event, FunctionId, kind};
+use crate::model::shares::{self, Shares};
+use crate::model::stack::{Clip, Ended, Observer, Stacks, Step};
+use crate::model::told::{Heard, Told};
+use crate::read::{FunctionId, kind};
 
 /// Call times by a key, over one recording after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Keyed {
-    stacks: Stacks,
-    table: Table,
-    running: bool,
+    shares: Shares<Table>,
+    rows: Rows,
 }
 
-#[derive(Debug, Default)]
-struct Table {
+/// In which row a call belongs: what must be told before its first event. A row is
+/// 1 + its number, 0 is none.
+#[derive(Debug, Clone)]
+pub enum Rows {
+    /// That of its function.
+    Functions(Told<u32>),
+    /// That of its process, if its function is asked for.
+    Processes(Told<u32>, Told<bool>),
+}
+
+#[derive(Debug)]
+enum HeardRows {
+    Functions(Heard<u32>),
+    Processes { rows: Told<u32>, asked: Heard<bool>, last: Option<(u32, u32)> },
+}
+
+/// The rows of one share of the processes.
+#[derive(Debug)]
+pub struct Table {
+    row_of: HeardRows,
+    running: bool,
+    counted: bool,
     rows: Vec<Stats>,
     open: OpenCalls<Open>,
     depth: HashMap<(u32, u32), u32>,
-    /// The row of a call that begins now, if it is asked for.
-    begins: Option<u32>,
     ending: Option<Open>,
 }
 
@@ -80,30 +99,48 @@ pub struct Row {
 }
 
 impl Keyed {
-    /// Takes an event; `row` says in which row a call that it begins belongs, if any.
-    pub fn event(&mut self, event: &Event<'_>, row: impl FnOnce(FunctionId) -> Option<u32>) {
-        let Some(step) = step_of(event) else { return };
-        self.running |= matches!(event.kind, kind::IN | kind::OUT);
-        self.table.begins = event.function.filter(|_| event.kind == kind::CALL).and_then(row);
-        self.table.ending = None;
-        self.stacks.step(step, &mut self.table);
+    /// By at most so many threads: the answer is the same.
+    pub fn new(rows: Rows, threads: usize) -> Keyed {
+        let row_of = || match &rows {
+            Rows::Functions(rows) => HeardRows::Functions(Heard::new(rows)),
+            Rows::Processes(rows, asked) => {
+                HeardRows::Processes { rows: rows.clone(), asked: Heard::new(asked), last: None }
+            }
+        };
+        let table = || Table {
+            row_of: row_of(),
+            running: false,
+            counted: true,
+            rows: Vec::new(),
+            open: OpenCalls::default(),
+            depth: HashMap::new(),
+            ending: None,
+        };
+        Keyed { shares: Shares::new(threads, table), rows }
     }
 
-    /// A recording ends; the next may begin.
-    pub fn end_of_recording(&mut self) {
-        self.stacks.end(&mut self.table);
-        self.stacks = Stacks::default();
-        self.table.depth.clear();
+    /// What recordings are dealt out to, and what must be told. A call of a lane that
+    /// is not asked for is left out.
+    pub fn shares(&mut self) -> (&mut Shares<Table>, &Rows) {
+        (&mut self.shares, &self.rows)
+    }
+
+    /// Is there anything in the row?
+    pub fn has(&self, row: usize) -> bool {
+        self.shares.tables().any(|table| table.rows.get(row).is_some_and(|stats| stats.calls > 0))
     }
 
     /// A row for each title in the order asked for; rows with the same title are one.
     /// Also answers whether own time is on schedulers.
     pub fn report(&self, titles: &[String], sort: Sort) -> (Vec<Row>, bool) {
         let mut sums: std::collections::BTreeMap<&str, Stats> = std::collections::BTreeMap::new();
-        for (stats, title) in self.table.rows.iter().zip(titles).filter(|(stats, _)| stats.calls > 0) {
-            sums.entry(title).or_default().add(stats);
+        let running = self.shares.tables().any(|table| table.running);
+        for table in self.shares.tables() {
+            for (stats, title) in table.rows.iter().zip(titles).filter(|(stats, _)| stats.calls > 0) {
+                sums.entry(title).or_default().add(stats);
+            }
         }
-        let own = |stats: &Stats| if self.running { stats.own_on } else { stats.own };
+        let own = |stats: &Stats| if running { stats.own_on } else { stats.own };
         let all = sums.values().map(own).fold(0, u64::saturating_add);
         let row = |(title, stats): (&&str, &Stats)| Row {
             name: (*title).to_owned(),
@@ -111,7 +148,7 @@ impl Keyed {
             entered: stats.entered,
             raised: stats.raised,
             own_ns: stats.own,
-            own_on_scheduler_ns: self.running.then_some(stats.own_on),
+            own_on_scheduler_ns: running.then_some(stats.own_on),
             share: if all == 0 { 0.0 } else { own(stats) as f64 / all as f64 },
             total_ns: stats.visits.sum_ns(),
             mean_ns: stats.visits.sum_ns().checked_div(stats.visits.count()).unwrap_or(0),
@@ -123,7 +160,7 @@ impl Keyed {
             let key = |row: &Row| sort.key(&row.columns());
             key(b).cmp(&key(a)).then_with(|| a.name.cmp(&b.name))
         });
-        (rows, self.running)
+        (rows, running)
     }
 }
 
@@ -153,9 +190,39 @@ impl Stats {
     }
 }
 
+impl shares::Table for Table {
+    #[inline]
+    fn before(&mut self, step: &Step, asked_for: bool) {
+        self.running |= matches!(step.kind, kind::IN | kind::OUT);
+        (self.counted, self.ending) = (asked_for, None);
+    }
+
+    fn end_of_recording(&mut self, _: &Stacks) {
+        self.depth.clear();
+        if let HeardRows::Processes { last, .. } = &mut self.row_of {
+            *last = None;
+        }
+    }
+}
+
+impl HeardRows {
+    fn of(&mut self, process: u32, function: FunctionId) -> Option<u32> {
+        let row = match self {
+            HeardRows::Functions(rows) => rows.of(function.0),
+            HeardRows::Processes { rows, asked, last } => match last {
+                _ if !asked.of(function.0) => 0,
+                Some((last, row)) if *last == process => *row,
+                _ => last.insert((process, rows.of(process))).1,
+            },
+        };
+        row.checked_sub(1)
+    }
+}
+
 impl Observer for Table {
-    fn called(&mut self, process: u32, _parent: u32, _function: FunctionId) -> u32 {
-        let Some(row) = self.begins else { return 0 };
+    fn called(&mut self, process: u32, _parent: u32, function: FunctionId) -> u32 {
+        let row = if self.counted { self.row_of.of(process, function) } else { None };
+        let Some(row) = row else { return 0 };
         if self.rows.len() <= row as usize {
             self.rows.resize(row as usize + 1, Stats::default());
         }

@@ -18,11 +18,12 @@ pub mod open_calls;
 pub mod pressure;
 pub mod processes;
 pub mod procs;
-
 pub mod protocol;
 pub mod replay;
 pub mod requests;
 pub mod sched;
+pub mod shares;
 pub mod slow;
 pub mod stack;
 pub mod states;
+pub mod told;

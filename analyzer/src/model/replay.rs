@@ -7,6 +7,7 @@
 use std::mem;
 
 use crate::model::calls::step_of;
+use crate::model::shares::{Player, step_of_dealt};
 use crate::model::stack::{Observer, Stacks, Step};
 use crate::read::{Asked, Deal, Dealt, Event, Outcome, SHARE_BITS, SHARES};
 
@@ -54,16 +55,7 @@ impl<T: Tally> Replay<T> {
         progress: impl FnMut(u64),
     ) -> Outcome {
         let take = |stacks: &mut Stacks, Apart(tally): &mut Apart<T>, dealt: Dealt| {
-            let step = Step {
-                time: dealt.time,
-                process: dealt.tracee.0,
-                kind: dealt.kind,
-                function: dealt.function,
-                normal_exit: dealt.normal_exit,
-                epoch: dealt.epoch,
-                complete: dealt.complete,
-                missing: dealt.missing,
-            };
+            let step = step_of_dealt(&dealt);
             tally.before(&step, dealt.asked_for);
             stacks.step(step, tally);
         };
@@ -104,5 +96,16 @@ impl<T: Tally> Feeder<'_, T> {
         let Some(step) = step_of(event) else { return };
         self.tally.before(&step, asked_for);
         self.shares[step.process as usize % SHARES].step(step, self.tally);
+    }
+}
+
+impl<T: Tally> Player for Replay<T> {
+    fn deal(
+        &mut self,
+        deal: Deal<'_>,
+        asked: &mut dyn FnMut(&Asked<'_>) -> Option<bool>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Outcome {
+        Replay::deal(self, deal, asked, progress)
     }
 }

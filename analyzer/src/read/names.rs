@@ -82,23 +82,44 @@ impl Names {
 /// The processes and ports of one recording.
 #[derive(Debug, Clone, Default)]
 pub struct Tracees {
-    identities: Vec<Identity>,
+    known: Vec<Tracee>,
     ids: HashMap<Identity, TraceeId>,
+    /// Numbers that are nobody's any more.
+    free: Vec<TraceeId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Tracee {
+    identity: Identity,
+    /// So many parts of the recording are in memory in which it has events.
+    held: u32,
+    exited: bool,
 }
 
 impl Tracees {
     /// The tracee's number.
     pub fn id(&mut self, identity: Identity) -> TraceeId {
-        let next = TraceeId(u32::try_from(self.identities.len()).unwrap_or(u32::MAX));
-        *self.ids.entry(identity).or_insert_with(|| {
-            self.identities.push(identity);
-            next
-        })
+        if let Some(known) = self.ids.get(&identity) {
+            return *known;
+        }
+        let tracee = Tracee { identity, held: 0, exited: false };
+        let id = match self.free.pop() {
+            Some(free) => free,
+            None => {
+                self.known.push(tracee);
+                TraceeId(u32::try_from(self.known.len().saturating_sub(1)).unwrap_or(u32::MAX))
+            }
+        };
+        if let Some(known) = self.known.get_mut(id.0 as usize) {
+            *known = tracee;
+        }
+        self.ids.insert(identity, id);
+        id
     }
 
     /// Who it is.
     pub fn identity(&self, id: TraceeId) -> Identity {
-        self.identities.get(id.0 as usize).copied().unwrap_or(Identity::Nobody)
+        self.known.get(id.0 as usize).map_or(Identity::Nobody, |tracee| tracee.identity)
     }
 
     /// The number of one that was met already.
@@ -108,11 +129,68 @@ impl Tracees {
 
     /// How many there are: their numbers are below this.
     pub fn len(&self) -> usize {
-        self.identities.len()
+        self.known.len()
     }
 
     /// Is there none?
     pub fn is_empty(&self) -> bool {
-        self.identities.is_empty()
+        self.known.is_empty()
+    }
+
+    /// Its number stays its own until it is let go as often as it was held.
+    pub(super) fn hold(&mut self, id: TraceeId) {
+        if let Some(tracee) = self.known.get_mut(id.0 as usize) {
+            tracee.held = tracee.held.saturating_add(1);
+        }
+    }
+
+    /// Of one that has exited, nothing is held any more: the number is free for the next.
+    pub(super) fn let_go(&mut self, id: TraceeId) {
+        let Some(tracee) = self.known.get_mut(id.0 as usize) else { return };
+        tracee.held = tracee.held.saturating_sub(1);
+        if tracee.held == 0 && tracee.exited {
+            self.ids.remove(&tracee.identity);
+            (tracee.identity, tracee.exited) = (Identity::Nobody, false);
+            self.free.push(id);
+        }
+    }
+
+    /// It has exited, or one with its pid was spawned since.
+    pub(super) fn exits(&mut self, identity: Identity, exited: bool) {
+        let id = self.ids.get(&identity);
+        if let Some(tracee) = id.and_then(|id| self.known.get_mut(id.0 as usize)) {
+            tracee.exited = exited;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_those_that_exited_are_used_again() {
+        let mut tracees = Tracees::default();
+        let [a, b, c] = [1, 2, 3].map(Identity::Process);
+        let (one, two) = (tracees.id(a), tracees.id(b));
+        [one, one, two].into_iter().for_each(|id| tracees.hold(id));
+        tracees.exits(a, true);
+        tracees.let_go(one);
+        assert_eq!((tracees.find(a), tracees.id(c)), (Some(one), TraceeId(2)));
+        tracees.let_go(one);
+        tracees.let_go(two);
+        assert_eq!((tracees.find(a), tracees.find(b)), (None, Some(two)));
+        assert_eq!((tracees.id(a), tracees.identity(one), tracees.len()), (one, a, 3));
+    }
+
+    #[test]
+    fn a_pid_that_is_spawned_again_is_not_free() {
+        let mut tracees = Tracees::default();
+        let one = tracees.id(Identity::Process(1));
+        tracees.hold(one);
+        tracees.exits(Identity::Process(1), true);
+        tracees.exits(Identity::Process(1), false);
+        tracees.let_go(one);
+        assert_eq!(tracees.find(Identity::Process(1)), Some(one));
     }
 }

@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::finding::Finding;
 use super::front::{self, OpenError};
 use super::identity::PidFormat;
-use super::index::{self, RingIndex};
+use super::index::{self, ChunkRef, RingIndex};
 use super::ledger::{LaneLedger, Ledger, dropped_anywhere, thinned};
 use super::live::State;
 use super::names::{AtomId, FunctionId, Names, TraceeId, Tracees};
@@ -257,25 +257,42 @@ impl Recording {
         findings: &mut Vec<Finding>,
     ) -> Vec<Info> {
         let mut infos: Vec<(u64, u32, Info)> = Vec::new();
-        let mut batch = Batch::default();
-        for chunk in self.infos.chunks() {
-            let mut context =
-                Context { source: &self.source, schema: &self.schema, names: &mut *names, tracees: &mut *tracees };
-            if let Err(loss) = batch.load(chunk, &mut context) {
-                if let super::batch::Loss::Damaged(what) = loss {
-                    let place = format!("info chunk {} (number {})", chunk.index, chunk.header.seq);
-                    findings.push(Finding::damage(place, what, "facts about processes: some may go without a name"));
-                }
-                continue;
-            }
+        self.each_info_chunk(names, tracees, findings, |chunk, batch, names, tracees| {
             for event in &batch.events {
                 let (time, detail) = (self.clock.ns(event.tick), batch.detail(event, &self.schema));
                 let info = stream::info_of(time, tracees, names, self, &detail);
                 infos.extend(info.map(|info| (event.tick, chunk.header.lane, info)));
             }
-        }
+        });
         infos.sort_by_key(|(tick, lane, _)| (*tick, *lane));
         infos.into_iter().map(|(_, _, info)| info).collect()
+    }
+
+    /// Reads the info ring for what is wrong with it only.
+    pub(crate) fn check_infos(&self, findings: &mut Vec<Finding>) {
+        self.each_info_chunk(&mut Names::default(), &mut Tracees::default(), findings, |_, _, _, _| ());
+    }
+
+    fn each_info_chunk(
+        &self,
+        names: &mut Names,
+        tracees: &mut Tracees,
+        findings: &mut Vec<Finding>,
+        mut work: impl FnMut(&ChunkRef, &Batch, &Names, &mut Tracees),
+    ) {
+        let mut batch = Batch::default();
+        for chunk in self.infos.chunks() {
+            let mut context =
+                Context { source: &self.source, schema: &self.schema, names: &mut *names, tracees: &mut *tracees };
+            match batch.load(chunk, &mut context) {
+                Ok(()) => work(chunk, &batch, names, tracees),
+                Err(super::batch::Loss::Damaged(what)) => {
+                    let place = format!("info chunk {} (number {})", chunk.index, chunk.header.seq);
+                    findings.push(Finding::damage(place, what, "facts about processes: some may go without a name"));
+                }
+                Err(super::batch::Loss::Overwritten) => {}
+            }
+        }
     }
 
     fn find_span(&mut self) {

@@ -83,6 +83,8 @@ pub struct Deal<'a> {
     /// Parts to be used again.
     spare: Vec<Part>,
     done_bytes: u64,
+    /// Numbers of tracees that have exited are used again.
+    reuses: bool,
 }
 
 /// A chunk that is to be read.
@@ -132,6 +134,28 @@ impl<'a> Deal<'a> {
         window: Window,
         kinds: impl Fn(u8) -> bool,
     ) -> Deal<'a> {
+        let mut deal = Deal::without_infos(recording, names, tracees, window, kinds);
+        deal.infos = recording.read_infos(&mut deal.names, &mut deal.tracees, &mut deal.findings);
+        deal
+    }
+
+    /// As [`Deal::new`], for whom it is all the same whose the events are: the facts about
+    /// processes are left out, and numbers of processes that have exited are used again,
+    /// so that memory does not depend on how many there were.
+    pub fn of_anybody(recording: &'a Recording, names: Names, window: Window, kinds: impl Fn(u8) -> bool) -> Deal<'a> {
+        let mut deal = Deal::without_infos(recording, names, Tracees::default(), window, kinds);
+        recording.check_infos(&mut deal.findings);
+        deal.reuses = true;
+        deal
+    }
+
+    fn without_infos(
+        recording: &'a Recording,
+        names: Names,
+        tracees: Tracees,
+        window: Window,
+        kinds: impl Fn(u8) -> bool,
+    ) -> Deal<'a> {
         let (from_tick, to_tick) = stream::ticks(recording, window);
         let mut kept = Box::new([false; 256]);
         kept.iter_mut().zip(0..=u8::MAX).for_each(|(kept, id)| *kept = of_stacks(id) && kinds(id));
@@ -152,8 +176,8 @@ impl<'a> Deal<'a> {
             findings: recording.findings.clone(),
             spare: Vec::new(),
             done_bytes: 0,
+            reuses: false,
         };
-        deal.infos = recording.read_infos(&mut deal.names, &mut deal.tracees, &mut deal.findings);
         deal.plan();
         deal
     }
@@ -299,7 +323,10 @@ impl<'a> Deal<'a> {
         for lane in &mut self.parts {
             let gone = lane.parts.iter().take_while(|part| part.last_tick < horizon).count();
             lane.first = lane.first.saturating_add(gone as u64);
-            self.spare.extend(lane.parts.drain(..gone));
+            for mut part in lane.parts.drain(..gone) {
+                part.held.drain(..).for_each(|tracee| self.tracees.let_go(tracee));
+                self.spare.push(part);
+            }
         }
         let gone = self.holes.partition_point(|hole| hole.at.tick < horizon);
         self.holes.drain(..gone);
@@ -313,11 +340,20 @@ impl<'a> Deal<'a> {
             self.follow(&next, &mut part);
             let (Some(lane), Some(parts)) = (self.lanes.get(place), self.parts.get_mut(place)) else { continue };
             let (recording, number, tracees) = (self.recording, lane.number, &mut self.tracees);
+            let (mut held, reuses) = (std::mem::take(&mut part.held), self.reuses);
             part.link(&mut self.names, self.from_tick, |identity: Identity, names| {
                 let tracee = tracees.id(identity);
+                if reuses {
+                    tracees.hold(tracee);
+                    held.push(tracee);
+                }
                 let asked = asked(&Asked { recording, lane: number, tracee, tracees, names });
                 asked.map(|asked_for| (tracee, asked_for))
             });
+            part.held = held;
+            if reuses {
+                part.lives().for_each(|(identity, exits)| tracees.exits(identity, exits));
+            }
             let at = |tick, place| Moment { tick, lane: number, part: parts.next(), place };
             let missing = part.missing.iter().map(|(tick, place)| (at(*tick, *place), *tick));
             self.holes.extend(missing.map(|(at, until)| Hole { at, from: None, until }));

@@ -65,6 +65,10 @@ pub(super) struct Part {
     pub(super) missing: Vec<(u64, u32)>,
     /// Whose the events are: from which place on.
     whose: Vec<(Identity, u32)>,
+    /// At these places its process exits, or is spawned.
+    lives: Vec<(u32, bool)>,
+    /// Tracees that are held for it, each as often as it is in here.
+    pub(super) held: Vec<TraceeId>,
     /// The texts of its atoms, one behind the other, and where each ends.
     texts: String,
     ends: Vec<usize>,
@@ -99,6 +103,7 @@ impl Part {
         self.dropped.clear();
         self.missing.clear();
         self.whose.clear();
+        self.lives.clear();
         self.texts.clear();
         self.ends.clear();
         self.defined.clear();
@@ -172,6 +177,9 @@ impl Part {
             let id = event.body.id();
             if kept.get(usize::from(id)) == Some(&true) {
                 let normal = if is_normal(&event.body, reader) { NORMAL } else { 0 };
+                if matches!(id, kind::EXIT | kind::SPAWNED) {
+                    self.lives.push((place, id == kind::EXIT));
+                }
                 self.events.push(Brief { tick, function, kind: id, flags: missing | normal });
             } else if missing != 0 {
                 self.events.push(Brief { tick, function: 0, kind: NOTHING, flags: missing });
@@ -218,6 +226,15 @@ impl Part {
             }
         }
         self.missing.retain(|(_, place)| *place >= first);
+        self.lives.retain(|(place, _)| *place >= first);
+    }
+
+    /// Who exits in it (true), or is spawned, in this order.
+    pub(super) fn lives(&self) -> impl Iterator<Item = (Identity, bool)> {
+        self.lives.iter().filter_map(|(place, exits)| {
+            let after = self.whose.partition_point(|(_, from)| from <= place);
+            Some((self.whose.get(after.checked_sub(1)?)?.0, *exits))
+        })
     }
 
     /// The event's function by the recording's numbers.
