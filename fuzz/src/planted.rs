@@ -37,6 +37,7 @@ pub fn fault(run: u64) {
     }
 }
 
+#[allow(unconditional_recursion, reason = "the fault is that it never ends")]
 fn deep(level: u64) -> u64 {
     let page = black_box([level; 512]);
     deep(level.wrapping_add(1)).wrapping_add(page[(level % 512) as usize])

@@ -111,7 +111,27 @@ fn start() {
         unsafe { libc::sigaction(libc::SIGPROF, &action, std::ptr::null_mut()) };
         // SAFETY: the timer lives as long as the call.
         unsafe { libc::setitimer(libc::ITIMER_PROF, &timer, std::ptr::null_mut()) };
+        stack_for_handlers();
     });
+}
+
+/// A stack that has overflown is a finding too: libFuzzer's handler, which keeps the
+/// input, needs another one.
+fn stack_for_handlers() {
+    const BYTES: usize = 1 << 20;
+    let space = Box::leak(vec![0_u8; BYTES].into_boxed_slice());
+    let stack = libc::stack_t { ss_sp: space.as_mut_ptr().cast(), ss_flags: 0, ss_size: BYTES };
+    // SAFETY: the space is never given back.
+    unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        // SAFETY: all zeroes are a good value of it.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: the action lives as long as the call.
+        unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
+        action.sa_flags |= libc::SA_ONSTACK;
+        // SAFETY: the handler is the one that there was.
+        unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
+    }
 }
 
 fn processor_ns() -> u64 {
