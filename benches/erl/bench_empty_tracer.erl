@@ -2,9 +2,9 @@
 -module(bench_empty_tracer).
 
 -export([enabled/3, trace/5]).
--export([init/0, thread_time/0]).
+-export([init/0, thread_time/0, thread_usage/1]).
 
--nifs([enabled/3, trace/5, thread_time/0]).
+-nifs([enabled/3, trace/5, thread_time/0, thread_usage/1]).
 -on_load(init/0).
 
 %% @doc The library is beside this module's compiled file, or named.
@@ -23,3 +23,10 @@ trace(_Tag, _State, _Tracee, _Term, _Options) -> erlang:nif_error(not_loaded).
 %% else the machine runs meanwhile is not in it.
 -spec thread_time() -> non_neg_integer().
 thread_time() -> erlang:nif_error(not_loaded).
+
+%% @doc What the system says of this scheduler's thread: nanoseconds that it waited for a
+%% processor, minor and major page faults, how often it gave its processor up and how
+%% often that was taken; and nanoseconds that the first of the threads with these ids
+%% ran, and that the others did.
+-spec thread_usage([pos_integer()]) -> {integer(), integer(), integer(), integer(), integer(), integer(), integer()}.
+thread_usage(_Tids) -> erlang:nif_error(not_loaded).

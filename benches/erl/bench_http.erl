@@ -1,5 +1,6 @@
 %% @doc The demo's HTTP service, with as many requests as eight clients get
-%% answered: requests a second and what single ones took, by what is recorded.
+%% answered: requests a second and what single ones took, by what is recorded, as a
+%% user records it.
 %%
 %% Service and clients share a node and its two schedulers, so that what the
 %% recorder takes is missing from the requests.
@@ -16,41 +17,41 @@ main() ->
     [Mode, File, Shm] = init:get_plain_arguments(),
     {Rounds, Seconds} = case Mode of "quick" -> {1, 1}; "full" -> {5, 1.5} end,
     {ok, Port} = shop:start(),
-    Recorder = bench_variants:open(spoor, #{shm => Shm, disk => Shm, ring => 64 * 1024 * 1024}),
-    _ = round_of(Port, Recorder, Seconds / 2),
-    Results = [round_of(Port, Recorder, Seconds) || _ <- lists:seq(1, Rounds)],
-    {file, Path, _} = bench_variants:close(Recorder),
-    ok = file:delete(Path),
-    Lines = [line(Name, [maps:get(Name, Round) || Round <- Results]) || {Name, _, _} <- modes()],
+    {ok, _} = application:ensure_all_started(spoor),
+    _ = round_of(Port, Shm, Seconds / 2),
+    Results = [round_of(Port, Shm, Seconds) || _ <- lists:seq(1, Rounds)],
+    Lines = [line(Name, [maps:get(Name, Round) || Round <- Results]) || {Name, _} <- modes()],
     ok = file:write_file(File, Lines),
     halt(0).
 
-%% Who runs when is traced only where the VM survives it: a traced process on a
-%% dirty scheduler could crash it before 25.3.2.11 and 26.2.4.
 modes() ->
-    Calls = {"calls", [call, return_to, arity], shop:modules()},
-    Requests = {"requests", [call, return_to, arity], [shop_web, shop_orders]},
-    case list_to_integer(erlang:system_info(otp_release)) >= 27 of
-        true -> [{"off", [], []}, Requests, Calls, {"scheduling", [running, procs], []}];
-        false -> [{"off", [], []}, Requests, Calls]
+    [{"off", nothing}, {"scheduling", scheduling}, {"requests", requests}, {"calls", shop:modules()}].
+
+round_of(Port, Shm, Seconds) ->
+    maps:from_list([{Name, recorded(Port, Shm, What, Seconds)} || {Name, What} <- modes()]).
+
+%% What the VM does not survive is refused: `scheduling' before 25.3.2.11 and 26.2.4.
+recorded(Port, _Shm, nothing, Seconds) ->
+    answered(load(Port, Seconds), Seconds, 0);
+recorded(Port, Shm, What, Seconds) ->
+    Limits = #{time => infinity, max_events => infinity},
+    case spoor:start(What, Limits#{dir => Shm, ring => <<"64MiB">>}) of
+        {ok, Session} ->
+            Took = load(Port, Seconds),
+            {ok, #{path := Path, events := Events}} = spoor:stop(Session),
+            ok = file:delete(Path),
+            answered(Took, Seconds, Events);
+        {error, {unsafe_on_otp, Bug}} ->
+            {refused, Bug}
     end.
 
-round_of(Port, Recorder, Seconds) ->
-    maps:from_list([{Name, recorded(Port, Recorder, Mode, Seconds)} || {Name, _, _} = Mode <- modes()]).
-
-recorded(Port, Recorder, {_, Flags, Modules}, Seconds) ->
-    {Before, _} = bench_variants:stored(Recorder),
-    Set = fun(On) -> [erlang:trace_pattern({Module, '_', '_'}, On, [local]) || Module <- Modules] end,
-    Set(true),
-    Flags =/= [] andalso bench_variants:trace_all(Recorder, Flags),
-    Took = load(Port, Seconds),
-    erlang:trace(all, false, [all]),
-    Set(false),
-    {After, _} = bench_variants:stored(Recorder),
+answered(Took, Seconds, Events) ->
     Sorted = lists:sort(Took),
     Count = length(Sorted),
-    {Count / Seconds, lists:nth(Count div 2, Sorted), lists:nth(Count * 99 div 100, Sorted), After - Before}.
+    {Count / Seconds, lists:nth(Count div 2, Sorted), lists:nth(Count * 99 div 100, Sorted), Events}.
 
+line(Name, [{refused, Bug} | _]) ->
+    [lists:join($\t, ["http", [Name, ", refused on this release: ", Bug], "NaN", "NaN", "NaN", "0"]), $\n];
 line(Name, Rounds) ->
     {Rates, Medians, Tails, Events} = lists:foldr(
         fun({R, M, T, E}, {Rs, Ms, Ts, Es}) -> {[R | Rs], [M | Ms], [T | Ts], [E | Es]} end,

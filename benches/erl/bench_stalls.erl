@@ -2,89 +2,163 @@
 %% nothing but call a traced function and read the clock, each on a scheduler of its own,
 %% and the gaps between two readings. Phases in turn: untraced; recorded; recorded while
 %% snapshots are taken back to back, asked for from a scheduler that does nothing else.
-%% What the system's scheduler says of the threads tells a wait for a processor apart
-%% from all else.
 %%
-%% The command line: `-s bench_stalls main -extra DIRECTORY BUSY ROUNDS MS'; see
+%% Of each gap the system is asked what it was: the thread waited for a processor, and
+%% for how much of that time who copies ran, or other threads of ours (the keeper, the
+%% scheduler that asks, dirty ones); it had page faults; it slept, as for a lock; or it was on its
+%% processor all the time, as far as the system knows (an interrupt, a hypervisor).
+%%
+%% The command line: `-s bench_stalls main -extra DIRECTORY BUSY ROUNDS MS OUT'; see
 %% `benches/stalls'.
 -module(bench_stalls).
 
 -export([main/0]).
 
--define(LIMITS_US, [20, 50, 100, 200, 500, 1_000, 4_000, 10_000]).
+%% Gaps shorter than this are not looked at, longer ones counted.
+-define(SEEN_NS, 20_000).
+-define(LIMITS_US, [100, 200, 500, 1_000, 4_000]).
+%% A gap is held against what the system said so long before it, at most.
+-define(BASE_NS, 100_000).
 
 main() ->
-    [Dir, Busy, Rounds, Ms] = init:get_plain_arguments(),
+    [Dir, Busy, Rounds, Ms, Out] = init:get_plain_arguments(),
     {ok, _} = application:ensure_all_started(spoor),
+    {module, _} = code:ensure_loaded(bench_empty_tracer),
     Limits = #{dir => Dir, time => infinity, max_events => infinity, link => false},
     {ok, Session} = spoor:start([bench_stalls_work], Limits),
     Setting = #{session => Session, busy => list_to_integer(Busy), ms => list_to_integer(Ms)},
     Kinds = [untraced, recorded, snapshots],
-    %% The first round is for the VM to find its memory.
+    %% The first round is for the VM to find its memory, and makes the thread that copies.
     _ = [phase(Kind, Setting) || Kind <- Kinds],
     Seen = [{Kind, phase(Kind, Setting)} || _ <- lists:seq(1, list_to_integer(Rounds)), Kind <- Kinds],
     {ok, _} = spoor:stop(Session),
-    say("OTP ~s, ~s busy, ~s rounds of ~s ms each; gaps a second longer than", [erlang:system_info(otp_release), Busy, Rounds, Ms]),
-    say("~-10s ~s ~9s ~8s ~9s ~9s", ["", [io_lib:format("~8s", [unit(L)]) || L <- ?LIMITS_US], "longest", "waited", "copier", "M calls/s"]),
-    [row(Kind, [Phase || {K, Phase} <- Seen, K =:= Kind]) || Kind <- Kinds],
-    Copies = lists:append([C || {snapshots, #{copies := C}} <- Seen]),
+    Rows = [{Kind, row([Phase || {K, Phase} <- Seen, K =:= Kind])} || Kind <- Kinds],
+    say("OTP ~s, ~s busy on ~b processors, ~s rounds of ~s ms each; a second of a scheduler:", [
+        otp(), Busy, erlang:system_info(logical_processors_available), Rounds, Ms
+    ]),
+    [say("~-34s ~s", [Name, [io_lib:format("~12s", [text(maps:get(Key, Row))]) || {_, Row} <- Rows]]) || {Key, Name} <- columns()],
+    copies(lists:append([C || {snapshots, #{copies := C}} <- Seen])),
+    Lines = [
+        [lists:join($\t, ["stalls", Busy, atom_to_list(Kind), atom_to_list(Key), text(maps:get(Key, Row))]), $\n]
+     || {Kind, Row} <- Rows, {Key, _} <- columns()
+    ],
+    ok = file:write_file(Out, Lines),
+    halt(0).
+
+otp() -> erlang:system_info(otp_release).
+
+columns() ->
+    [
+        {name, ""}, {over_100, "gaps over 100 us"}, {copying, " waited, who copies ran over 100 us"},
+        {ours, " waited, it or others of ours did"}, {others, " waited for others"},
+        {faults, " page faults"}, {slept, " slept (a lock, the disk)"}, {on_processor, " none of these"},
+        {over_1000, "gaps over 1 ms"}, {longest, "longest gap, us"}, {copying_longest, "longest that who copies ran in one, us"},
+        {copying_p999, " its 99.9 %, us"}, {ours_longest, "longest that ours ran in one, us"}, {waited, "waited for a processor, %"}, {blocked, "slept, %"},
+        {taken, "processor taken"}, {given, "processor given up"}, {minor, "minor page faults"}, {major, "major page faults"},
+        {copier, "the copying thread ran, %"}, {calls, "million calls"}
+    ].
+
+text(Name) when is_atom(Name) -> atom_to_list(Name);
+text(N) when is_integer(N) -> integer_to_list(N);
+text(N) -> float_to_list(N, [{decimals, 2}]).
+
+row(Phases) ->
+    Seconds = lists:sum([S || #{seconds := S} <- Phases]),
+    Sum = fun(Key) -> lists:sum([N || #{Key := N} <- Phases]) end,
+    Gaps = lists:append([G || #{gaps := G} <- Phases]),
+    Long = [Gap || {Ns, _} = Gap <- Gaps, Ns > 100_000],
+    Rate = fun(Kind) -> length([x || Gap <- Long, kind(Gap) =:= Kind]) / Seconds end,
+    Copying = lists:sort([copying(Gap) || Gap <- Gaps]),
+    maps:merge(
+        maps:from_list([{Kind, Rate(Kind)} || Kind <- [copying, ours, others, faults, slept, on_processor]]),
+        #{
+            name => maps:get(kind, hd(Phases)),
+            over_100 => length(Long) / Seconds,
+            over_1000 => length([x || {Ns, _} <- Long, Ns > 1_000_000]) / Seconds,
+            longest => lists:max([0 | [Ns || {Ns, _} <- Gaps]]) div 1_000,
+            copying_longest => lists:last([0 | Copying]) div 1_000,
+            copying_p999 => lists:nth(max(1, length(Copying) * 999 div 1000), Copying ++ [0]) div 1_000,
+            ours_longest => lists:max([0 | [ours(Gap) || Gap <- Gaps]]) div 1_000,
+            waited => 100 * Sum(waited) / Seconds / 1.0e9,
+            blocked => 100 * Sum(blocked) / Seconds / 1.0e9,
+            taken => Sum(taken) / Seconds,
+            given => Sum(given) / Seconds,
+            minor => Sum(minor) / Seconds,
+            major => Sum(major) / Seconds,
+            copier => 100 * Sum(copier) / Seconds / 1.0e9,
+            calls => Sum(calls) / Seconds / 1.0e6
+        }
+    ).
+
+%% What a gap was, of those that come first.
+kind({_, {_, _, Major, _, _, _, _}}) when Major > 0 -> faults;
+kind({Ns, {Waited, _, _, _, _, _, _}} = Gap) when 2 * Waited >= Ns ->
+    case {copying(Gap) > 100_000, ours(Gap) > 100_000} of
+        {true, _} -> copying;
+        {false, true} -> ours;
+        {false, false} -> others
+    end;
+kind({_, {_, _, _, Given, _, _, _}}) when Given > 0 -> slept;
+kind({_, {_, Minor, _, _, _, _, _}}) when Minor > 0 -> faults;
+kind(_) -> on_processor.
+
+%% So long at most the thread waited for the one that copies, and for any of ours.
+copying({_, {Waited, _, _, _, _, Ran, _}}) -> min(Waited, Ran).
+ours({_, {Waited, _, _, _, _, Ran, Others}}) -> min(Waited, Ran + Others).
+
+copies(Copies) ->
     Took = lists:sort([T || #{took := T} <- Copies]),
     Sum = fun(Key) -> lists:sum([N || #{Key := N} <- Copies]) end,
     say("~b snapshots of ~b MB, ~b ms each (median), ~b chunks in them, ~b overwritten meanwhile", [
-        length(Copies), Sum(bytes) div max(1, length(Copies)) div 1_000_000, lists:nth(max(1, length(Took) div 2), Took) div 1_000,
+        length(Copies), Sum(bytes) div max(1, length(Copies)) div 1_000_000, lists:nth(max(1, length(Took) div 2), Took ++ [0]) div 1_000,
         Sum(chunks), Sum(overtaken)
-    ]),
-    halt(0).
-
-unit(Us) when Us >= 1_000 -> [integer_to_list(Us div 1_000), " ms"];
-unit(Us) -> [integer_to_list(Us), " us"].
-
-row(Kind, Phases) ->
-    Seconds = lists:sum([S || #{seconds := S} <- Phases]),
-    Sum = fun(Key) -> lists:sum([N || #{Key := N} <- Phases]) end,
-    Over = [lists:sum(Each) / Seconds || Each <- transposed([O || #{over := O} <- Phases])],
-    say("~-10s ~s ~6b us ~5.2f % ~7.2f % ~9.2f", [
-        Kind, [io_lib:format("~8.2f", [N]) || N <- Over], lists:max([M || #{longest := M} <- Phases]) div 1_000,
-        100 * Sum(waited) / Seconds / 1.0e9, 100 * Sum(copier) / Seconds / 1.0e9, Sum(calls) / Seconds / 1.0e6
     ]).
-
-transposed([[] | _]) -> [];
-transposed(Rows) -> [[hd(Row) || Row <- Rows] | transposed([tl(Row) || Row <- Rows])].
 
 phase(Kind, #{session := Session, busy := Busy, ms := Ms}) ->
     Over = atomics:new(1, []),
-    Probes = [spawn_probe(N, Kind, Over) || N <- lists:seq(1, Busy)],
+    Probed = lists:append([sched_names(N) || N <- lists:seq(1, Busy)]),
     Before = threads(),
+    Found = lists:sort([{not is_copier(Name), list_to_integer(Tid)} || {Tid, {Name, _, _}} <- maps:to_list(Before), is_ours(Name, Busy)]),
+    Ours = [Tid || {_, Tid} <- Found],
+    Probes = [spawn_probe(N, Kind, Over, Ours) || N <- lists:seq(1, Busy)],
+    Began = erlang:monotonic_time(),
     Copier = [spawn_copier(Busy + 1, Session, Over) || Kind =:= snapshots],
     timer:sleep(Ms),
-    After = threads(),
     atomics:put(Over, 1, 1),
-    Gaps = [receive {Probe, Facts} -> Facts end || Probe <- Probes],
+    Seen = [receive {Probe, Facts} -> Facts end || Probe <- Probes],
+    Ended = erlang:monotonic_time(),
+    After = threads(),
     Copies = [receive {Asker, Made} -> Made end || Asker <- Copier],
     %% To free the pages of a large file takes a processor for milliseconds.
     [ok = file:delete(Path) || #{path := Path} <- lists:append(Copies)],
-    %% The threads that the probes are on; names as the VM gives them.
-    Waited = lists:sum([change(sched_name(N), 3, Before, After) || N <- lists:seq(1, Busy)]),
+    {Ran, Waited} = {change(Probed, 2, Before, After), change(Probed, 3, Before, After)},
+    Used = fun(Place) -> lists:sum([element(Place, Usage) || {_, _, Usage} <- Seen]) end,
     #{
+        kind => Kind,
         seconds => Busy * Ms / 1_000,
-        over => [lists:sum(Each) || Each <- transposed([tuple_to_list(O) || {O, _, _} <- Gaps])],
-        longest => lists:max([Longest || {_, Longest, _} <- Gaps]),
-        calls => lists:sum([Calls || {_, _, Calls} <- Gaps]),
+        gaps => lists:append([Gaps || {Gaps, _, _} <- Seen]),
+        calls => lists:sum([Calls || {_, Calls, _} <- Seen]),
         waited => Waited,
-        copier => Busy * change(<<"spoor_copy">>, 2, Before, After),
+        blocked => max(0, Busy * (Ended - Began) - Ran - Waited),
+        minor => Used(2), major => Used(3), given => Used(4), taken => Used(5),
+        copier => Busy * change([<<"spoor_copy">>], 2, Before, After),
         copies => lists:append(Copies)
     }.
 
-sched_name(N) ->
-    Names = [iolist_to_binary(io_lib:format(Format, [N])) || Format <- ["erts_sched_~b", "~b_scheduler"]],
-    fun(Name) -> lists:member(Name, Names) end.
+%% Names as the VM gives them, before and from OTP 26 on.
+sched_names(N) ->
+    [iolist_to_binary(io_lib:format(Format, [N])) || Format <- ["erts_sched_~b", "~b_scheduler"]].
+
+is_copier(Name) -> Name =:= <<"spoor_copy">>.
+
+is_ours(<<"spoor", _/binary>>, _) -> true;
+is_ours(<<"erts_d", _/binary>>, _) -> true;
+is_ours(Name, Busy) -> binary:match(Name, <<"_dirty_">>) =/= nomatch orelse lists:member(Name, sched_names(Busy + 1)).
 
 %% How much a number of the threads so called has grown.
-change(Name, Place, Before, After) when is_binary(Name) ->
-    change(fun(Other) -> Other =:= Name end, Place, Before, After);
-change(IsIt, Place, Before, After) ->
+change(Names, Place, Before, After) ->
     Old = fun(Tid) -> element(Place, maps:get(Tid, Before, {none, 0, 0})) end,
-    lists:sum([element(Place, Facts) - Old(Tid) || {Tid, Facts} <- maps:to_list(After), IsIt(element(1, Facts))]).
+    lists:sum([element(Place, Facts) - Old(Tid) || {Tid, Facts} <- maps:to_list(After), lists:member(element(1, Facts), Names)]).
 
 %% Nanoseconds that each thread ran and waited for a processor.
 threads() ->
@@ -113,33 +187,37 @@ copies(Session, Over, Made) ->
             Made
     end.
 
-spawn_probe(Scheduler, Kind, Over) ->
+spawn_probe(Scheduler, Kind, Over, Ours) ->
     Parent = self(),
     Probe = fun() ->
-        None = list_to_tuple([0 || _ <- ?LIMITS_US]),
-        Parent ! {self(), probe(work(Kind), Over, erlang:monotonic_time(), None, 0, 0)}
+        Usage = bench_empty_tracer:thread_usage(Ours),
+        Now = now_ns(),
+        {Gaps, Calls} = probe(work(Kind), Over, Ours, {Usage, Now}, Now, [], 0),
+        Parent ! {self(), {Gaps, Calls, minus(bench_empty_tracer:thread_usage(Ours), Usage)}}
     end,
-    spawn_opt(Probe, [link, {scheduler, Scheduler}]).
+    spawn_opt(Probe, [link, {scheduler, Scheduler}, {min_heap_size, 100_000}]).
 
 work(untraced) -> fun bench_stalls_idle:call/1;
 work(_) -> fun bench_stalls_work:call/1.
 
-probe(Work, Over, Last, Gaps, Longest, Calls) ->
+now_ns() -> erlang:monotonic_time(nanosecond).
+
+probe(Work, Over, Ours, {Base, BaseAt} = Known, Last, Gaps, Calls) ->
     _ = Work(Calls),
-    Now = erlang:monotonic_time(),
-    Gap = Now - Last,
+    Now = now_ns(),
     if
-        Gap < 20_000 -> probe_on(Work, Over, Now, Gaps, max(Gap, Longest), Calls + 1);
-        true -> probe_on(Work, Over, erlang:monotonic_time(), counted(Gap, Gaps), max(Gap, Longest), Calls + 1)
+        Now - Last >= ?SEEN_NS; Now - BaseAt >= ?BASE_NS ->
+            Usage = bench_empty_tracer:thread_usage(Ours),
+            Seen = [{Now - Last, minus(Usage, Base)} || Now - Last >= ?SEEN_NS] ++ Gaps,
+            case atomics:get(Over, 1) of
+                0 -> Again = now_ns(), probe(Work, Over, Ours, {Usage, Again}, Again, Seen, Calls + 1);
+                1 -> {Seen, Calls}
+            end;
+        true ->
+            probe(Work, Over, Ours, Known, Now, Gaps, Calls + 1)
     end.
 
-probe_on(Work, Over, Now, Gaps, Longest, Calls) ->
-    case atomics:get(Over, 1) of
-        0 -> probe(Work, Over, Now, Gaps, Longest, Calls);
-        1 -> {Gaps, Longest, Calls}
-    end.
-
-counted(Gap, Gaps) ->
-    list_to_tuple([if Gap > Limit * 1_000 -> N + 1; true -> N end || {Limit, N} <- lists:zip(?LIMITS_US, tuple_to_list(Gaps))]).
+minus({A1, A2, A3, A4, A5, A6, A7}, {B1, B2, B3, B4, B5, B6, B7}) ->
+    {A1 - B1, A2 - B2, A3 - B3, A4 - B4, A5 - B5, A6 - B6, A7 - B7}.
 
 say(Format, Values) -> io:format(Format ++ "~n", Values).

@@ -19,6 +19,7 @@ pub(crate) struct Measured {
     pub(crate) private: BTreeMap<String, Vec<f64>>,
     pub(crate) syscalls: Vec<Syscalls>,
     pub(crate) http: Vec<Http>,
+    pub(crate) stalls: Vec<Stalls>,
 }
 
 /// What was run with every variant.
@@ -77,6 +78,17 @@ pub(crate) struct Http {
     pub(crate) events: u64,
 }
 
+/// What busy schedulers saw in a phase, each number a second of a scheduler.
+#[derive(Debug)]
+pub(crate) struct Stalls {
+    /// Schedulers that were busy.
+    pub(crate) busy: String,
+    /// Untraced, recorded, or recorded while snapshots were taken.
+    pub(crate) phase: String,
+    /// By the names of `bench_stalls`.
+    pub(crate) seen: BTreeMap<String, f64>,
+}
+
 impl Measured {
     pub(crate) fn parse(text: &str) -> Result<Measured> {
         let mut measured = Measured::default();
@@ -133,9 +145,24 @@ impl Measured {
                 p99_us: numbers(p99)?,
                 events: events.parse()?,
             }),
+            ["stalls", busy, phase, key, value] => self.stall(busy, phase, key, value),
             _ => {}
         }
         Ok(())
+    }
+
+    fn stall(&mut self, busy: &str, phase: &str, key: &str, value: &str) {
+        // Among them is the name of the phase.
+        let Ok(value) = value.parse() else { return };
+        match self.stalls.last_mut() {
+            Some(last) if (last.busy.as_str(), last.phase.as_str()) == (busy, phase) => {
+                last.seen.insert(key.into(), value);
+            }
+            _ => {
+                let seen = BTreeMap::from([(key.into(), value)]);
+                self.stalls.push(Stalls { busy: busy.into(), phase: phase.into(), seen });
+            }
+        }
     }
 
     fn find(&mut self, name: &str) -> Result<&mut Workload> {
@@ -223,6 +250,17 @@ mod tests {
         assert_eq!(fib.cost_ratio("spoor").median, 1.1);
         assert_eq!(fib.added_ns("spoor").median, 0.5);
         assert_eq!((fib.file.generated.get("call"), fib.file.bytes), (Some(&20), 100.0));
+    }
+
+    #[test]
+    fn what_schedulers_saw_is_kept_by_phase() {
+        let lines =
+            [("1", "recorded", "name", "recorded"), ("1", "recorded", "ours", "0.50"), ("2", "recorded", "ours", "7")];
+        let text: String =
+            lines.map(|(busy, phase, key, value)| format!("stalls\t{busy}\t{phase}\t{key}\t{value}\n")).concat();
+        let run = Measured::parse(&text).expect("well formed");
+        let seen: Vec<_> = run.stalls.iter().map(|s| (s.busy.as_str(), s.seen["ours"], s.seen.len())).collect();
+        assert_eq!(seen, [("1", 0.5, 1), ("2", 7.0, 1)]);
     }
 
     #[test]

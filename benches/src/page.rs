@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::bars::{bars, missing, title};
-use crate::measured::{Measured, Spread};
+use crate::measured::{Measured, Spread, Stalls};
 
 const HEAD: &str = "\
 # What tracing costs
@@ -58,6 +58,7 @@ fn write_section(text: &mut String, run: &Measured) -> std::fmt::Result {
     files(text, run)?;
     tails(text, run)?;
     http(text, run)?;
+    stalls(text, run)?;
     rest(text, run)
 }
 
@@ -144,6 +145,45 @@ fn http(text: &mut String, run: &Measured) -> std::fmt::Result {
     for http in &run.http {
         let cells = [&http.requests_per_s, &http.p50_us, &http.p99_us].map(|v| spread(&Spread::of(v.clone()), 0));
         writeln!(text, "| {} | {} | {} |", http.mode, cells.join(" | "), http.events)?;
+    }
+    writeln!(text)
+}
+
+/// What is shown of the gaps that busy schedulers saw, and its names there.
+const STALLS: [(&str, &str, usize); 13] = [
+    ("over_100", "gaps > 100 µs", 1),
+    ("copying", "of these: waited, the copying thread ran > 100 µs", 2),
+    ("ours", "waited, other threads of the VM and Spoor did", 2),
+    ("others", "waited for others", 1),
+    ("faults", "page faults", 2),
+    ("slept", "slept, as for a lock", 2),
+    ("on_processor", "none of these", 1),
+    ("copying_longest", "longest that the copying thread ran in a gap, µs", 0),
+    ("waited", "waited for a processor, %", 2),
+    ("taken", "processor taken", 0),
+    ("given", "processor given up", 1),
+    ("minor", "page faults, minor", 1),
+    ("major", "page faults, major", 1),
+];
+
+fn stalls(text: &mut String, run: &Measured) -> std::fmt::Result {
+    if run.stalls.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "### What schedulers see of snapshots\n")?;
+    writeln!(
+        text,
+        "`benches/stalls --keep`, {}. Processes that do nothing but call a traced function and read the clock, each on \
+         a scheduler of its own; snapshots are taken back to back by another. A second of one scheduler; the system \
+         was asked of each gap what it was.\n",
+        run.fact("stalls_run")
+    )?;
+    let columns: Vec<String> = run.stalls.iter().map(|s| format!("{} busy, {}", s.busy, s.phase)).collect();
+    writeln!(text, "| | {} |\n|---|{}", columns.join(" | "), "---|".repeat(columns.len()))?;
+    for (key, name, digits) in STALLS {
+        let value = |s: &Stalls| s.seen.get(key).map_or("–".to_owned(), |value| format!("{value:.digits$}"));
+        let values: Vec<String> = run.stalls.iter().map(value).collect();
+        writeln!(text, "| {name} | {} |", values.join(" | "))?;
     }
     writeln!(text)
 }

@@ -46,9 +46,14 @@ impl Pace {
     /// Called after each step: sleeps when a piece is done.
     pub(crate) fn step(&mut self) {
         if self.began.elapsed() >= PIECE {
-            std::thread::sleep(self.rest);
-            self.began = Instant::now();
+            self.rest();
         }
+    }
+
+    /// Called before a step that takes long itself.
+    pub(crate) fn rest(&mut self) {
+        std::thread::sleep(self.rest);
+        self.began = Instant::now();
     }
 
     /// The CRC-32 of much.

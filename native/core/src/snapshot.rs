@@ -85,8 +85,10 @@ impl Copier {
     pub(crate) fn start(store: Arc<Store>, tick_hz: u64) -> io::Result<Copier> {
         let (jobs, asked) = unbounded::<Job>();
         let thread = Background::start("spoor_copy", move |stopped| {
+            // One for all copies: to give so much memory back takes the system long.
+            let mut buffer = Vec::with_capacity(store.header().events.chunk_bytes as usize);
             while let Some(job) = next(&asked, &stopped) {
-                job.run(&store, tick_hz, &stopped);
+                job.run(&store, tick_hz, &stopped, &mut buffer);
             }
             drop(store);
             asked.try_iter().for_each(|job| job.answer(Err(Failed::Ended)));
@@ -112,7 +114,7 @@ fn next(asked: &Receiver<Job>, stopped: &Receiver<()>) -> Option<Job> {
 }
 
 impl Job {
-    fn run(self, store: &Store, tick_hz: u64, stopped: &Receiver<()>) {
+    fn run(self, store: &Store, tick_hz: u64, stopped: &Receiver<()>, buffer: &mut Vec<u8>) {
         let ticks =
             |last: Duration| u64::try_from(last.as_nanos() * u128::from(tick_hz) / 1_000_000_000).unwrap_or(u64::MAX);
         let until = crate::clock::now();
@@ -121,7 +123,9 @@ impl Job {
         let directory = store.window().and_then(|_| store.path().parent());
         let segments = directory.map(|directory| RefCell::new(SegmentChunks::of(directory.to_owned())));
         let copy = Copy { store, segments, file: &self.file, from, until, last: self.last, stopped, pace };
-        let made = copy.make();
+        let made = copy.make(buffer);
+        copy.pace.borrow_mut().rest();
+        drop(copy);
         self.answer(made);
     }
 
@@ -177,14 +181,13 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    fn make(&self) -> Result<Copied, Failed> {
+    fn make(&self, buffer: &mut Vec<u8>) -> Result<Copied, Failed> {
         let source = self.store.header();
         let mut lanes = self.region(source.lane_offset, source.lane_slots * lane::ENTRY_BYTES as u64);
         let (infos, seen) = (self.look_through(Which::Infos), self.look_for_events()?);
         let rings = (source.info.chunk_bytes, infos.len() as u64);
         let header = Header::with_rings(source.lane_slots, source.clock_slots, rings, (source.events.chunk_bytes, 0));
         let mut copied = Copied { bytes: 0, events: 0, chunks: 0, earlier: 0, overtaken: 0 };
-        let mut buffer = Vec::with_capacity(source.events.chunk_bytes as usize);
         // Events first, the oldest before all others: they are overwritten soonest.
         for chunk in seen.iter().filter(|chunk| chunk.base_tick <= self.until) {
             if chunk.ends_before(self.from) {
@@ -194,26 +197,26 @@ impl Copy<'_> {
             }
             self.go_on()?;
             self.hurry(chunk.seq);
-            let Some(mut is) = self.chunk(Which::Events, chunk, &mut buffer)? else {
+            let Some(mut is) = self.chunk(Which::Events, chunk, buffer)? else {
                 copied.overtaken += 1;
                 continue;
             };
             if chunk.next_tick.is_none_or(|next| next > self.until) {
-                is = self.cut(is, &buffer);
+                is = self.cut(is, buffer);
             }
             count_sealed(&mut lanes, &is);
             if is.records == 0 {
                 continue;
             }
-            self.write_chunk(is, &mut buffer, header.events.chunk_offset(copied.chunks))?;
+            self.write_chunk(is, buffer, header.events.chunk_offset(copied.chunks))?;
             copied.chunks += 1;
             copied.events += u64::from(is.records);
         }
         for (place, chunk) in infos.iter().enumerate() {
             self.go_on()?;
             // A place that stays empty is one not in use.
-            if let Some(is) = self.chunk(Which::Infos, chunk, &mut buffer)? {
-                self.write_chunk(is, &mut buffer, header.info.chunk_offset(place as u64))?;
+            if let Some(is) = self.chunk(Which::Infos, chunk, buffer)? {
+                self.write_chunk(is, buffer, header.info.chunk_offset(place as u64))?;
             }
         }
         let header = header.with_events(header.events.chunk_bytes, copied.chunks);
