@@ -167,6 +167,15 @@ pub enum Carried<'a> {
     Receiver(Ref),
 }
 
+/// How much a chunk has defined before a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defined {
+    /// Atoms.
+    pub atoms: u64,
+    /// Functions.
+    pub functions: u64,
+}
+
 /// A timed record with its time and its circumstances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -370,10 +379,20 @@ impl<'a> Reader<'a> {
     /// The next timed record, `None` at the end. After an error nothing more of
     /// the chunk can be read: where the next record begins is unknown.
     pub fn next_event(&mut self) -> Result<Option<Event<'a>>, DecodeError> {
+        self.next_event_seen(|_, _| {})
+    }
+
+    /// As [`Reader::next_event`]; shows each record, up to that of the event, to `look`.
+    #[inline(always)]
+    pub fn next_event_seen(
+        &mut self,
+        mut look: impl FnMut(&Body<'a>, Defined),
+    ) -> Result<Option<Event<'a>>, DecodeError> {
         let (mut match_result, mut content) = (RawTerm::NONE, RawTerm::NONE);
         let (mut dropped_before, mut missing, mut message) = (None, Missing::None, None);
         while !self.cursor.is_empty() {
             let record = Record::decode(&mut self.cursor, self.schema)?;
+            look(&record.body, Defined { atoms: self.atoms.len() as u64, functions: self.functions.len() as u64 });
             match record.body {
                 Body::DefineAtom { text } => self.atoms.push(text),
                 Body::DefineFunction { module, name, arity } => {

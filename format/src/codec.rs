@@ -114,12 +114,11 @@ fn groups(value: u64) -> (u64, usize) {
     let spread = value & 0x0fff_ffff | (value & 0x00ff_ffff_f000_0000) << 4;
     let spread = spread & 0x0000_3fff_0000_3fff | (spread & 0x0fff_c000_0fff_c000) << 2;
     let spread = spread & 0x007f_007f_007f_007f | (spread & 0x3f80_3f80_3f80_3f80) << 1;
-    const MORE: u64 = 0x8080_8080_8080_8080;
     if value >> 56 != 0 {
-        return (spread | MORE, 8);
+        return (spread | HIGH_BITS, 8);
     }
     let count = (63 - (value | 1).leading_zeros() as usize) / 7 + 1;
-    (spread | MORE & ((1 << (8 * (count - 1))) - 1), count)
+    (spread | HIGH_BITS & ((1 << (8 * (count - 1))) - 1), count)
 }
 
 /// As [`groups`]; away from where short numbers are written.
@@ -176,8 +175,41 @@ impl<'a> Cursor<'a> {
         self.long_varint(first)
     }
 
-    #[inline]
+    /// A varint of which the first byte was read.
     fn long_varint(&mut self, first: u8) -> Result<u64, DecodeError> {
+        let word = self.bytes.get(self.at.wrapping_sub(1)..).and_then(<[u8]>::first_chunk);
+        let word = word.map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes));
+        let stops = !word & HIGH_BITS;
+        if stops == 0 {
+            return self.longest_varint(first);
+        }
+        self.at = self.at.wrapping_add((stops.trailing_zeros() >> 3) as usize);
+        Ok(gather(word & (stops ^ stops.wrapping_sub(1))))
+    }
+
+    /// Steps over so many varints.
+    pub(crate) fn skip_varints(&mut self, mut count: u64) -> Result<(), DecodeError> {
+        while count > 0 {
+            let mut stops = self.peek_word().map_or(0, |word| !word & HIGH_BITS);
+            if stops == 0 {
+                self.varint()?;
+                count = count.wrapping_sub(1);
+                continue;
+            }
+            // The first of them end in this word.
+            let mut end = 0;
+            while stops != 0 && count > 0 {
+                end = stops.trailing_zeros().wrapping_add(1) >> 3;
+                (stops, count) = (stops & stops.wrapping_sub(1), count.wrapping_sub(1));
+            }
+            self.step(end);
+        }
+        Ok(())
+    }
+
+    /// A varint byte by byte.
+    #[cold]
+    fn longest_varint(&mut self, first: u8) -> Result<u64, DecodeError> {
         let start = self.at.saturating_sub(1);
         let mut value = u64::from(first & 0x7f);
         let mut shift = 7_u32;
@@ -229,6 +261,9 @@ impl<'a> Cursor<'a> {
         self.bytes.get(start..self.at).unwrap_or_default()
     }
 }
+
+/// The bits that say that another byte of a varint follows.
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// Two varints that a word holds from its second byte on, and the byte behind them.
 /// Where the second one ends is found without knowing the first: readers wait for
@@ -304,6 +339,20 @@ mod tests {
 
     proptest! {
         #[test]
+        fn varints_are_stepped_over(
+            values in prop::collection::vec((any::<u64>(), 0..64_u32).prop_map(|(n, shift)| n >> shift), 0..30),
+            behind in 0..9_usize,
+        ) {
+            let mut bytes: Vec<u8> = values.iter().flat_map(|value| varint(*value)).collect();
+            let length = bytes.len();
+            bytes.resize(length + behind, 0x80);
+            let mut cursor = Cursor::new(&bytes);
+            prop_assert_eq!(cursor.skip_varints(values.len() as u64), Ok(()));
+            prop_assert_eq!(cursor.offset(), length);
+            prop_assert!(cursor.skip_varints(1).is_err());
+        }
+
+        #[test]
         fn varints_are_the_same_by_either_way(value: u64, shift in 0..64_u32) {
             let value = value >> shift;
             let mut by_the_book = Vec::new();
@@ -340,6 +389,10 @@ mod tests {
             let mut cursor = Cursor::new(&bytes);
             prop_assert_eq!(cursor.varint(), Ok(value));
             prop_assert!(cursor.is_empty());
+            let mut more = bytes.clone();
+            more.extend_from_slice(&[0xff; 10]);
+            let mut cursor = Cursor::new(&more);
+            prop_assert_eq!((cursor.varint(), cursor.offset()), (Ok(value), bytes.len()));
         }
 
         #[test]

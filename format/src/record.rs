@@ -121,6 +121,20 @@ pub trait Field {
     fn encode(arg: Self::Arg<'_>, put: &mut Put<'_>);
     /// Reads it.
     fn decode<'a>(cursor: &mut Cursor<'a>) -> Result<Self::Value<'a>, DecodeError>;
+    /// Tells of what it refers to.
+    #[inline(always)]
+    fn refers<'a>(_: Self::Value<'a>, _: &mut impl FnMut(Refers<'a>)) {}
+}
+
+/// What a field refers to.
+#[derive(Debug, Clone, Copy)]
+pub enum Refers<'a> {
+    /// An atom, or none.
+    Atom(Ref),
+    /// A function, or none.
+    Function(Ref),
+    /// Whatever atoms are in a term.
+    Term(RawTerm<'a>),
 }
 
 /// The field types as the table names them.
@@ -128,7 +142,7 @@ pub mod types {
     use super::*;
 
     macro_rules! number {
-        ($($name:ident),*) => { $(
+        ($($name:ident $($refers:expr)?),*) => { $(
             #[doc = concat!("See [`FieldType::", stringify!($name), "`].")]
             #[derive(Debug)]
             pub struct $name;
@@ -141,10 +155,14 @@ pub mod types {
                 fn encode(arg: u64, put: &mut Put<'_>) { put.varint(arg) }
                 #[inline(always)]
                 fn decode<'a>(cursor: &mut Cursor<'a>) -> Result<u64, DecodeError> { cursor.varint() }
+                $(
+                    #[inline(always)]
+                    fn refers<'a>(reference: u64, look: &mut impl FnMut(Refers<'a>)) { look($refers(reference)) }
+                )?
             }
         )* };
     }
-    number!(Uint, Atom, Function);
+    number!(Uint, Atom Refers::Atom, Function Refers::Function);
 
     /// See [`FieldType::Text`].
     #[derive(Debug)]
@@ -183,6 +201,10 @@ pub mod types {
             term::skip(cursor)?;
             Ok(RawTerm::trusted(cursor.since(start)))
         }
+        #[inline(always)]
+        fn refers<'a>(term: RawTerm<'a>, look: &mut impl FnMut(Refers<'a>)) {
+            look(Refers::Term(term));
+        }
     }
 
     /// See [`FieldType::Words`].
@@ -203,9 +225,7 @@ pub mod types {
         fn decode<'a>(cursor: &mut Cursor<'a>) -> Result<RawWords<'a>, DecodeError> {
             let count = cursor.varint()?;
             let start = cursor.offset();
-            for _ in 0..count {
-                cursor.varint()?;
-            }
+            cursor.skip_varints(count)?;
             Ok(RawWords(cursor.since(start)))
         }
     }
@@ -272,6 +292,16 @@ macro_rules! records {
                 match self {
                     $( Body::$variant { .. } => Class::$class, )+
                     Body::Foreign { class, .. } => *class,
+                }
+            }
+
+            /// Shows what its fields refer to, in their order; of a record of a later version
+            /// nothing.
+            #[inline]
+            pub fn references<'a>(&'a self, mut look: impl FnMut(Refers<'a>)) {
+                match *self {
+                    $( Body::$variant { $($field),* } => { $( <types::$type as Field>::refers($field, &mut look); )* } )+
+                    Body::Foreign { .. } => {}
                 }
             }
         }

@@ -101,10 +101,8 @@ impl<'a> RawTerm<'a> {
 
     /// The pid word, when the term is a local pid.
     pub fn pid(self) -> Option<u64> {
-        match self.decode() {
-            Ok(Term::Pid(word)) => Some(word),
-            _ => None,
-        }
+        let mut cursor = Cursor::new(self.0);
+        if cursor.byte().ok()? == tag::PID { cursor.varint().ok() } else { None }
     }
 
     /// The term as a tree.

@@ -5,8 +5,9 @@
 //! different processors differ a little, so order between two threads is not looked
 //! at within [`SKEW_TICKS`].
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
+use foldhash::HashMap;
 use spoor_format::chunk::Identity;
 
 use crate::read::{Deed, Step, kind};
@@ -83,8 +84,10 @@ impl Protocol {
             self.lives.retain(|_, life| !life.exited || life.tick.saturating_add(SKEW_TICKS) > step.tick);
             self.swept = self.lives.len();
         }
-        let known = self.lives.contains_key(&step.whose);
-        let life = self.lives.entry(step.whose).or_default();
+        let (known, life) = match self.lives.entry(step.whose) {
+            Entry::Occupied(life) => (true, life.into_mut()),
+            Entry::Vacant(place) => (false, place.insert(Life::default())),
+        };
         let unsure = life.lane != step.lane && step.tick.saturating_sub(life.tick) < SKEW_TICKS;
         let before = *life;
         let wrong = match step.deed {

@@ -22,6 +22,7 @@ mod ledger;
 mod live;
 mod names;
 mod recording;
+mod references;
 mod segments;
 mod source;
 mod stream;

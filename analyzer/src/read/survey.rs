@@ -6,21 +6,24 @@
 //! Memory is that of two rounds, whatever the size of the file.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::num::NonZero;
+use std::sync::Mutex;
 use std::thread;
 
-use spoor_format::Cursor;
+use foldhash::fast::RandomState;
 use spoor_format::DecodeError;
 use spoor_format::chunk::{Carried, ChunkHeader, Identity, Many, Missing, Plain, PlainOrMany, Reader};
-use spoor_format::record::{Body, Class, Field, FieldType, Record, Schema, spec, types};
+use spoor_format::record::{Body, Class, Schema};
 use spoor_format::term::Term;
 
 use super::batch::{Loss, read_payload};
+use super::deal::next_of;
 use super::finding::{Defect, Place};
 use super::index::ChunkRef;
 use super::kind;
 use super::recording::Recording;
+use super::references::refers;
 use super::source::Source;
 
 /// Bytes of payload in a round.
@@ -131,11 +134,18 @@ struct Surveyed {
 pub struct Survey<'a> {
     recording: &'a Recording,
     chunks: Vec<(ChunkRef, Class)>,
-    /// Steps that a later round may come before.
-    waiting: Vec<Step>,
+    /// Of each lane, steps that a later round may come before.
+    waiting: BTreeMap<u32, Vec<Step>>,
     /// Of each lane and ring: records and ticks up to where the last chunk ended.
     ended: BTreeMap<(u32, u8), (u64, u64)>,
+    wanted: Wanted,
+}
+
+/// What is wanted of the events, and how references are made numbers.
+#[derive(Debug, Clone)]
+struct Wanted {
     steps: Steps,
+    hash: RandomState,
 }
 
 /// Which events are of interest one by one; how many there are is counted of all.
@@ -161,50 +171,44 @@ impl<'a> Survey<'a> {
         chunks.sort_by_key(|(chunk, class)| {
             (chunk.header.base_tick, chunk.header.lane, chunk.header.seq, *class as u8, chunk.index)
         });
-        Survey { recording, chunks, waiting: Vec::new(), ended: BTreeMap::new(), steps: Steps::All }
+        let wanted = Wanted { steps: Steps::All, hash: RandomState::default() };
+        Survey { recording, chunks, waiting: BTreeMap::new(), ended: BTreeMap::new(), wanted }
     }
 
     /// Of a whole recording, for the sake of the counts: rounds have only the steps that tell
     /// whether the clocks of threads agree.
     pub fn counting(recording: &'a Recording) -> Survey<'a> {
-        Survey { steps: Steps::Clocks, ..Survey::new(recording) }
+        let mut survey = Survey::new(recording);
+        survey.wanted.steps = Steps::Clocks;
+        survey
     }
 
     /// Hands each round to `take`, in order, while the next one is read.
     pub fn run(mut self, mut take: impl FnMut(&Recording, &Survey<'_>, Round)) {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
-        let chunks = std::mem::take(&mut self.chunks);
-        let (schema, source) = (&self.recording.schema, &self.recording.source);
-        let steps = self.steps;
+        let helpers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).saturating_sub(1);
+        let (read_from, wanted) = ((&self.recording.source, &self.recording.schema), self.wanted.clone());
+        let chunks = self.chunks.clone();
         let mut read: Option<(usize, Vec<Surveyed>)> = None;
-        self.chunks = chunks.clone();
         let mut from = 0;
         loop {
             let until = round_end(&chunks, from);
             let round = chunks.get(from..until).unwrap_or_default();
-            let share = round.len().div_ceil(threads).max(1);
-            let next = thread::scope(|scope| {
-                let base = u32::try_from(from).unwrap_or(u32::MAX);
-                let work: Vec<_> = round
-                    .chunks(share)
-                    .enumerate()
-                    .map(|(part, share_of)| {
-                        let first = base.saturating_add(u32::try_from(part.saturating_mul(share)).unwrap_or(u32::MAX));
-                        scope.spawn(move || {
-                            let mut payload = Vec::new();
-                            let numbered = share_of.iter().zip(first..);
-                            let one = |((chunk, class), number): (&(ChunkRef, Class), u32)| {
-                                survey(chunk, *class, number, steps, (source, schema), &mut payload)
-                            };
-                            numbered.map(one).collect::<Vec<Surveyed>>()
-                        })
-                    })
-                    .collect();
+            let mut next: Vec<Surveyed> = round.iter().map(|_| Surveyed::default()).collect();
+            let first = u32::try_from(from).unwrap_or(u32::MAX);
+            let work = Mutex::new(round.iter().zip(first..).zip(&mut next));
+            let help = || {
+                let mut payload = Vec::new();
+                while let Some((((chunk, class), number), surveyed)) = next_of(&work) {
+                    *surveyed = survey(chunk, *class, number, &wanted, read_from, &mut payload);
+                }
+            };
+            thread::scope(|scope| {
+                (0..helpers).for_each(|_| drop(scope.spawn(help)));
                 if let Some((first, surveyed)) = read.take() {
                     let round = self.gather(first, surveyed, from);
                     take(self.recording, &self, round);
                 }
-                work.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect::<Vec<Surveyed>>()
+                help();
             });
             if next.is_empty() {
                 return;
@@ -242,7 +246,12 @@ impl<'a> Survey<'a> {
                 }
             }
             self.follow(chunk, *class, &surveyed, &mut round);
-            self.waiting.extend(surveyed.steps);
+            let waiting = self.waiting.entry(chunk.header.lane).or_default();
+            if waiting.is_empty() {
+                *waiting = surveyed.steps;
+            } else {
+                waiting.extend(surveyed.steps);
+            }
             let at = |offset| place(chunk, *class, offset, Some(self.recording.clock.ns(chunk.header.base_tick)));
             let missing = u64::from(chunk.header.records).saturating_sub(surveyed.events);
             let cost = match class {
@@ -256,15 +265,25 @@ impl<'a> Survey<'a> {
                 round.defects.push(Defect::warning(at(None), "it was overwritten while it was being read", cost));
             }
         }
-        let horizon = self.chunks.get(next).map_or(u64::MAX, |(chunk, _)| chunk.header.base_tick);
-        self.waiting.sort_by_key(|step| (step.tick, step.lane));
-        let ready = if next == self.chunks.len() {
-            self.waiting.len()
-        } else {
-            self.waiting.partition_point(|step| step.tick < horizon)
-        };
-        round.steps = self.waiting.drain(..ready).collect();
+        let horizon = self.chunks.get(next).map(|(chunk, _)| chunk.header.base_tick);
+        round.steps = self.ready(horizon);
         round
+    }
+
+    /// The steps before the horizon, of all there are, in the order of time, and of lanes where
+    /// ticks are equal.
+    fn ready(&mut self, horizon: Option<u64>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for waiting in self.waiting.values_mut() {
+            if !waiting.is_sorted_by_key(|step| step.tick) {
+                waiting.sort_by_key(|step| step.tick);
+            }
+            let ready = horizon.map_or(waiting.len(), |tick| waiting.partition_point(|step| step.tick < tick));
+            steps.extend(waiting.drain(..ready));
+        }
+        // Few stretches that are in order, one of each lane: that is what this sort is quick with.
+        steps.sort_by_key(|step| step.tick);
+        steps
     }
 
     /// The chunks of a lane follow each other, in records and in time.
@@ -276,7 +295,8 @@ impl<'a> Survey<'a> {
         if class == Class::Event {
             let mut hole = |from: u64, until: u64| {
                 let (whose, at) = (Identity::Nobody, 0);
-                self.waiting.push(Step { tick: from, whose, deed: Deed::Hole(until), lane, chunk: u32::MAX, at });
+                let hole = Step { tick: from, whose, deed: Deed::Hole(until), lane, chunk: u32::MAX, at };
+                self.waiting.entry(lane).or_default().push(hole);
             };
             let dropped = self.recording.lane(lane).is_some_and(|lane| super::ledger::dropped_between(lane) > 0);
             if header.first_record > records || dropped {
@@ -337,7 +357,7 @@ fn survey(
     chunk: &ChunkRef,
     class: Class,
     number: u32,
-    steps: Steps,
+    Wanted { steps, hash }: &Wanted,
     (source, schema): (&Source, &Schema),
     payload: &mut Vec<u8>,
 ) -> Surveyed {
@@ -356,8 +376,8 @@ fn survey(
     }
     let mut walk = Walk {
         reader: Reader::new(payload, base, schema),
-        payload,
         schema,
+        hash,
         class,
         whose: Identity::Nobody,
         run: Run::default(),
@@ -371,7 +391,7 @@ fn survey(
         },
         kinds: [0; 256],
         seen: false,
-        steps: (class == Class::Event).then_some(steps),
+        steps: (class == Class::Event).then_some(*steps),
         out: &mut surveyed,
     };
     let walked = walk.all();
@@ -445,8 +465,8 @@ const WRONG_CLASS: DecodeError = DecodeError::Layout { why: "a record of a class
 /// On the way through a payload.
 struct Walk<'a, 'b> {
     reader: Reader<'a>,
-    payload: &'a [u8],
     schema: &'a Schema,
+    hash: &'b RandomState,
     class: Class,
     whose: Identity,
     run: Run,
@@ -461,18 +481,25 @@ struct Walk<'a, 'b> {
 
 impl Walk<'_, '_> {
     fn all(&mut self) -> Result<(), DecodeError> {
+        let schema = self.schema;
         loop {
-            let mut at = self.at();
-            let functions = self.reader.functions().len() as u64;
-            self.plain(at, functions)?;
-            at = self.at();
-            let (atoms, functions) = (self.reader.atoms().len(), self.reader.functions().len());
-            let Some(event) = self.reader.next_event()? else {
-                self.references(at as usize, atoms as u64, functions as u64)?;
+            self.plain(self.at(), self.reader.functions().len() as u64)?;
+            let (at, mut dangling) = (self.at(), Ok(()));
+            let next = self.reader.next_event_seen(|body, defined| {
+                if dangling.is_ok() {
+                    dangling = refers(body, defined, schema);
+                }
+            });
+            // By reference: it is too big to be copied for nothing.
+            let event = match &next {
+                Ok(event) => event,
+                Err(error) => return Err(error.clone()),
+            };
+            dangling?;
+            let Some(event) = event else {
                 self.end_run();
                 return Ok(());
             };
-            self.references(at as usize, atoms as u64, functions as u64)?;
             if event.whose != self.whose {
                 self.end_run();
                 (self.whose, self.seen) = (event.whose, false);
@@ -486,8 +513,8 @@ impl Walk<'_, '_> {
                 Missing::Own => self.step(Deed::Missing, event.tick, at),
                 Missing::Any => self.step(Deed::Hole(event.tick), event.tick, at),
             }
-            self.event(event.body.id(), event.tick, at)?;
-            if let Some(deed) = self.joined(&event) {
+            self.event(&event.body, event.tick, at)?;
+            if let Some(deed) = self.joined(event) {
                 self.push(deed, event.tick, at);
             }
         }
@@ -497,7 +524,7 @@ impl Walk<'_, '_> {
     fn joined(&self, event: &spoor_format::chunk::Event<'_>) -> Option<Deed> {
         let number = |receiver: u64| {
             let (shape, reference) = event.message?;
-            let mut hasher = DefaultHasher::new();
+            let mut hasher = self.hash.build_hasher();
             (shape, receiver).hash(&mut hasher);
             match reference {
                 Carried::Term(term) => match term.decode().ok()? {
@@ -546,10 +573,15 @@ impl Walk<'_, '_> {
             if matches!(id, kind::CALL..=kind::RETURN_FROM) {
                 run.take(tick, at, i32::from(id == kind::CALL).wrapping_sub(i32::from(id == kind::RETURN_FROM)));
             } else {
-                let ended = run.end().into_iter().chain([(Deed::Event(id), tick, at)]);
-                let wanted = ended.filter(|(deed, ..)| steps.is_some_and(|steps| steps.takes(*deed)));
-                let step = Step { whose: *whose, ..*template };
-                out.steps.extend(wanted.map(|(deed, tick, at)| Step { tick, deed, at, ..step }));
+                let mut push = |deed, tick, at| {
+                    if steps.is_some_and(|steps| steps.takes(deed)) {
+                        out.steps.push(Step { tick, whose: *whose, deed, at, ..*template });
+                    }
+                };
+                if let Some((deed, tick, at)) = run.end() {
+                    push(deed, tick, at);
+                }
+                push(Deed::Event(id), tick, at);
             }
             at = behind as u32;
         });
@@ -580,10 +612,9 @@ impl Walk<'_, '_> {
     }
 
     #[inline(always)]
-    fn event(&mut self, id: u8, tick: u64, at: u32) -> Result<(), DecodeError> {
-        if let Some(n) = self.kinds.get_mut(usize::from(id)) {
-            *n = n.wrapping_add(1);
-        }
+    fn event(&mut self, body: &Body<'_>, tick: u64, at: u32) -> Result<(), DecodeError> {
+        let id = body.id();
+        count(&mut self.kinds, id, 1);
         self.see();
         if tick < self.out.last_tick {
             return Err(DecodeError::Layout { why: "time runs backwards" });
@@ -593,17 +624,9 @@ impl Walk<'_, '_> {
             kind::CALL => self.run.take(tick, at, 1),
             kind::RETURN_FROM | kind::EXCEPTION_FROM => self.run.take(tick, at, -1),
             kind::RETURN_TO => self.run.take(tick, at, 0),
-            _ => self.other(id, tick, at)?,
+            _ if body.class() != self.class => return Err(WRONG_CLASS),
+            _ => self.step(Deed::Event(id), tick, at),
         }
-        Ok(())
-    }
-
-    fn other(&mut self, id: u8, tick: u64, at: u32) -> Result<(), DecodeError> {
-        let class = spec(id).map(|row| row.class).or_else(|| self.schema.foreign(id).map(|row| row.class));
-        if class != Some(self.class) {
-            return Err(WRONG_CLASS);
-        }
-        self.step(Deed::Event(id), tick, at);
         Ok(())
     }
 
@@ -623,81 +646,11 @@ impl Walk<'_, '_> {
             self.push(deed, tick, at);
         }
     }
-
-    /// Do the records from here name only atoms and functions that stand before them?
-    fn references(&self, from: usize, mut atoms: u64, mut functions: u64) -> Result<(), DecodeError> {
-        let upto = self.payload.get(from..self.reader.offset()).unwrap_or_default();
-        let mut cursor = Cursor::new(upto);
-        while !cursor.is_empty() {
-            let start = cursor.offset();
-            let record = Record::decode(&mut cursor, self.schema)?;
-            let (id, timed) = (record.body.id(), record.body.class().timed());
-            let bytes = upto.get(start.saturating_add(1)..cursor.offset()).unwrap_or_default();
-            let mut fields = Cursor::new(bytes);
-            if timed {
-                fields.varint()?;
-            }
-            let own = spec(id).map(|row| row.fields).unwrap_or_default().iter().map(|(_, kind)| *kind);
-            let foreign = self.schema.foreign(id).filter(|_| spec(id).is_none());
-            let later = foreign.into_iter().flat_map(|row| row.fields.iter().map(|(_, kind)| *kind));
-            for kind in own.chain(later) {
-                refers(kind, &mut fields, atoms, functions)?;
-            }
-            match record.body {
-                Body::DefineAtom { .. } => atoms = atoms.saturating_add(1),
-                Body::DefineFunction { .. } => functions = functions.saturating_add(1),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
 }
 
 #[inline(always)]
 fn count(kinds: &mut [u64; 256], id: u8, events: u32) {
     if let Some(n) = kinds.get_mut(usize::from(id)) {
         *n = n.wrapping_add(u64::from(events));
-    }
-}
-
-/// A field's references are to what is defined: so many atoms and functions.
-fn refers(kind: FieldType, fields: &mut Cursor<'_>, atoms: u64, functions: u64) -> Result<(), DecodeError> {
-    let known = |what, reference: u64, defined: u64| match reference > defined {
-        true => Err(DecodeError::Dangling { what, number: reference.saturating_sub(1) }),
-        false => Ok(()),
-    };
-    match kind {
-        FieldType::Uint => fields.varint().map(drop),
-        FieldType::Atom => known("atom", fields.varint()?, atoms),
-        FieldType::Function => known("function", fields.varint()?, functions),
-        FieldType::Text => <types::Text as Field>::decode(fields).map(drop),
-        FieldType::Words => <types::Words as Field>::decode(fields).map(drop),
-        FieldType::Term => {
-            let raw = <types::Term as Field>::decode(fields)?;
-            let mut wrong = Ok(());
-            atoms_of(&raw.decode()?, &mut |reference| {
-                if wrong.is_ok() {
-                    wrong = known("atom", reference, atoms);
-                }
-            });
-            wrong
-        }
-    }
-}
-
-/// Not deeper than terms may be: their decoder sees to it.
-fn atoms_of(term: &Term<'_>, found: &mut dyn FnMut(u64)) {
-    match term {
-        Term::Atom(reference) => found(*reference),
-        Term::Tuple(terms) | Term::List(terms) => terms.iter().for_each(|term| atoms_of(term, found)),
-        Term::Improper(terms, tail) => {
-            terms.iter().for_each(|term| atoms_of(term, found));
-            atoms_of(tail, found);
-        }
-        Term::Map(pairs) => pairs.iter().for_each(|(key, value)| {
-            atoms_of(key, found);
-            atoms_of(value, found);
-        }),
-        _ => {}
     }
 }

@@ -40,6 +40,7 @@ const ROUND_BYTES: u64 = 4 << 20;
 pub struct Dealt {
     pub time: u64,
     pub tracee: TraceeId,
+    pub lane: u32,
     pub kind: u8,
     pub function: Option<FunctionId>,
     pub epoch: u32,
@@ -180,6 +181,11 @@ impl<'a> Deal<'a> {
         };
         deal.plan();
         deal
+    }
+
+    /// What is dealt out.
+    pub fn recording(&self) -> &'a Recording {
+        self.recording
     }
 
     /// What is known of processes and of the recording itself.
@@ -422,7 +428,7 @@ fn load<W: Send>(round: &mut [Read], recording: &Recording, kept: &Kept, workers
 }
 
 /// The next of what there is to do, for whoever asks first.
-fn next_of<T>(work: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+pub(super) fn next_of<T>(work: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
     // A worker that panicked takes all with it.
     work.lock().ok()?.next()
 }
