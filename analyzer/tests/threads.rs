@@ -4,13 +4,14 @@ mod common;
 
 use common::{RATE, at, clock, file, lane, pid};
 use spoor_analyzer::model::calls::{Calls, Report, Sort};
+use spoor_analyzer::model::clocks::Clocks;
 use spoor_analyzer::model::edges::{self, Edges, Side};
 use spoor_analyzer::model::filter::Filter;
 use spoor_analyzer::model::flame::{Flame, Frame, Returning};
 use spoor_analyzer::model::keyed::{self, Keyed, Rows};
 use spoor_analyzer::model::shares::{Player, Shares, Table};
 use spoor_analyzer::model::told::Told;
-use spoor_analyzer::read::{Asked, Deal, FunctionId, Names, Recording, Source, TraceeId, Tracees, Window};
+use spoor_analyzer::read::{Asked, Deal, Finding, FunctionId, Names, Recording, Source, TraceeId, Tracees, Window};
 use spoor_format::build::ChunkBuilder;
 use spoor_format::chunk::Identity;
 use spoor_format::header::{Header, RingKind};
@@ -138,34 +139,46 @@ fn opened(bytes: &[u8]) -> Recording {
     Recording::open(Source::from_bytes(bytes.to_vec()), "busy.spoor").expect("a recording")
 }
 
+/// The table, and what is said of the clocks of threads.
+type Answer = (Report, Vec<String>);
+
+fn of_clocks(findings: &[Finding]) -> impl Iterator<Item = String> {
+    findings.iter().filter(|finding| finding.is_of_clocks()).map(|finding| finding.what.clone())
+}
+
 /// Dealt out to so many threads.
-fn report(bytes: &[u8], threads: usize, window: Window) -> Report {
+fn report(bytes: &[u8], threads: usize, window: Window) -> Answer {
     let mut calls = Calls::new(threads);
-    let mut names = Names::default();
+    let (mut names, mut clocks) = (Names::default(), Vec::new());
     // Twice: tables go on from one recording to the next.
     for _ in 0..2 {
         let recording = opened(bytes);
         let deal = Deal::new(&recording, std::mem::take(&mut names), Tracees::default(), window, |_| true);
-        names = calls.replay().deal(deal, |asked| Some(asked.lane != 2), |_| ()).names;
+        let outcome = calls.replay().deal(deal, |asked| Some(asked.lane != 2), |_| ());
+        clocks.extend(of_clocks(&outcome.findings));
+        names = outcome.names;
     }
-    calls.report(&names, &Filter::default(), Sort::Own, usize::MAX)
+    (calls.report(&names, &Filter::default(), Sort::Own, usize::MAX), clocks)
 }
 
 /// Event by event.
-fn one_by_one(bytes: &[u8], window: Window) -> Report {
+fn one_by_one(bytes: &[u8], window: Window) -> Answer {
     let mut calls = Calls::new(1);
-    let mut names = Names::default();
+    let (mut names, mut told) = (Names::default(), Vec::new());
     for _ in 0..2 {
         let recording = opened(bytes);
         let mut stream = recording.stream(std::mem::take(&mut names), Tracees::default(), window);
+        let mut clocks = Clocks::default();
         calls.recording(|calls| {
             while let Some(event) = stream.next() {
+                clocks.event(&event);
                 calls.event(&event, event.lane != 2);
             }
         });
         names = stream.finish().names;
+        told.extend(of_clocks(clocks.finding(&recording).as_slice()));
     }
-    calls.report(&names, &Filter::default(), Sort::Own, usize::MAX)
+    (calls.report(&names, &Filter::default(), Sort::Own, usize::MAX), told)
 }
 
 #[test]
@@ -173,8 +186,10 @@ fn the_answer_is_the_same_for_any_number_of_threads() {
     for seed in 0..4 {
         let bytes = busy(seed);
         let alone = one_by_one(&bytes, Window::ALL);
-        assert!(alone.functions.iter().all(|row| row.timed > 100 && row.clipped.sum() > 100), "{alone:?}");
-        assert!(alone.own_is_on_scheduler && alone.unknown_returns > 0);
+        let (table, clocks) = &alone;
+        assert!(clocks.len() == 2, "{clocks:?}");
+        assert!(table.functions.iter().all(|row| row.timed > 100 && row.clipped.sum() > 100), "{table:?}");
+        assert!(table.own_is_on_scheduler && table.unknown_returns > 0);
         for threads in [1, 2, 3, 4, 9] {
             assert_eq!(alone, report(&bytes, threads, Window::ALL), "seed {seed}, {threads} threads");
         }

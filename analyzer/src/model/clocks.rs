@@ -11,11 +11,12 @@
 //!
 //! Where events may be missing in between, nothing is concluded.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
 
+use foldhash::{HashMap, HashSet};
 use spoor_format::chunk::Identity;
 
-use crate::read::{Deed, Event, Finding, Recording, Step, kind};
+use crate::read::{Dealt, Deed, Event, Finding, Recording, SHARE_BITS, Step, kind};
 
 /// Messages that were sent or received, and not yet both: more are not kept.
 const MESSAGES: usize = 1 << 16;
@@ -63,6 +64,12 @@ impl Worst {
     fn by(&self) -> u64 {
         self.cause.time - self.effect.time
     }
+
+    /// The worst is last; of those that are as bad, the one that was found first.
+    fn order(&self) -> (u64, Reverse<[u64; 4]>) {
+        let Worst { effect, cause } = self;
+        (self.by(), Reverse([cause.time, u64::from(cause.lane), effect.time, u64::from(effect.lane)]))
+    }
 }
 
 /// Looks for what is in the wrong order, in events in the order of time.
@@ -91,6 +98,31 @@ impl Clocks {
         let now = Moment { lane: event.lane, time: event.time };
         let epoch = if event.missing || !event.complete { None } else { Some(event.epoch) };
         self.of_process(event.tracee.0, event.kind, now, epoch);
+    }
+
+    /// Takes an event of a recording that is dealt out: all those of its share and no others.
+    #[inline(always)]
+    pub fn dealt(&mut self, dealt: &Dealt) {
+        // Nearly all are calls and returns.
+        if dealt.kind > kind::EXCEPTION_FROM {
+            self.dealt_other(dealt);
+        }
+    }
+
+    fn dealt_other(&mut self, dealt: &Dealt) {
+        let now = Moment { lane: dealt.lane, time: dealt.time };
+        let epoch = if dealt.missing || !dealt.complete { None } else { Some(dealt.epoch) };
+        // Of a share, all numbers end in the same bits.
+        self.of_process(dealt.tracee.0 >> SHARE_BITS, dealt.kind, now, epoch);
+    }
+
+    /// What was found in the shares of a recording, together.
+    pub fn of_shares<'a>(shares: impl Iterator<Item = &'a Clocks>) -> Clocks {
+        shares.fold(Clocks::default(), |sum, share| Clocks {
+            found: sum.found + share.found,
+            worst: sum.worst.into_iter().chain(share.worst).max_by_key(Worst::order),
+            ..sum
+        })
     }
 
     /// Takes a step of a recording that is surveyed.
@@ -173,7 +205,7 @@ impl Clocks {
             return;
         }
         self.found += 1;
-        if self.worst.is_none_or(|worst| worst.by() < one.by()) {
+        if self.worst.is_none_or(|worst| worst.order() < one.order()) {
             self.worst = Some(one);
         }
     }

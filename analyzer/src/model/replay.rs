@@ -7,6 +7,7 @@
 use std::mem;
 
 use crate::model::calls::step_of;
+use crate::model::clocks::Clocks;
 use crate::model::shares::{Player, step_of_dealt};
 use crate::model::stack::{Observer, Stacks, Step};
 use crate::read::{Asked, Deal, Dealt, Event, Outcome, SHARE_BITS, SHARES};
@@ -24,9 +25,22 @@ pub trait Tally: Observer + Default + Send {
 /// The stacks of one recording after the other, and what is added up.
 #[derive(Debug)]
 pub struct Replay<T> {
-    shares: [Stacks; SHARES],
+    shares: [Share; SHARES],
     /// One for each thread; the first has what the others had before.
     tallies: Vec<Apart<T>>,
+}
+
+/// A share of the processes.
+#[derive(Debug)]
+struct Share {
+    stacks: Stacks,
+    clocks: Clocks,
+}
+
+impl Share {
+    fn new() -> Share {
+        Share { stacks: Stacks::share(SHARE_BITS), clocks: Clocks::default() }
+    }
 }
 
 /// In cache lines of its own: each thread writes into its tally for every event.
@@ -38,7 +52,7 @@ impl<T: Tally> Replay<T> {
     /// By at most this many threads.
     pub fn new(threads: usize) -> Replay<T> {
         let tallies = (0..threads.clamp(1, SHARES)).map(|_| Apart::default()).collect();
-        Replay { shares: std::array::from_fn(|_| Stacks::share(SHARE_BITS)), tallies }
+        Replay { shares: std::array::from_fn(|_| Share::new()), tallies }
     }
 
     /// What was added up.
@@ -46,20 +60,23 @@ impl<T: Tally> Replay<T> {
         &self.tallies[0].0
     }
 
-    /// Replays a recording, or the window of it that is dealt out. `asked` and
-    /// `progress` are those of [`Deal::run`].
+    /// Replays a recording, or the window of it that is dealt out, and looks whether clocks
+    /// agree. `asked` and `progress` are those of [`Deal::run`].
     pub fn deal(
         &mut self,
         deal: Deal<'_>,
         asked: impl FnMut(&Asked<'_>) -> Option<bool>,
         progress: impl FnMut(u64),
     ) -> Outcome {
-        let take = |stacks: &mut Stacks, Apart(tally): &mut Apart<T>, dealt: Dealt| {
+        let recording = deal.recording();
+        let take = |Share { stacks, clocks }: &mut Share, Apart(tally): &mut Apart<T>, dealt: Dealt| {
+            clocks.dealt(&dealt);
             let step = step_of_dealt(&dealt);
             tally.before(&step, dealt.asked_for);
             stacks.step(step, tally);
         };
-        let outcome = deal.run(&mut self.shares, &mut self.tallies, take, asked, progress);
+        let mut outcome = deal.run(&mut self.shares, &mut self.tallies, take, asked, progress);
+        outcome.findings.extend(Clocks::of_shares(self.shares.iter().map(|share| &share.clocks)).finding(recording));
         self.end();
         outcome
     }
@@ -77,15 +94,15 @@ impl<T: Tally> Replay<T> {
         others.into_iter().for_each(|other| sum.add(other));
         sum.before_end();
         for share in &mut self.shares {
-            share.end(sum);
-            *share = Stacks::share(SHARE_BITS);
+            share.stacks.end(sum);
+            *share = Share::new();
         }
     }
 }
 
 /// Takes the events of a recording.
 pub struct Feeder<'a, T> {
-    shares: &'a mut [Stacks; SHARES],
+    shares: &'a mut [Share; SHARES],
     tally: &'a mut T,
 }
 
@@ -95,7 +112,7 @@ impl<T: Tally> Feeder<'_, T> {
     pub fn event(&mut self, event: &Event<'_>, asked_for: bool) {
         let Some(step) = step_of(event) else { return };
         self.tally.before(&step, asked_for);
-        self.shares[step.process as usize % SHARES].step(step, self.tally);
+        self.shares[step.process as usize % SHARES].stacks.step(step, self.tally);
     }
 }
 

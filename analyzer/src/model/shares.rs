@@ -5,13 +5,14 @@
 //! comes of them is added up: so the answer does not depend on it either.
 
 use crate::model::calls::step_of;
+use crate::model::clocks::Clocks;
 use crate::model::stack::{Observer, Stacks, Step};
 use crate::read::{Asked, Deal, Dealt, Event, Outcome, SHARE_BITS, SHARES};
 
 /// What a recording can be dealt out to: it knows how many threads it has.
 pub trait Player {
-    /// Replays a recording, or the window of it that is dealt out. `asked` and
-    /// `progress` are those of [`Deal::run`].
+    /// Replays a recording, or the window of it that is dealt out, and looks whether clocks
+    /// agree. `asked` and `progress` are those of [`Deal::run`].
     fn deal(
         &mut self,
         deal: Deal<'_>,
@@ -40,13 +41,14 @@ pub struct Shares<T> {
 #[repr(align(128))]
 struct Share<T> {
     stacks: Stacks,
+    clocks: Clocks,
     table: T,
 }
 
 impl<T: Table> Shares<T> {
     /// By at most this many threads; `table` makes the tables.
     pub fn new(threads: usize, mut table: impl FnMut() -> T) -> Shares<T> {
-        let share = |_| Share { stacks: Stacks::share(SHARE_BITS), table: table() };
+        let share = |_| Share { stacks: Stacks::share(SHARE_BITS), clocks: Clocks::default(), table: table() };
         Shares { shares: Box::new(std::array::from_fn(share)), threads: threads.clamp(1, SHARES) }
     }
 
@@ -69,10 +71,10 @@ impl<T: Table> Shares<T> {
 
     /// A recording ends that was taken event by event; the next may begin.
     pub fn end_of_recording(&mut self) {
-        for Share { stacks, table } in self.shares.iter_mut() {
+        for Share { stacks, clocks, table } in self.shares.iter_mut() {
             stacks.end(table);
             table.end_of_recording(stacks);
-            *stacks = Stacks::share(SHARE_BITS);
+            (*stacks, *clocks) = (Stacks::share(SHARE_BITS), Clocks::default());
         }
     }
 }
@@ -84,9 +86,14 @@ impl<T: Table> Player for Shares<T> {
         asked: &mut dyn FnMut(&Asked<'_>) -> Option<bool>,
         progress: &mut dyn FnMut(u64),
     ) -> Outcome {
-        let take = |share: &mut Share<T>, _: &mut (), dealt: Dealt| share.step(step_of_dealt(&dealt), dealt.asked_for);
+        let recording = deal.recording();
+        let take = |share: &mut Share<T>, _: &mut (), dealt: Dealt| {
+            share.clocks.dealt(&dealt);
+            share.step(step_of_dealt(&dealt), dealt.asked_for);
+        };
         let mut workers = vec![(); self.threads];
-        let outcome = deal.run(&mut self.shares, &mut workers, take, asked, progress);
+        let mut outcome = deal.run(&mut self.shares, &mut workers, take, asked, progress);
+        outcome.findings.extend(Clocks::of_shares(self.shares.iter().map(|share| &share.clocks)).finding(recording));
         self.end_of_recording();
         outcome
     }

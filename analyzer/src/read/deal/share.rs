@@ -177,6 +177,7 @@ impl Share {
             take(Dealt {
                 time: self.clock.ns(clock, tick),
                 tracee,
+                lane: parts.number,
                 kind: event.kind,
                 function: part.function(event),
                 epoch,
