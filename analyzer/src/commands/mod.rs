@@ -249,6 +249,7 @@ fn feed(
     let mut stream = recording.stream(names, tracees, window);
     let learning = learned.is_none();
     let mut processes = learned.unwrap_or_else(|| Processes::from_infos(stream.infos(), stream.names()));
+    stream.forget_infos();
     let (mut takes, events_asked_for) = (ProcessFilter::new(filter, picked), EventFilter::new(filter, recording));
     let progress = progress(recording);
     let (mut events, mut clocks) = (0_u64, Clocks::default());

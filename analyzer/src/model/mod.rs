@@ -23,6 +23,7 @@ pub mod replay;
 pub mod requests;
 pub mod sched;
 pub mod shares;
+pub mod slots;
 pub mod slow;
 pub mod stack;
 pub mod states;

@@ -17,11 +17,14 @@ use spoor_format::term::Term;
 use crate::model::group::Groups;
 use crate::model::histogram::{Durations, Percentiles};
 use crate::model::processes::Processes;
+use crate::model::slots::Exited;
 use crate::model::states::receiver;
 use crate::read::{Event, Recording, TraceeId, kind};
 
 /// Messages on their way to one process whose times are kept.
 const KEPT: usize = 1 << 16;
+/// Queues of processes that are listed: of more, the longest.
+const MOST_ROWS: usize = 1 << 13;
 
 /// Messages, over one recording after the other.
 #[derive(Debug, Default)]
@@ -33,7 +36,9 @@ pub struct Msgs {
     /// Sent by a process that is not asked for, to one that may be.
     to_others: HashMap<(u32, TraceeId), Pair>,
     queues: HashMap<TraceeId, Queue>,
+    exited: Exited,
     rows: Vec<QueueRow>,
+    rows_found: usize,
     received: u64,
 }
 
@@ -64,6 +69,7 @@ struct Queue {
     delays: Durations,
     missing: bool,
     asked_for: bool,
+    exited_at: Option<u64>,
 }
 
 /// Messages between two groups.
@@ -119,7 +125,7 @@ pub struct Report {
     pub pairs_found: usize,
     /// Processes by their longest queue.
     pub queues: Vec<QueueRow>,
-    /// How many there are, shown or not.
+    /// How many there are, shown or not: no more than some thousands are.
     pub queues_found: usize,
 }
 
@@ -139,8 +145,46 @@ impl Msgs {
                 queue.asked_for |= asked_for;
                 queue.came(event);
             }
+            kind::EXIT => self.exits(event, processes),
+            kind::SPAWNED => {
+                self.queues.get_mut(&event.tracee).into_iter().for_each(|queue| queue.exited_at = None);
+            }
             _ => {}
         }
+    }
+
+    /// The queues of those that exited long ago become rows.
+    fn exits(&mut self, event: &Event<'_>, processes: &Processes) {
+        if let Some(queue) = self.queues.get_mut(&event.tracee) {
+            queue.exited_at = Some(event.time);
+        }
+        let Some((number, time)) = self.exited.push(event.tracee.0, event.time) else { return };
+        let tracee = TraceeId(number);
+        let gone = self.queues.get(&tracee).is_some_and(|queue| queue.exited_at == Some(time));
+        // Who is asked for must be known to the end, where some are not.
+        if gone
+            && self.to_others.is_empty()
+            && let Some(queue) = self.queues.remove(&tracee).filter(|queue| queue.asked_for)
+        {
+            let (recording, identity) = (event.recording(), event.tracees().identity(tracee));
+            self.add_row(queue.row(processes.full_name(tracee, identity, recording, event.names()), recording));
+        }
+    }
+
+    fn add_row(&mut self, row: QueueRow) {
+        self.rows_found += 1;
+        self.rows.push(row);
+        if self.rows.len() > 2 * MOST_ROWS {
+            self.sort_rows();
+            self.rows.truncate(MOST_ROWS);
+        }
+    }
+
+    fn sort_rows(&mut self) {
+        self.rows.sort_by(|a, b| {
+            let numbers = (b.peak, b.left, b.received, b.sent).cmp(&(a.peak, a.left, a.received, a.sent));
+            numbers.then_with(|| (&a.recording, &a.process).cmp(&(&b.recording, &b.process)))
+        });
     }
 
     fn send(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) {
@@ -204,19 +248,10 @@ impl Msgs {
                 self.pairs.entry((from, To::Group(group))).or_default().add(&pair);
             }
         }
-        for (tracee, queue) in self.queues.drain().filter(|(_, queue)| queue.asked_for) {
-            self.rows.push(QueueRow {
-                recording: recording.path.clone(),
-                process: who(tracee),
-                sent: queue.sent,
-                received: queue.received,
-                from_elsewhere: queue.unsent,
-                peak: queue.peak,
-                peak_at_ns: queue.peak_at.saturating_sub(recording.start_ns),
-                left: queue.waiting,
-                delays: queue.delays.percentiles(),
-            });
-        }
+        let mut queues: Vec<(TraceeId, Queue)> = self.queues.drain().filter(|(_, queue)| queue.asked_for).collect();
+        queues.sort_by_key(|(tracee, _)| *tracee);
+        queues.into_iter().for_each(|(tracee, queue)| self.add_row(queue.row(who(tracee), recording)));
+        self.exited = Exited::default();
         self.groups.end_of_recording();
     }
 
@@ -244,12 +279,10 @@ impl Msgs {
             })
             .collect();
         pairs.sort_by(|a, b| b.messages.cmp(&a.messages).then_with(|| (&a.from, &a.to).cmp(&(&b.from, &b.to))));
-        self.rows.sort_by(|a, b| {
-            let numbers = (b.peak, b.left, b.received, b.sent).cmp(&(a.peak, a.left, a.received, a.sent));
-            numbers.then_with(|| (&a.recording, &a.process).cmp(&(&b.recording, &b.process)))
-        });
+        self.sort_rows();
+        self.rows.truncate(MOST_ROWS);
         let sent = pairs.iter().map(|pair| pair.messages).sum();
-        let (pairs_found, queues_found) = (pairs.len(), self.rows.len());
+        let (pairs_found, queues_found) = (pairs.len(), self.rows_found);
         pairs.truncate(limit);
         self.rows.truncate(limit);
         Report { sent, received: self.received, pairs, pairs_found, queues: self.rows, queues_found }
@@ -266,6 +299,20 @@ impl Pair {
 }
 
 impl Queue {
+    fn row(&self, process: String, recording: &Recording) -> QueueRow {
+        QueueRow {
+            recording: recording.path.clone(),
+            process,
+            sent: self.sent,
+            received: self.received,
+            from_elsewhere: self.unsent,
+            peak: self.peak,
+            peak_at_ns: self.peak_at.saturating_sub(recording.start_ns),
+            left: self.waiting,
+            delays: self.delays.percentiles(),
+        }
+    }
+
     fn sent(&mut self, time: u64) {
         self.sent += 1;
         self.waiting += 1;

@@ -112,6 +112,11 @@ impl Pressure {
             self.waits.record(queued.to.saturating_sub(queued.from));
             self.paint(queued.from, queued.to);
         }
+        self.states.let_go();
+        if event.kind == kind::EXIT {
+            self.last_lane.remove(&event.tracee);
+            self.collecting.remove(&event.tracee);
+        }
         if !event.complete || !matches!(event.identity(), Identity::Process(_)) {
             return;
         }

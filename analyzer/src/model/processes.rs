@@ -62,6 +62,7 @@ impl Processes {
     ) -> (Processes, Names, Tracees) {
         let mut stream = recording.stream(names, Tracees::default(), window);
         let mut processes = Processes::from_infos(stream.infos(), stream.names());
+        stream.forget_infos();
         while let Some(event) = stream.next() {
             processes.learn(&event);
             look(&event);

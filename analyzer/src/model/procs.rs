@@ -9,6 +9,7 @@ use spoor_format::record::Body;
 
 use crate::model::group::Groups;
 use crate::model::processes::Processes;
+use crate::model::slots::Slots;
 use crate::model::states::{Split, States};
 use crate::read::{Event, Names, Recording, TraceeId, Tracees, Window, kind};
 
@@ -19,11 +20,12 @@ const WORD: u64 = 8;
 #[derive(Debug)]
 pub struct Procs {
     states: States,
-    seen: Vec<Option<Seen>>,
+    seen: Slots<Seen>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Seen {
+    begun: bool,
     asked_for: bool,
     first: u64,
     last: u64,
@@ -115,7 +117,7 @@ pub struct GroupRow {
 impl Procs {
     /// Of a recording.
     pub fn new(recording: &Recording) -> Procs {
-        Procs { states: States::new(recording), seen: Vec::new() }
+        Procs { states: States::new(recording), seen: Slots::default() }
     }
 
     /// Takes an event; a process none of whose events is asked for is left out.
@@ -124,11 +126,10 @@ impl Procs {
             return;
         }
         self.states.event(event, processes);
-        let at = event.tracee.0 as usize;
-        if self.seen.len() <= at {
-            self.seen.resize(at + 1, None);
+        let seen = self.seen.entry(event.tracee.0);
+        if !seen.begun {
+            (seen.begun, seen.first) = (true, event.time);
         }
-        let seen = self.seen[at].get_or_insert_with(|| Seen { first: event.time, ..Seen::default() });
         seen.asked_for |= asked_for;
         seen.last = event.time;
         match event.kind {
@@ -150,7 +151,20 @@ impl Procs {
         }
     }
 
-    /// The processes, by pid.
+    /// A process that exited so long ago that it has no more events, if one has been found
+    /// by the last event: of many that come and go, only those are kept that are there.
+    pub fn let_go(&mut self, event: &Event<'_>, processes: &Processes) -> Option<(TraceeId, Row)> {
+        let tracee = self.states.leaving()?;
+        let seen = self.seen.remove(tracee.0);
+        // Whoever has exited has no time behind its last event.
+        let split = seen.as_ref().map(|seen| self.states.split(tracee, Some(seen.last))).unwrap_or_default();
+        self.states.remove(tracee);
+        let seen = seen.filter(|seen| seen.asked_for)?;
+        let about = About { recording: event.recording(), processes, tracees: event.tracees(), names: event.names() };
+        Some((tracee, about.row(tracee, &seen, seen.last, split)))
+    }
+
+    /// The processes that are left, by pid.
     pub fn rows(
         &self,
         recording: &Recording,
@@ -160,33 +174,47 @@ impl Procs {
         names: &Names,
     ) -> Vec<(TraceeId, Row)> {
         let end = window.to_ns.min(recording.end_ns);
+        let about = About { recording, processes, tracees, names };
         let mut rows: Vec<(Identity, TraceeId, Row)> = Vec::new();
-        for (number, seen) in self.seen.iter().enumerate() {
-            let Some(seen) = seen.as_ref().filter(|seen| seen.asked_for) else { continue };
-            let tracee = TraceeId(number as u32);
-            // Whoever has exited has no time behind its last event.
+        for tracee in self.seen.numbers().into_iter().map(TraceeId) {
+            let Some(seen) = self.seen.get(tracee.0).filter(|seen| seen.asked_for) else { continue };
             let until = if seen.died.is_some() { seen.last } else { end.max(seen.last) };
-            let at = |time: u64| time.saturating_sub(recording.start_ns);
-            let parent = processes.get(tracee).and_then(|process| process.parent);
-            let row = Row {
-                process: recording.pids.text(tracees.identity(tracee)),
-                name: processes.title(tracee, names),
-                parent: parent.map(|word| recording.pids.text(Identity::Process(word))),
-                born_ns: seen.born.map(at),
-                died_ns: seen.died.map(at),
-                reason: seen.reason.clone(),
-                life_ns: until - seen.first,
-                split: self.states.split(tracee, Some(until)),
-                slices: seen.slices,
-                sent: seen.sent,
-                received: seen.received,
-                collections: seen.collections,
-                memory: seen.memory,
-            };
+            let row = about.row(tracee, seen, until, self.states.split(tracee, Some(until)));
             rows.push((tracees.identity(tracee), tracee, row));
         }
         rows.sort_by_key(|(identity, _, _)| *identity);
         rows.into_iter().map(|(_, tracee, row)| (tracee, row)).collect()
+    }
+}
+
+/// What is known of processes beside what they did.
+struct About<'a> {
+    recording: &'a Recording,
+    processes: &'a Processes,
+    tracees: &'a Tracees,
+    names: &'a Names,
+}
+
+impl About<'_> {
+    fn row(&self, tracee: TraceeId, seen: &Seen, until: u64, split: Split) -> Row {
+        let (recording, pids) = (self.recording, &self.recording.pids);
+        let at = |time: u64| time.saturating_sub(recording.start_ns);
+        let parent = self.processes.get(tracee).and_then(|process| process.parent);
+        Row {
+            process: pids.text(self.tracees.identity(tracee)),
+            name: self.processes.title(tracee, self.names),
+            parent: parent.map(|word| pids.text(Identity::Process(word))),
+            born_ns: seen.born.map(at),
+            died_ns: seen.died.map(at),
+            reason: seen.reason.clone(),
+            life_ns: until - seen.first,
+            split,
+            slices: seen.slices,
+            sent: seen.sent,
+            received: seen.received,
+            collections: seen.collections,
+            memory: seen.memory,
+        }
     }
 }
 

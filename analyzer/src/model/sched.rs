@@ -236,6 +236,10 @@ impl Sched {
             _ => self.exact.went_on(event),
         }
         self.estimate.follow(event);
+        if event.kind == kind::EXIT {
+            self.exact.last_lane.remove(&event.tracee);
+            self.estimate.last_lane.remove(&event.tracee);
+        }
     }
 
     /// Was there no event?

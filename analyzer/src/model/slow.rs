@@ -122,6 +122,7 @@ impl Slow {
     pub fn event(&mut self, event: &Event<'_>, processes: &Processes, asked: impl FnOnce(FunctionId) -> bool) {
         let states = self.states.get_or_insert_with(|| States::new(event.recording()));
         states.event(event, processes);
+        states.let_go();
         let Some(step) = step_of(event) else { return };
         let split = states.split(event.tracee, None);
         self.seen.now = Now { time: event.time, lane: event.lane, split };

@@ -18,6 +18,7 @@ use spoor_format::chunk::Identity;
 use spoor_format::record::Body;
 
 use crate::model::processes::Processes;
+use crate::model::slots::{Exited, Slots};
 use crate::read::{Event, Recording, TraceeId, kind};
 
 /// Time by what it was spent on.
@@ -115,6 +116,7 @@ struct State {
     dirty: bool,
     /// While it was off, the first message was sent to it.
     message_at: Option<u64>,
+    exited_at: Option<u64>,
     split: Split,
 }
 
@@ -130,7 +132,10 @@ pub struct Queued {
 /// The processes of one recording.
 #[derive(Debug)]
 pub struct States {
-    states: Vec<State>,
+    states: Slots<State>,
+    exited: Exited,
+    /// Whose exit is long enough ago.
+    leaving: Option<TraceeId>,
     /// Of each thread, the process that came in last.
     on_lanes: Vec<TraceeId>,
     dirty_lanes: Vec<bool>,
@@ -148,8 +153,9 @@ impl States {
         }
         let flags = recording.meta.get("flags").unwrap_or_default();
         let flag = |name| flags.split(' ').any(|flag| flag == name);
-        let (states, on_lanes) = (Vec::new(), Vec::new());
-        States { states, on_lanes, dirty_lanes, receives: flag("receive"), runs: flag("running") }
+        let (states, exited, on_lanes) = (Slots::default(), Exited::default(), Vec::new());
+        let (receives, runs) = (flag("receive"), flag("running"));
+        States { states, exited, leaving: None, on_lanes, dirty_lanes, receives, runs }
     }
 
     /// Takes an event; answers when its process was last in a run queue, if that
@@ -166,11 +172,7 @@ impl States {
         self.runs |= matches!(event.kind, kind::IN | kind::OUT);
         let (receives, runs) = (self.receives, self.runs);
         let dirty = self.dirty_lanes.get(event.lane as usize) == Some(&true);
-        let at = event.tracee.0 as usize;
-        if self.states.len() <= at {
-            self.states.resize(at + 1, State::default());
-        }
-        let state = &mut self.states[at];
+        let state = self.states.entry(event.tracee.0);
         if !state.begun {
             *state = State { begun: true, epoch: event.epoch, since: event.time, ..State::default() };
         }
@@ -181,7 +183,38 @@ impl States {
         }
         state.pass(event.time);
         state.turn(event, dirty, runs);
+        match event.kind {
+            kind::EXIT => self.exits(event),
+            kind::SPAWNED => state.exited_at = None,
+            _ => {}
+        }
         queued
+    }
+
+    fn exits(&mut self, event: &Event<'_>) {
+        self.states.entry(event.tracee.0).exited_at = Some(event.time);
+        let gone = self.exited.push(event.tracee.0, event.time);
+        let is_gone =
+            |(number, time): &(u32, u64)| self.states.get(*number).is_some_and(|state| state.exited_at == Some(*time));
+        self.leaving = gone.filter(is_gone).map(|(number, _)| TraceeId(number));
+    }
+
+    /// Who exited so long ago that it has no more events, if one has been found by the last
+    /// event; told once.
+    pub fn leaving(&mut self) -> Option<TraceeId> {
+        self.leaving.take()
+    }
+
+    /// Nothing more is asked about it.
+    pub fn remove(&mut self, tracee: TraceeId) {
+        self.states.remove(tracee.0);
+    }
+
+    /// Forgets who is leaving.
+    pub fn let_go(&mut self) {
+        if let Some(tracee) = self.leaving() {
+            self.remove(tracee);
+        }
     }
 
     fn comes_in(&mut self, event: &Event<'_>) {
@@ -195,7 +228,7 @@ impl States {
     /// A port's code runs: for the process that is on this thread, if one is.
     fn port(&mut self, event: &Event<'_>) {
         let Some(whose) = self.on_lanes.get(event.lane as usize) else { return };
-        let Some(state) = self.states.get_mut(whose.0 as usize).filter(|state| state.lane == event.lane) else {
+        let Some(state) = self.states.get_mut(whose.0).filter(|state| state.lane == event.lane) else {
             return;
         };
         let (from, to) = match event.kind {
@@ -211,14 +244,14 @@ impl States {
     /// Somebody is sent a message: if it waits, it does no longer.
     fn sent(&mut self, event: &Event<'_>, processes: &Processes) {
         let Some(to) = receiver(event, processes) else { return };
-        if let Some(state) = self.states.get_mut(to.0 as usize).filter(|state| state.mode == Mode::Off) {
+        if let Some(state) = self.states.get_mut(to.0).filter(|state| state.mode == Mode::Off) {
             state.message_at.get_or_insert(event.time);
         }
     }
 
     /// Up to its last event, or, when it was off at that, up to `now`.
     pub fn split(&self, tracee: TraceeId, now: Option<u64>) -> Split {
-        let Some(state) = self.states.get(tracee.0 as usize).filter(|state| state.begun) else {
+        let Some(state) = self.states.get(tracee.0).filter(|state| state.begun) else {
             return Split::default();
         };
         let mut state = state.clone();

@@ -210,6 +210,11 @@ impl<'a> Stream<'a> {
         &self.infos
     }
 
+    /// They are not needed any more.
+    pub fn forget_infos(&mut self) {
+        self.infos = Vec::new();
+    }
+
     /// The names so far.
     pub fn names(&self) -> &Names {
         &self.shared.names
