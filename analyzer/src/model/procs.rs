@@ -131,7 +131,8 @@ impl Procs {
             (seen.begun, seen.first) = (true, event.time);
         }
         seen.asked_for |= asked_for;
-        seen.last = event.time;
+        // Times of damaged chunks may go back.
+        seen.last = seen.last.max(event.time);
         match event.kind {
             kind::SPAWNED => seen.born = Some(event.time),
             kind::EXIT => {

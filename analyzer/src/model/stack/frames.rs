@@ -181,7 +181,7 @@ impl Stack {
             below.inner_before += inside;
         }
         if timed {
-            self.hand_down(gone, gone.inner_total - gone.inner_before, observer);
+            self.hand_down(gone, gone.inner_total.saturating_sub(gone.inner_before), observer);
         }
     }
 
