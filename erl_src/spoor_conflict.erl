@@ -3,7 +3,7 @@
 %% garbage collection.
 -module(spoor_conflict).
 
--export([check/3]).
+-export([check/3, is_gc_traced_beside/2]).
 
 -export_type([error/0]).
 
@@ -24,10 +24,15 @@ check(legacy, #{patterns := Patterns}, Targets) ->
         Taken -> {error, {tracer_conflict, Taken}}
     end;
 check({session, Api}, #{flags := Flags, options := #{force := Force}}, _Targets) ->
-    case not Force andalso lists:member(garbage_collection, Flags) andalso gc_is_traced(Api) of
+    case not Force andalso lists:member(garbage_collection, Flags) andalso gc_is_traced(Api, []) of
         true -> {error, {unsafe_on_otp, <<"GH-11624">>}};
         false -> ok
     end.
+
+%% @doc Does another session than this one trace garbage collections, of any process?
+-spec is_gc_traced_beside(module(), Session :: term()) -> boolean().
+is_gc_traced_beside(Api, {_Strong, Weak}) ->
+    gc_is_traced(Api, [Weak]).
 
 -spec candidates(spoor_tracing:targets()) -> [pid() | port() | new_processes].
 candidates(new) -> [new_processes];
@@ -61,15 +66,15 @@ is_patterned(Function) ->
         undefined -> false
     end.
 
--spec gc_is_traced(module()) -> boolean().
-gc_is_traced(Api) ->
-    lists:any(fun(Target) -> gc_is_traced(Api, Target) end, [new_processes | processes()]).
+-spec gc_is_traced(module(), Ours :: [term()]) -> boolean().
+gc_is_traced(Api, Ours) ->
+    lists:any(fun(Target) -> gc_is_traced(Api, Target, Ours) end, [new_processes | processes()]).
 
--spec gc_is_traced(module(), pid() | new_processes) -> boolean().
-gc_is_traced(Api, new_processes = Target) ->
-    lists:any(fun(S) -> session_traces_gc(Api, S, Target) end, sessions(Api, all));
-gc_is_traced(Api, Pid) ->
-    lists:any(fun(S) -> session_traces_gc(Api, S, Pid) end, sessions(Api, Pid)).
+-spec gc_is_traced(module(), pid() | new_processes, Ours :: [term()]) -> boolean().
+gc_is_traced(Api, new_processes = Target, Ours) ->
+    lists:any(fun(S) -> session_traces_gc(Api, S, Target) end, sessions(Api, all) -- Ours);
+gc_is_traced(Api, Pid, Ours) ->
+    lists:any(fun(S) -> session_traces_gc(Api, S, Pid) end, sessions(Api, Pid) -- Ours).
 
 -spec sessions(module(), all | pid()) -> [term()].
 sessions(Api, Target) ->

@@ -22,6 +22,12 @@
 -define(NAMING_MS, 3_000).
 -define(CHECK_MS, 1_000).
 -define(CLOSE_MS, 10_000).
+%% Checks between two looks at whether others still trace garbage collections.
+-define(GC_LOOKS, 9).
+-define(GC_WARNING, <<
+    "GH-11624: another trace session traces garbage collections, and two that do end this VM; "
+    "they are left out until it ends"
+>>).
 
 -type status() :: map().
 
@@ -41,6 +47,9 @@
     names => pid(),
     asked := boolean(),
     told := boolean(),
+    %% Garbage collections are left to others: how often somebody had begun to trace when
+    %% that was looked at last, and looks to leave out.
+    gc_guard => {pos_integer(), non_neg_integer()},
     failed => term()
 }.
 
@@ -294,7 +303,7 @@ counts(Data) -> maps:get(counts, Data, #{functions => 0, processes => 0}).
 -spec check(data()) -> data().
 check(#{trace := on, id := Id, tracing := Tracing} = Data) ->
     case spoor_tracer:status(Id) of
-        {ok, #{phase := recording} = Counts} -> checked(spoor_tracing:check(Tracing), told(Counts, Data));
+        {ok, #{phase := recording} = Counts} -> guarded(checked(spoor_tracing:check(Tracing), told(Counts, Data)));
         %% A limit was reached: the VM is told to remove the tracer.
         _ -> Data
     end;
@@ -310,6 +319,39 @@ told(#{dropped := #{no_segment := Dropped}}, #{path := Path, told := false} = Da
     ),
     Data#{told := true};
 told(_Counts, Data) ->
+    Data.
+
+%% Garbage collections are left to others since somebody began to trace. They are taken
+%% back when nobody traces them a second later: what began then is done by now.
+-spec guarded(data()) -> data().
+guarded(#{trace := on, id := Id, tracing := Tracing} = Data) ->
+    case {spoor_tracer:gc_guard(Id, 0), Data} of
+        {0, _} ->
+            maps:remove(gc_guard, Data);
+        {Begun, #{gc_guard := {Begun, 0}}} ->
+            case spoor_tracing:is_gc_traced_beside(Tracing) of
+                true -> left_to_others(Begun, Data);
+                false -> taken_back(spoor_tracer:gc_guard(Id, Begun), Data)
+            end;
+        {Begun, #{gc_guard := {Begun, Looks}}} ->
+            Data#{gc_guard := {Begun, Looks - 1}};
+        {Begun, _} ->
+            Data#{gc_guard => {Begun, 0}}
+    end;
+guarded(Data) ->
+    Data.
+
+%% To look at all processes takes its time.
+-spec left_to_others(pos_integer(), data()) -> data().
+left_to_others(Begun, #{id := Id, path := Path, warnings := Warnings} = Data) ->
+    _ = spoor_tracer:note(Id, gc_left_to_others, []),
+    ?LOG_WARNING("spoor: somebody else traces garbage collections; ~ts leaves them out meanwhile", [spoor_file:text(Path)]),
+    Data#{gc_guard := {Begun, ?GC_LOOKS}, warnings := lists:usort([?GC_WARNING | Warnings])}.
+
+-spec taken_back(non_neg_integer(), data()) -> data().
+taken_back(0, #{warnings := Warnings} = Data) ->
+    maps:remove(gc_guard, Data#{warnings := Warnings -- [?GC_WARNING]});
+taken_back(_BegunMeanwhile, Data) ->
     Data.
 
 -spec checked({on, [module()]} | lost, data()) -> data().

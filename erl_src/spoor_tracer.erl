@@ -11,12 +11,15 @@
 %% `seq_trace:set_system_tracer/1'; see {@link spoor:open/1}.
 -module(spoor_tracer).
 
--export([enabled/3, trace/5]).
--export([open/1, start_time/1, close/2, status/1, describe/2, note/3, copy/4, adopt/3]).
+-export([enabled/3, enabled_garbage_collection/3, trace/5]).
+-export([open/1, start_time/1, close/2, status/1, describe/2, note/3, copy/4, adopt/3, gc_guard/2]).
 
 -export_type([state/0, config/0, counts/0, copied/0, left/0, adopted/0, description/0, message/0]).
 
--nifs([enabled/3, trace/5, open/1, start_time/1, close/2, status/1, describe/2, note/3, copy/4, adopt/3]).
+-nifs([
+    enabled/3, enabled_garbage_collection/3, trace/5,
+    open/1, start_time/1, close/2, status/1, describe/2, note/3, copy/4, adopt/3, gc_guard/2
+]).
 -on_load(load/0).
 
 -define(ERROR_KEY, {?MODULE, nif_error}).
@@ -112,6 +115,11 @@
 -spec enabled(atom(), state(), term()) -> trace | discard | remove.
 enabled(_Tag, _State, _Tracee) -> remove.
 
+%% @doc The same of garbage collections, which are left to others once somebody else may
+%% trace them: see {@link gc_guard/2}.
+-spec enabled_garbage_collection(atom(), state(), term()) -> trace | discard | remove.
+enabled_garbage_collection(_Tag, _State, _Tracee) -> remove.
+
 %% @doc Handed an event by the VM.
 -spec trace(atom(), state(), term(), term(), map()) -> ok.
 trace(_Tag, _State, _Tracee, _Term, _Opts) -> ok.
@@ -153,6 +161,12 @@ copy(_State, _Path, _LastMs, _To) -> unavailable().
 -spec adopt(Dir :: binary(), Keep :: non_neg_integer(), KeepBytes :: non_neg_integer()) ->
     {ok, adopted()} | {error, file:posix()} | unavailable().
 adopt(_Dir, _Keep, _KeepBytes) -> unavailable().
+
+%% @doc How often somebody began to trace since garbage collections are left to others, 0
+%% while they are not; takes them back if that is as often as `Seen'. A call that is
+%% meta-traced with the negative of the state counts as beginning to trace.
+-spec gc_guard(state(), Seen :: non_neg_integer()) -> non_neg_integer().
+gc_guard(_State, _Seen) -> 0.
 
 %% What the native code would have answered is anybody's guess: hence term().
 -spec unavailable() -> term().

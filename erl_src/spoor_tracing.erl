@@ -8,7 +8,7 @@
 %% would stop all schedulers, and race with dirty ones (OTP-19034).
 -module(spoor_tracing).
 
--export([targets/1, prepare/3, start/1, stop/1, check/1, sweep/1]).
+-export([targets/1, prepare/3, start/1, stop/1, check/1, is_gc_traced_beside/1, sweep/1]).
 -export([api/0, tracer_of/1, is_session_api/1]).
 
 -export_type([api/0, targets/0, tracing/0, counts/0]).
@@ -25,6 +25,8 @@
     messages_before := [{send | 'receive', spoor_requests:match_spec() | boolean()}],
     %% The strong handle of our session: the session lives as long as it.
     session := term(),
+    %% Of one that sees who begins to trace, where garbage collections are traced.
+    guard := term(),
     %% Modules that a pattern names, with a function of each.
     probes := [{spoor_spec:pattern(), mfa()}]
 }.
@@ -90,17 +92,21 @@ prepare(#{procs := Procs, patterns := Patterns} = Plan, Targets, State) ->
         targets => Targets,
         plan => Plan,
         messages_before => [Known || Api =:= legacy, Known <- spoor_requests:known()],
-        session => Procs =/= none andalso session(Api, Tracer),
+        session => Procs =/= none andalso session(Api, <<"spoor_">>, Tracer),
+        guard => Procs =/= none andalso guards_gc(Plan) andalso session(Api, <<"spoor_guard_">>, {spoor_tracer, -State}),
         probes => [{P, Probe} || P <- Patterns, Probe <- [spoor_functions:probe(P)], Probe =/= none]
     }.
 
--spec session(api(), {module(), spoor_tracer:state()}) -> term().
-session(legacy, _Tracer) ->
+-spec guards_gc(spoor_spec:plan()) -> boolean().
+guards_gc(#{flags := Flags}) -> lists:member(garbage_collection, Flags).
+
+-spec session(api(), binary(), {module(), integer()}) -> term().
+session(legacy, _Name, _Tracer) ->
     none;
-session({session, Api}, {_, State} = Tracer) ->
+session({session, Api}, Name, {_, State} = Tracer) ->
     %% Atoms are never freed: there are only as many names as open recordings.
-    Name = binary_to_atom(<<"spoor_", (integer_to_binary(State rem 16))/binary>>),
-    Api:session_create(Name, Tracer, []).
+    Numbered = binary_to_atom(<<Name/binary, (integer_to_binary(abs(State) rem 16))/binary>>),
+    Api:session_create(Numbered, Tracer, []).
 
 %% @doc Turns tracing on, functions first: from the first event of a process on
 %% everything asked for is there. On an error the caller stops it.
@@ -118,8 +124,28 @@ start(#{plan := #{patterns := Patterns, flags := Flags, port_flags := PortFlags}
         [] ->
             _ = PortFlags =/= [] andalso trace_ports(Tracing, PortFlags),
             Functions = lists:sum([Count || {_, Count} <- Matched]),
-            started(trace_processes(Tracing, Flags), Functions)
+            case guard_gc(Tracing) of
+                ok -> started(trace_processes(Tracing, Flags), Functions);
+                {error, _} = Error -> Error
+            end
     end.
+
+%% Two sessions that trace the garbage collections of one process end the VM (GH-11624).
+%% Who begins to trace is seen before anything is traced: from then on the recorder leaves
+%% garbage collections to others, until `spoor_recording' has looked whether they trace
+%% them. Our own processes are sensitive, so that they are not seen.
+-spec guard_gc(tracing()) -> ok | {error, {unsafe_on_otp, spoor_hazard:bug()}}.
+guard_gc(#{api := {session, Api}, guard := Guard, plan := Plan, targets := Targets}) when Guard =/= false ->
+    _ = [Api:function(Guard, Begin, [], [meta]) || Begin <- [{erlang, trace, 3}, {Api, process, 4}]],
+    %% Who began since it was asked last was not seen.
+    spoor_conflict:check({session, Api}, Plan, Targets);
+guard_gc(_Tracing) ->
+    ok.
+
+%% @doc Does anybody else trace garbage collections?
+-spec is_gc_traced_beside(tracing()) -> boolean().
+is_gc_traced_beside(#{api := {session, Api}, session := Session}) ->
+    spoor_conflict:is_gc_traced_beside(Api, Session).
 
 -spec started({ok, non_neg_integer()} | {error, term()}, non_neg_integer()) ->
     {ok, counts()} | {error, term()}.
@@ -207,20 +233,25 @@ legacy(Target, #{tracer := {Module, State}}, Flags) ->
 
 %% @doc Turns everything off that {@link start/1} turned on, or a part of it.
 -spec stop(tracing()) -> ok.
-stop(#{api := {session, Api}, session := Session, tracer := Tracer}) when Session =/= false ->
+stop(#{api := {session, Api}, session := Session, guard := Guard, tracer := Tracer}) when Session =/= false ->
     ok = sequential_off(Tracer),
+    %% The guard goes last.
+    lists:foreach(fun(Ours) -> destroy(Api, Ours) end, [Session | [Guard || Guard =/= false]]);
+stop(#{tracer := Tracer, plan := #{patterns := Patterns}} = Tracing) ->
+    ok = sweep(Tracer),
+    ok = restore_messages(Tracing),
+    _ = names_all(Patterns) andalso set_pattern(Tracing, on_load, false),
+    lists:foreach(fun(Pattern) -> clear_pattern(Tracing, Pattern) end, Patterns).
+
+-spec destroy(module(), term()) -> ok.
+destroy(Api, Session) ->
     try
         _ = Api:session_destroy(Session),
         ok
     catch
         %% Somebody destroyed it.
         error:badarg -> ok
-    end;
-stop(#{tracer := Tracer, plan := #{patterns := Patterns}} = Tracing) ->
-    ok = sweep(Tracer),
-    ok = restore_messages(Tracing),
-    _ = names_all(Patterns) andalso set_pattern(Tracing, on_load, false),
-    lists:foreach(fun(Pattern) -> clear_pattern(Tracing, Pattern) end, Patterns).
+    end.
 
 %% What the VM did not take to be turned on it does not take to be turned off.
 -spec clear_pattern(tracing(), spoor_spec:pattern()) -> non_neg_integer().

@@ -45,7 +45,10 @@
     stop_ends_all/1
 ]).
 -export([one_tracer_for_each_process/1, one_recording_traces_at_a_time/1, foreign_patterns_are_kept/1]).
--export([two_recordings_at_once/1, a_foreign_tracer_is_no_matter/1, two_gc_recordings_are_refused/1]).
+-export([
+    two_recordings_at_once/1, a_foreign_tracer_is_no_matter/1, two_gc_recordings_are_refused/1,
+    gc_is_left_to_who_begins_later/1
+]).
 -export([without_the_library_the_node_boots/1]).
 -export([work/1, secret/1, given/1, idle/0]).
 
@@ -75,7 +78,10 @@ all() ->
 
 groups() ->
     [
-        {sessions, [], [two_recordings_at_once, a_foreign_tracer_is_no_matter, two_gc_recordings_are_refused]},
+        {sessions, [], [
+            two_recordings_at_once, a_foreign_tracer_is_no_matter, two_gc_recordings_are_refused,
+            gc_is_left_to_who_begins_later
+        ]},
         {one_tracer, [], [one_tracer_for_each_process, one_recording_traces_at_a_time, foreign_patterns_are_kept]}
     ].
 
@@ -677,6 +683,71 @@ two_gc_recordings_are_refused(Config) ->
     ?assertEqual({error, {unsafe_on_otp, <<"GH-11624">>}}, start(gc, [self()], Config)),
     1 = erlang:trace(Idler, false, [all]),
     Idler ! stop.
+
+%% Two sessions that trace garbage collections of a process end this VM: the recording
+%% gives way to whoever begins later, and says so.
+gc_is_left_to_who_begins_later(Config) ->
+    Busy = spawn_link(fun collect/0),
+    [
+        begin
+            {ok, #{path := Path} = Session} = start(What, Procs, Config),
+            eventually_collected(Session, 0),
+            Self = self(),
+            Tracer = spawn_link(fun() -> receive {trace, Busy, gc_major_start, _} -> Self ! {traced, self()} end, drain() end),
+            Stop = begin_gc(Who, Busy, Tracer),
+            receive {traced, Tracer} -> ok after 5_000 -> ct:fail({no_gc, Who}) end,
+            %% Told when it is looked at, and counted from the first.
+            spoor_leftovers:eventually(fun() -> has_gc_warning(Session) end, 500),
+            #{events := Events, dropped := #{gc_guard := Guarded}} = spoor:status(Session),
+            timer:sleep(100),
+            #{dropped := #{gc_guard := Later}} = spoor:status(Session),
+            ?assert(Guarded > 0 andalso Later > Guarded),
+            Stop(),
+            #{events := After, dropped := #{gc_guard := AtEnd}} = stop(Session),
+            ?assert(AtEnd >= Later andalso After >= Events),
+            {ok, Bytes} = file:read_file(Path),
+            ?assertMatch({_, _}, binary:match(Bytes, <<"gc_left_to_others">>)),
+            ?assertMatch({0, _}, spoor_reading:run("check", [Path])),
+            unlink(Tracer),
+            exit(Tracer, kill)
+        end
+     || Who <- [legacy, session], {What, Procs} <- [{gc, [Busy]}, {full, [Busy]}]
+    ],
+    %% Who traces something else is left alone, and garbage collections are taken back.
+    {ok, Session} = start(gc, [Busy], Config),
+    Idler = idler(),
+    1 = erlang:trace(Idler, true, [send, {tracer, self()}]),
+    #{events := Before} = spoor:status(Session),
+    eventually_collected(Session, Before + 100),
+    ?assertNot(has_gc_warning(Session)),
+    _ = stop(Session),
+    1 = erlang:trace(Idler, false, [all]),
+    Idler ! stop,
+    unlink(Busy),
+    exit(Busy, kill).
+
+collect() ->
+    _ = lists:seq(1, 1000),
+    true = garbage_collect(),
+    collect().
+
+begin_gc(legacy, Pid, Tracer) ->
+    1 = erlang:trace(Pid, true, [garbage_collection, {tracer, Tracer}]),
+    fun() -> 1 = erlang:trace(Pid, false, [all]) end;
+begin_gc(session, Pid, Tracer) ->
+    {session, Api} = spoor_tracing:api(),
+    Session = Api:session_create(other, Tracer, []),
+    1 = Api:process(Session, Pid, true, [garbage_collection]),
+    fun() -> Api:session_destroy(Session) end.
+
+has_gc_warning(Session) ->
+    #{warnings := Warnings} = spoor:status(Session),
+    lists:any(fun(Warning) -> binary:match(Warning, <<"GH-11624">>) =/= nomatch end, Warnings).
+
+eventually_collected(Session, Events) ->
+    spoor_leftovers:eventually(fun() -> maps:get(events, spoor:status(Session)) > Events end, 500).
+
+drain() -> receive _ -> drain() end.
 
 %%% Without the library
 

@@ -4,7 +4,7 @@
 
 -include_lib("stdlib/include/assert.hrl").
 
--export([assert_none/1, assert_untraced/1, eventually/1, is_session_vm/0]).
+-export([assert_none/1, assert_untraced/1, eventually/1, eventually/2, is_session_vm/0]).
 
 %% @doc Nothing traces, the file is not mapped, not open, and stays as it is.
 -spec assert_none(binary()) -> ok.
@@ -28,6 +28,8 @@ assert_untraced(Functions) ->
 -spec eventually(fun(() -> boolean())) -> ok.
 eventually(Holds) -> eventually(Holds, 100).
 
+%% @doc The same, asked so often, 20 ms apart.
+-spec eventually(fun(() -> boolean()), non_neg_integer()) -> ok.
 eventually(Holds, 0) -> ?assert(Holds());
 eventually(Holds, Times) ->
     case Holds() of

@@ -20,7 +20,7 @@ pub const OUTSIDE_OFFSET: usize = 96;
 pub const DROPPED_OFFSET: usize = 128;
 
 /// Why an event was offered but not stored. Only appended to; at most 16.
-pub const CAUSES: [&str; 11] = [
+pub const CAUSES: [&str; 12] = [
     "no_chunk",      // every chunk of the ring was being written or copied
     "too_large",     // one event larger than a chunk
     "after_limit",   // a limit had been reached, tracing was still ending
@@ -32,6 +32,7 @@ pub const CAUSES: [&str; 11] = [
     "max_cost",      // the recorder had taken its share of the thread's time
     "sample",        // the process is not in the sample
     "no_segment",    // the disk did not keep up: no segment was ready
+    "gc_guard",      // garbage collections left to another that may trace them
 ];
 
 /// A cause, as an index into [`CAUSES`].
@@ -50,6 +51,7 @@ pub enum Cause {
     MaxCost = 8,
     Sample = 9,
     NoSegment = 10,
+    GcGuard = 11,
 }
 
 impl Cause {

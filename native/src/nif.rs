@@ -215,6 +215,13 @@ fn start_time(env: Env<'_>, state: i64) -> Term<'_> {
     or_closed(env, started.map(|()| atoms::ok().encode(env)))
 }
 
+/// How often somebody began to trace since garbage collections are left to others; takes
+/// them back if that is as often as `seen`.
+#[rustler::nif]
+fn gc_guard(state: i64, seen: u64) -> u64 {
+    state_of(state).clear_gc_guard(seen)
+}
+
 #[rustler::nif]
 fn close<'a>(env: Env<'a>, state: i64, reason: rustler::Binary<'a>) -> Term<'a> {
     let closed = registry::with(state_of(state), |recording| recording.close(&lossy(&reason)));

@@ -21,6 +21,7 @@ use spoor_core::registry::{self, State};
 use spoor_core::stream::Stream;
 use spoor_format::Full;
 use spoor_format::chunk::Identity;
+use spoor_format::lane::Cause;
 use spoor_format::record::{GC_SIZES, write};
 use spoor_format::term::RawTerm;
 
@@ -32,6 +33,9 @@ use crate::wire;
 
 inventory::submit! { rustler::Nif { name: c"enabled".as_ptr(), arity: 3, flags: 0, raw_func: enabled } }
 inventory::submit! { rustler::Nif { name: c"trace".as_ptr(), arity: 5, flags: 0, raw_func: trace } }
+inventory::submit! {
+    rustler::Nif { name: c"enabled_garbage_collection".as_ptr(), arity: 3, flags: 0, raw_func: enabled_gc }
+}
 
 /// `enabled(Tag, State, Tracee)`: one comparison decides.
 unsafe extern "C" fn enabled(_env: *mut ErlNifEnv, _argc: c_int, argv: *const ErlNifTerm) -> ErlNifTerm {
@@ -47,12 +51,29 @@ unsafe extern "C" fn enabled(_env: *mut ErlNifEnv, _argc: c_int, argv: *const Er
     not_simply_enabled(tag, state, tracee)
 }
 
+/// `enabled_garbage_collection(Tag, State, Tracee)`: as `enabled`, unless another may be
+/// told of this one.
+unsafe extern "C" fn enabled_gc(env: *mut ErlNifEnv, argc: c_int, argv: *const ErlNifTerm) -> ErlNifTerm {
+    // SAFETY: the VM found the function by its arity, 3.
+    let state = State::from_word(unsafe { vm::argument(argv, 1) });
+    if state.is_gc_guarded() && state.is_recording() {
+        registry::enter(state, |lane| lane.drop_event(Cause::GcGuard));
+        return vm::answer(atoms::DISCARD.word());
+    }
+    // SAFETY: as this was called.
+    unsafe { enabled(env, argc, argv) }
+}
+
 /// A recording that has ended answers `remove` where the VM understands it, else
 /// `discard`.
 #[inline(never)]
 fn not_simply_enabled(tag: Word, state: State, tracee: Word) -> ErlNifTerm {
     if state.is_recording() {
         return governed_enabled(tag, state, tracee);
+    }
+    // Somebody is about to begin to trace, and is asked before that.
+    if state.guarded().is_some_and(State::guard_gc) {
+        return vm::answer(atoms::DISCARD.word());
     }
     let answer = if tag == atoms::TRACE_STATUS.word() { &atoms::REMOVE } else { &atoms::DISCARD };
     vm::answer(answer.word())

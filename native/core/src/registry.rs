@@ -51,10 +51,18 @@ struct Slot {
     word: AtomicU64,
     /// Null, or a recording that lives until the slot is closed and quiet.
     recording: AtomicPtr<Recording>,
+    /// How often somebody began to trace, since garbage collections are left to others; 0
+    /// while they are not.
+    gc_guard: AtomicU64,
 }
 
-static TABLE: [Slot; SLOTS] =
-    [const { Slot { word: AtomicU64::new(0), recording: AtomicPtr::new(std::ptr::null_mut()) } }; SLOTS];
+impl Slot {
+    const fn new() -> Slot {
+        Slot { word: AtomicU64::new(0), recording: AtomicPtr::new(std::ptr::null_mut()), gc_guard: AtomicU64::new(0) }
+    }
+}
+
+static TABLE: [Slot; SLOTS] = [const { Slot::new() }; SLOTS];
 
 /// What the VM keeps for each traced process: names one recording. It is a small
 /// integer, `generation << 5 | governed << 4 | slot`; here is its word.
@@ -113,6 +121,49 @@ impl State {
         self.slot().word.load(Ordering::Relaxed) == self.0
     }
 
+    /// The recording that this state guards: the negative of its own. Somebody who is
+    /// traced with it begins to trace.
+    #[inline(always)]
+    pub fn guarded(self) -> Option<State> {
+        let integer = self.integer();
+        (self.0 & TAG == TAG && integer < 0).then(|| State::from_integer(-integer))
+    }
+
+    /// Are garbage collections left to others? Two trace sessions that trace those of one
+    /// process make the VM free memory twice (GH-11624).
+    #[inline(always)]
+    pub fn is_gc_guarded(self) -> bool {
+        // Acquire: whoever sees the 0 after `clear_gc_guard` came later than what it saw.
+        self.slot().gc_guard.load(Ordering::Acquire) != 0
+    }
+
+    /// From now on they are; false when the recording has ended.
+    pub fn guard_gc(self) -> bool {
+        let open = self.is_open();
+        if open {
+            self.slot().gc_guard.fetch_add(1, Ordering::AcqRel);
+        }
+        open
+    }
+
+    /// Takes them back, unless somebody began to trace since `seen` was answered; answers
+    /// how often that was by now. 0 only asks.
+    pub fn clear_gc_guard(self, seen: u64) -> u64 {
+        if !self.is_open() {
+            return 0;
+        }
+        let guard = &self.slot().gc_guard;
+        match guard.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => 0,
+            Err(now) => now,
+        }
+    }
+
+    fn is_open(self) -> bool {
+        let word = self.slot().word.load(Ordering::Acquire);
+        word == self.word(Phase::Recording) || word == self.word(Phase::Stopping)
+    }
+
     /// Is the recording still being made?
     pub(crate) fn is_reserved(self) -> bool {
         // Acquire: whoever sees the slot open finds the recording in it.
@@ -157,6 +208,7 @@ pub(crate) fn unreserve(state: State) {
 /// Opens the slot to callbacks.
 pub(crate) fn publish(state: State, recording: Box<Recording>) {
     let slot = state.slot();
+    slot.gc_guard.store(0, Ordering::Relaxed);
     slot.recording.store(Box::into_raw(recording), Ordering::Release);
     slot.word.store(state.word(Phase::Recording), Ordering::Release); // pairs with Acquire in `enter`
 }
