@@ -335,7 +335,7 @@ guarded(#{trace := on, id := Id, tracing := Tracing} = Data) ->
             end;
         {Begun, #{gc_guard := {Begun, Looks}}} ->
             Data#{gc_guard := {Begun, Looks - 1}};
-        {Begun, _} ->
+        {Begun, _} when is_integer(Begun) ->
             Data#{gc_guard => {Begun, 0}}
     end;
 guarded(Data) ->

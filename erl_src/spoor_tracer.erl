@@ -165,8 +165,8 @@ adopt(_Dir, _Keep, _KeepBytes) -> unavailable().
 %% @doc How often somebody began to trace since garbage collections are left to others, 0
 %% while they are not; takes them back if that is as often as `Seen'. A call that is
 %% meta-traced with the negative of the state counts as beginning to trace.
--spec gc_guard(state(), Seen :: non_neg_integer()) -> non_neg_integer().
-gc_guard(_State, _Seen) -> 0.
+-spec gc_guard(state(), Seen :: non_neg_integer()) -> non_neg_integer() | unavailable().
+gc_guard(_State, _Seen) -> unavailable().
 
 %% What the native code would have answered is anybody's guess: hence term().
 -spec unavailable() -> term().
