@@ -3,88 +3,233 @@
 //! The bytes are those of the writers in [`crate::record::write`], which the tests
 //! hold them to. Those take terms that were encoded before: a second space, and
 //! a copy of what was stored byte by byte a moment ago, which has to wait for the
-//! processor's store buffer.
+//! processor's store buffer. And each of those is code of its own, where one piece for
+//! all ([`event`]) stays in the processor's cache.
 
-use crate::codec::{Full, MAX_VARINT, Put, Sink};
-use crate::record::{Ref, id_of};
-use crate::reference::REFERENCE_NUMBERS;
+use crate::codec::{Full, MAX_VARINT, Put, Sink, groups};
+use crate::record::{GC_SIZES, Ref, id_of};
 use crate::term::tag;
 
-/// Most bytes of a reference: what is written is up to 8 bytes at a time.
-const MAX_REFERENCE: usize = 2 + REFERENCE_NUMBERS * MAX_VARINT;
-const MAX_MESSAGE: usize = 1 + 2 * MAX_VARINT;
-const MAX_TIMED: usize = 1 + MAX_VARINT;
-
-const MESSAGE: u8 = id_of("message");
-const MESSAGE_OF: u8 = id_of("message_of");
-const REPLY_TO_ALIAS: u8 = id_of("reply_to_alias");
+const MESSAGE: u64 = id_of("message") as u64;
+const MESSAGE_OF: u64 = id_of("message_of") as u64;
+const REPLY_TO_ALIAS: u64 = id_of("reply_to_alias") as u64;
 const PROCESS: u8 = id_of("process");
-const SEND: u8 = id_of("send");
-const RECEIVE: u8 = id_of("receive");
-const SPAWN: u8 = id_of("spawn");
-const SPAWNED: u8 = id_of("spawned");
-const EXIT: u8 = id_of("exit");
 const PROCESS_INFO: u8 = id_of("process_info");
 
-/// What a message is: a place in [`crate::record::MESSAGE_SHAPES`], and which of the
-/// chunk's references it carries, 0 for none.
-#[derive(Debug, Clone, Copy)]
-pub struct About {
-    /// The shape.
-    pub shape: u64,
-    /// The reference.
-    pub reference: Ref,
-}
+/// Bytes of the space that an event is written into.
+pub const ROOM: usize = 64;
 
-/// To whom a message is sent.
-#[derive(Debug, Clone, Copy)]
-pub enum To<'a> {
-    /// A local process's word.
-    Pid(u64),
-    /// An alias: its numbers, at most [`REFERENCE_NUMBERS`].
-    Alias(&'a [u64]),
-}
+/// What precedes a frequent event: a short record or none, its bytes from the lowest on,
+/// how many there are in the highest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head(u64);
 
-/// The record `message` or `message_of`, if there is something to say, and `send`.
-#[inline(always)]
-pub fn send<S: Sink>(sink: &mut S, delta: u64, about: Option<About>, to: To<'_>) -> Result<(), Full> {
-    const MAX: usize = MAX_MESSAGE + MAX_TIMED + MAX_REFERENCE;
-    let mut put = sink.space(MAX)?;
-    message(&mut put, about);
-    timed(&mut put, SEND, delta);
-    match to {
-        To::Pid(word) => pid(&mut put, word),
-        To::Alias(numbers) => reference(&mut put, numbers),
+/// References below take three bytes at most.
+const MAX_REFERENCE: Ref = 1 << 21;
+
+impl Head {
+    /// No record.
+    pub const NONE: Head = Head(0);
+
+    /// The record `message`: a place in [`crate::record::MESSAGE_SHAPES`], and no reference.
+    #[inline(always)]
+    pub fn message(shape: u64) -> Head {
+        Head(3 << 56 | (tag::NONE as u64) << 16 | (shape & 0x7f) << 8 | MESSAGE)
     }
-    let used = put.used();
-    sink.keep(MAX, used);
-    Ok(())
+
+    /// The record `message_of`, with one of the chunk's references; `None` for those
+    /// that it has no room for.
+    #[inline(always)]
+    pub fn message_of(shape: u64, reference: Ref) -> Option<Head> {
+        let (bytes, count) = short(reference)?;
+        Some(Head(2_u64.wrapping_add(count) << 56 | bytes << 16 | (shape & 0x7f) << 8 | MESSAGE_OF))
+    }
+
+    /// The record `reply_to_alias`; `None` as above.
+    #[inline(always)]
+    pub fn reply_to_alias(reference: Ref) -> Option<Head> {
+        let (bytes, count) = short(reference)?;
+        Some(Head(1_u64.wrapping_add(count) << 56 | bytes << 8 | REPLY_TO_ALIAS))
+    }
 }
 
-/// The record `reply_to_alias`, and its `send`.
+/// A varint of at most three bytes, and how many they are.
 #[inline(always)]
-pub fn reply_to_alias<S: Sink>(sink: &mut S, delta: u64, reference: Ref) -> Result<(), Full> {
-    const MAX: usize = MAX_MESSAGE + MAX_TIMED + 1;
-    let mut put = sink.space(MAX)?;
-    put.byte(REPLY_TO_ALIAS);
-    put.varint(reference);
-    timed(&mut put, SEND, delta);
-    put.byte(tag::NONE);
-    let used = put.used();
-    sink.keep(MAX, used);
-    Ok(())
+fn short(value: Ref) -> Option<(u64, u64)> {
+    if value < 0x80 {
+        Some((value, 1))
+    } else if value < 0x4000 {
+        Some((value & 0x7f | 0x80 | (value & 0x3f80) << 1, 2))
+    } else if value < MAX_REFERENCE {
+        Some((value & 0x7f | 0x8080 | (value & 0x3f80) << 1 | (value & 0x1f_c000) << 2, 3))
+    } else {
+        None
+    }
 }
 
-/// The record `message` or `message_of`, if there is something to say, and `receive`.
+/// A frequent event: its id, the tag of a term if it has one, and which numbers follow.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind(u32);
+
+const HAS_TAG: u32 = 1 << 16;
+const HAS_WORD: u32 = 1 << 17;
+const HAS_LAST: u32 = 1 << 18;
+
+const fn kind(name: &str, tag: u8, has: u32) -> Kind {
+    Kind(id_of(name) as u32 | (tag as u32) << 8 | has)
+}
+
+impl Kind {
+    /// `last` is the function.
+    pub const CALL: Kind = kind("call", 0, HAS_LAST);
+    /// `last` is the function.
+    pub const RETURN_TO: Kind = kind("return_to", 0, HAS_LAST);
+    /// `last` is the function.
+    pub const IN: Kind = kind("in", 0, HAS_LAST);
+    /// `last` is the function.
+    pub const OUT: Kind = kind("out", 0, HAS_LAST);
+    /// Nothing follows.
+    pub const RECEIVE: Kind = kind("receive", 0, 0);
+    /// To a local process, the `word`.
+    pub const SEND: Kind = kind("send", tag::PID, HAS_TAG | HAS_WORD);
+    /// To whom its [`Head::reply_to_alias`] says.
+    pub const SEND_REPLY: Kind = kind("send", tag::NONE, HAS_TAG);
+    /// Of a local process, the `word`; `last` is the function.
+    pub const SPAWN: Kind = kind("spawn", tag::PID, HAS_TAG | HAS_WORD | HAS_LAST);
+    /// By a local process, the `word`; `last` is the function.
+    pub const SPAWNED: Kind = kind("spawned", tag::PID, HAS_TAG | HAS_WORD | HAS_LAST);
+    /// With [`sizes`].
+    pub const GC_MINOR_START: Kind = kind("gc_minor_start", 0, 0);
+    /// With [`sizes`].
+    pub const GC_MINOR_END: Kind = kind("gc_minor_end", 0, 0);
+    /// For a reason that is an atom, `last`.
+    pub const EXIT: Kind = kind("exit", tag::ATOM, HAS_TAG | HAS_LAST);
+
+    #[inline(always)]
+    fn has(self, part: u32) -> bool {
+        self.0 & part != 0
+    }
+}
+
+/// Are the numbers as short as they nearly always are?
 #[inline(always)]
-pub fn receive<S: Sink>(sink: &mut S, delta: u64, about: Option<About>) -> Result<(), Full> {
-    const MAX: usize = MAX_MESSAGE + MAX_TIMED;
-    let mut put = sink.space(MAX)?;
-    message(&mut put, about);
-    timed(&mut put, RECEIVE, delta);
-    let used = put.used();
-    sink.keep(MAX, used);
-    Ok(())
+pub fn is_short(delta: u64, word: u64, last: u64) -> bool {
+    (delta | last) >> 14 | word >> 56 == 0
+}
+
+/// Writes an event that [`is_short`] with what precedes it, and says how many bytes
+/// that took.
+///
+/// Places are masked with what they cannot exceed, which takes the place of tests.
+#[inline(always)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "masked; ROOM is for the longest of all")]
+pub fn short_event(space: &mut [u8; ROOM], head: Head, kind: Kind, delta: u64, word: u64, last: u64) -> usize {
+    let mut at = begin(space, head, kind);
+    at = put_short(space, at, delta);
+    at = put_tag(space, at, kind);
+    if kind.has(HAS_WORD) {
+        let (bytes, count) = groups(word & !(0xff << 56));
+        space[at & PLACE..][..8].copy_from_slice(&bytes.to_le_bytes());
+        at += count;
+    }
+    if kind.has(HAS_LAST) {
+        at = put_short(space, at, last);
+    }
+    at
+}
+
+/// The same with any numbers.
+#[cold]
+#[inline(never)]
+pub fn event(space: &mut [u8; ROOM], head: Head, kind: Kind, delta: u64, word: u64, last: u64) -> usize {
+    let mut at = begin(space, head, kind);
+    at = put(space, at, delta);
+    at = put_tag(space, at, kind);
+    if kind.has(HAS_WORD) {
+        at = put(space, at, word);
+    }
+    if kind.has(HAS_LAST) {
+        at = put(space, at, last);
+    }
+    at
+}
+
+/// Begins of what events write lie below: 7 bytes of a head, an id, a tag, and two varints.
+const PLACE: usize = 31;
+
+#[inline(always)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
+fn begin(space: &mut [u8; ROOM], head: Head, kind: Kind) -> usize {
+    space[..8].copy_from_slice(&head.0.to_le_bytes());
+    let at = (head.0 >> 56) as usize & 7;
+    space[at] = kind.0 as u8;
+    at + 1
+}
+
+#[inline(always)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
+fn put_tag(space: &mut [u8; ROOM], at: usize, kind: Kind) -> usize {
+    space[at & PLACE] = (kind.0 >> 8) as u8;
+    at + (kind.0 / HAS_TAG % 2) as usize
+}
+
+/// A varint of one or two bytes.
+#[inline(always)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
+fn put_short(space: &mut [u8; ROOM], at: usize, value: u64) -> usize {
+    if value < 0x80 {
+        space[at & PLACE] = value as u8;
+        return at + 1;
+    }
+    let both = value & 0x7f | 0x80 | (value & 0x3f80) << 1;
+    space[at & PLACE..][..2].copy_from_slice(&(both as u16).to_le_bytes());
+    at + 2
+}
+
+#[inline(always)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
+fn put(space: &mut [u8; ROOM], at: usize, value: u64) -> usize {
+    let (bytes, count) = groups(value);
+    space[at & PLACE..][..8].copy_from_slice(&bytes.to_le_bytes());
+    if value >> 56 == 0 {
+        return at + count;
+    }
+    let more = value >> 63;
+    space[(at & PLACE) + 8] = (value >> 56 & 0x7f | more << 7) as u8;
+    space[(at & PLACE) + 9] = 1;
+    at + 9 + more as usize
+}
+
+/// Sizes that the record of a garbage collection may have, [`GC_SIZES`] being there.
+pub const SIZES: usize = 16;
+
+/// Bytes of the space that [`sizes`] writes into.
+pub const SIZES_ROOM: usize = 256;
+
+/// Writes the record of a garbage collection with its sizes, those of [`GC_SIZES`]; the others
+/// count for nothing. Delta and sizes are below 2^56. Says how many bytes that took.
+#[inline(always)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "masked; SIZES_ROOM is for the longest")]
+pub fn sizes(space: &mut [u8; SIZES_ROOM], kind: Kind, delta: u64, sizes: &[u64; SIZES]) -> usize {
+    // Begins of what is written lie below: an id, a varint, a count, and 11 of 8 bytes.
+    const PLACE: usize = 127;
+    space[0] = kind.0 as u8;
+    let (bytes, count) = groups(delta);
+    space[1..9].copy_from_slice(&bytes.to_le_bytes());
+    let mut at = 1 + count;
+    space[at & PLACE] = GC_SIZES.len() as u8;
+    at += 1;
+    for size in &sizes[..GC_SIZES.len()] {
+        if *size < 0x80 {
+            space[at & PLACE] = *size as u8;
+            at += 1;
+        } else {
+            let (bytes, count) = groups(*size);
+            space[at & PLACE..][..8].copy_from_slice(&bytes.to_le_bytes());
+            at += count;
+        }
+    }
+    at
 }
 
 /// The record `process`.
@@ -99,43 +244,6 @@ pub fn process<S: Sink>(sink: &mut S, word: u64) -> Result<(), Full> {
     Ok(())
 }
 
-/// The record `spawn` of a local process.
-#[inline(always)]
-pub fn spawn<S: Sink>(sink: &mut S, delta: u64, child: u64, function: Ref) -> Result<(), Full> {
-    pid_and_function(sink, SPAWN, delta, child, function)
-}
-
-/// The record `spawned` by a local process.
-#[inline(always)]
-pub fn spawned<S: Sink>(sink: &mut S, delta: u64, parent: u64, function: Ref) -> Result<(), Full> {
-    pid_and_function(sink, SPAWNED, delta, parent, function)
-}
-
-#[inline(always)]
-fn pid_and_function<S: Sink>(sink: &mut S, id: u8, delta: u64, word: u64, function: Ref) -> Result<(), Full> {
-    const MAX: usize = MAX_TIMED + 1 + 2 * MAX_VARINT;
-    let mut put = sink.space(MAX)?;
-    timed(&mut put, id, delta);
-    pid(&mut put, word);
-    put.varint(function);
-    let used = put.used();
-    sink.keep(MAX, used);
-    Ok(())
-}
-
-/// The record `exit` for a reason that is an atom.
-#[inline(always)]
-pub fn exit<S: Sink>(sink: &mut S, delta: u64, atom: Ref) -> Result<(), Full> {
-    const MAX: usize = MAX_TIMED + 1 + MAX_VARINT;
-    let mut put = sink.space(MAX)?;
-    timed(&mut put, EXIT, delta);
-    put.byte(tag::ATOM);
-    put.varint(atom);
-    let used = put.used();
-    sink.keep(MAX, used);
-    Ok(())
-}
-
 /// The record `process_info` of a process that was spawned by a local one.
 #[inline(always)]
 pub fn process_info<S: Sink>(
@@ -145,9 +253,10 @@ pub fn process_info<S: Sink>(
     parent: u64,
     initial_call: Ref,
 ) -> Result<(), Full> {
-    const MAX: usize = MAX_TIMED + 4 + 3 * MAX_VARINT;
+    const MAX: usize = 1 + MAX_VARINT + 4 + 3 * MAX_VARINT;
     let mut put = sink.space(MAX)?;
-    timed(&mut put, PROCESS_INFO, delta);
+    put.byte(PROCESS_INFO);
+    put.varint(delta);
     put.varint(process);
     pid(&mut put, parent);
     put.varint(0);
@@ -159,38 +268,9 @@ pub fn process_info<S: Sink>(
 }
 
 #[inline(always)]
-fn timed(put: &mut Put<'_>, id: u8, delta: u64) {
-    put.byte(id);
-    put.varint(delta);
-}
-
-#[inline(always)]
-fn message(put: &mut Put<'_>, about: Option<About>) {
-    let Some(About { shape, reference }) = about else { return };
-    if reference == 0 {
-        put.byte(MESSAGE);
-        put.varint(shape);
-        put.byte(tag::NONE);
-    } else {
-        put.byte(MESSAGE_OF);
-        put.varint(shape);
-        put.varint(reference);
-    }
-}
-
-#[inline(always)]
 fn pid(put: &mut Put<'_>, word: u64) {
     put.byte(tag::PID);
     put.long_varint(word);
-}
-
-#[inline(always)]
-fn reference(put: &mut Put<'_>, numbers: &[u64]) {
-    put.byte(tag::REFERENCE);
-    put.varint(numbers.len() as u64);
-    for number in numbers {
-        put.long_varint(*number);
-    }
 }
 
 #[cfg(test)]
@@ -210,13 +290,20 @@ mod tests {
         space
     }
 
-    fn reference_term(numbers: &[u64]) -> Vec<u8> {
-        term(|writer| writer.reference(numbers))
-    }
-
     fn bytes(write: impl FnOnce(&mut Vec<u8>) -> Result<(), Full>) -> Vec<u8> {
         let mut bytes = Vec::new();
         write(&mut bytes).expect("a Vec is never full");
+        bytes
+    }
+
+    fn brief(head: Head, kind: Kind, delta: u64, word: u64, last: u64) -> Vec<u8> {
+        let mut space = [0xee; ROOM];
+        let used = event(&mut space, head, kind, delta, word, last);
+        let bytes = space[..used].to_vec();
+        if is_short(delta, word, last) {
+            let used = short_event(&mut space, head, kind, delta, word, last);
+            assert_eq!(space[..used], bytes);
+        }
         bytes
     }
 
@@ -227,56 +314,75 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_are_those_of_the_table(
+        fn events_are_those_of_the_table(delta in number(), word in number(), last in number()) {
+            let pid = term(|writer| writer.pid(word));
+            let pid = RawTerm::trusted(&pid);
+            let atom = term(|writer| writer.atom(last));
+            let of = |kind| brief(Head::NONE, kind, delta, word, last);
+            prop_assert_eq!(of(Kind::CALL), bytes(|s| write::call(s, delta, last)));
+            prop_assert_eq!(of(Kind::RETURN_TO), bytes(|s| write::return_to(s, delta, last)));
+            prop_assert_eq!(of(Kind::IN), bytes(|s| write::in_(s, delta, last)));
+            prop_assert_eq!(of(Kind::OUT), bytes(|s| write::out(s, delta, last)));
+            prop_assert_eq!(of(Kind::RECEIVE), bytes(|s| write::receive(s, delta)));
+            prop_assert_eq!(of(Kind::SEND), bytes(|s| write::send(s, delta, pid)));
+            prop_assert_eq!(of(Kind::SEND_REPLY), bytes(|s| write::send(s, delta, RawTerm::NONE)));
+            prop_assert_eq!(of(Kind::SPAWN), bytes(|s| write::spawn(s, delta, pid, last)));
+            prop_assert_eq!(of(Kind::SPAWNED), bytes(|s| write::spawned(s, delta, pid, last)));
+            prop_assert_eq!(of(Kind::EXIT), bytes(|s| write::exit(s, delta, RawTerm::trusted(&atom))));
+        }
+
+        #[test]
+        fn what_precedes_an_event_is_of_the_table(
             delta in number(),
-            shape in prop::option::of(number()),
-            reference in prop_oneof![Just(0), number()],
-            alias in prop::collection::vec(number(), 1..=REFERENCE_NUMBERS),
+            shape in 0..0x80_u64,
+            reference in number(),
             word in number(),
         ) {
-            let about = shape.map(|shape| About { shape, reference });
-            let by_table = |event: &dyn Fn(&mut Vec<u8>) -> Result<(), Full>| bytes(|sink| {
-                match shape {
-                    Some(shape) if reference == 0 => write::message(sink, 0, shape, RawTerm::NONE)?,
-                    Some(shape) => write::message_of(sink, 0, shape, reference)?,
-                    None => {}
-                }
-                event(sink)
-            });
-            let pid = term(|writer| writer.pid(word));
-            let to = reference_term(&alias);
-            prop_assert_eq!(bytes(|sink| receive(sink, delta, about)), by_table(&|sink| write::receive(sink, delta)));
+            let event = bytes(|s| write::receive(s, delta));
+            let before = |head| brief(head, Kind::RECEIVE, delta, word, word).strip_suffix(&event[..]).map(<[u8]>::to_vec);
+            prop_assert_eq!(before(Head::message(shape)), Some(bytes(|s| write::message(s, 0, shape, RawTerm::NONE))));
+            let fits = reference < MAX_REFERENCE;
             prop_assert_eq!(
-                bytes(|sink| send(sink, delta, about, To::Pid(word))),
-                by_table(&|sink| write::send(sink, delta, RawTerm::trusted(&pid)))
+                Head::message_of(shape, reference).map(before),
+                fits.then(|| Some(bytes(|s| write::message_of(s, 0, shape, reference))))
             );
             prop_assert_eq!(
-                bytes(|sink| send(sink, delta, about, To::Alias(&alias))),
-                by_table(&|sink| write::send(sink, delta, RawTerm::trusted(&to)))
+                Head::reply_to_alias(reference).map(before),
+                fits.then(|| Some(bytes(|s| write::reply_to_alias(s, 0, reference))))
             );
         }
 
         #[test]
-        fn replies_are_those_of_the_table(delta in number(), reference in number()) {
-            let by_table = bytes(|sink| {
-                write::reply_to_alias(sink, 0, reference)?;
-                write::send(sink, delta, RawTerm::NONE)
+        fn the_longest_of_all_has_room(word in number()) {
+            let head = Head::message_of(0x7f, MAX_REFERENCE - 1).expect("three bytes");
+            let pid = term(|writer| writer.pid(word));
+            let by_table = bytes(|s| {
+                write::message_of(s, 0, 0x7f, MAX_REFERENCE - 1)?;
+                write::spawn(s, u64::MAX, RawTerm::trusted(&pid), u64::MAX)
             });
-            prop_assert_eq!(bytes(|sink| reply_to_alias(sink, delta, reference)), by_table);
+            prop_assert_eq!(brief(head, Kind::SPAWN, u64::MAX, word, u64::MAX), by_table);
+        }
+
+        #[test]
+        fn collections_are_those_of_the_table(
+            delta in number().prop_map(|delta| delta >> 8),
+            numbers in prop::array::uniform16(number().prop_map(|size| size >> 8)),
+        ) {
+            let of = |kind| {
+                let mut space = [0xee; SIZES_ROOM];
+                let used = sizes(&mut space, kind, delta, &numbers);
+                space[..used].to_vec()
+            };
+            let told = &numbers[..GC_SIZES.len()];
+            prop_assert_eq!(of(Kind::GC_MINOR_START), bytes(|s| write::gc_minor_start(s, delta, told)));
+            prop_assert_eq!(of(Kind::GC_MINOR_END), bytes(|s| write::gc_minor_end(s, delta, told)));
         }
 
         #[test]
         fn processes_are_those_of_the_table(delta in number(), word in number(), other in number(), of in number()) {
             let pid = term(|writer| writer.pid(word));
             let pid = RawTerm::trusted(&pid);
-            let atom = term(|writer| writer.atom(of));
             prop_assert_eq!(bytes(|s| process(s, word)), bytes(|s| write::process(s, 0, word)));
-            prop_assert_eq!(bytes(|s| spawn(s, delta, word, of)), bytes(|s| write::spawn(s, delta, pid, of)));
-            prop_assert_eq!(bytes(|s| spawned(s, delta, word, of)), bytes(|s| write::spawned(s, delta, pid, of)));
-            prop_assert_eq!(
-                bytes(|s| exit(s, delta, of)),
-                bytes(|s| write::exit(s, delta, RawTerm::trusted(&atom)))
-            );
             prop_assert_eq!(
                 bytes(|s| process_info(s, delta, other, word, of)),
                 bytes(|s| write::process_info(s, delta, other, pid, 0, RawTerm::NONE, of))

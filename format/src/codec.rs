@@ -109,7 +109,7 @@ impl<'a> Put<'a> {
 /// The first eight bytes of a varint, and how many of them there are.
 #[inline(always)]
 #[allow(clippy::arithmetic_side_effects, reason = "no more than 64 bits are counted and shifted")]
-fn groups(value: u64) -> (u64, usize) {
+pub(crate) fn groups(value: u64) -> (u64, usize) {
     // Groups of 28 bits, of 14, of 7, each to its place.
     let spread = value & 0x0fff_ffff | (value & 0x00ff_ffff_f000_0000) << 4;
     let spread = spread & 0x0000_3fff_0000_3fff | (spread & 0x0fff_c000_0fff_c000) << 2;

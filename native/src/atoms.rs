@@ -1,8 +1,9 @@
 //! Atoms known by name: made once when the library is loaded, compared as words.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::sys::ErlNifEnv;
+use spoor_format::brief::SIZES;
 
 use crate::vm::{self, Word};
 
@@ -34,22 +35,26 @@ macro_rules! atoms {
 pub(crate) static GC_SIZES: [Atom; spoor_format::record::GC_SIZES.len()] =
     [const { Atom(AtomicU64::new(0)) }; spoor_format::record::GC_SIZES.len()];
 
-/// Which of [`GC_SIZES`] the VM tells first, second, …: a guess from the last time.
-static GC_ORDER: [AtomicU8; GC_SIZES.len()] = [const { AtomicU8::new(0) }; GC_SIZES.len()];
+/// Which of [`GC_SIZES`] the VM tells first, second, …, as far as is known: a key's word with
+/// its place above [`PLACE`].
+static GC_ORDER: [AtomicU64; SIZES] = [const { AtomicU64::new(0) }; SIZES];
 
-/// The place among [`GC_SIZES`] of the key that the VM tells as its `nth`.
-pub(crate) fn gc_size(key: Word, nth: usize) -> Option<usize> {
-    let guess = GC_ORDER.get(nth);
-    if let Some(place) = guess.map(|guess| usize::from(guess.load(Ordering::Relaxed)))
-        && GC_SIZES[place].word() == key
-    {
-        return Some(place);
-    }
-    let place = GC_SIZES.iter().position(|name| name.word() == key)?;
-    if let Some(guess) = guess {
-        guess.store(place as u8, Ordering::Relaxed);
-    }
-    Some(place)
+const PLACE: u32 = 56;
+
+/// The place among [`GC_SIZES`] of the key that the VM tells as its `nth`; of a key that
+/// is none of them, one behind them.
+#[inline(always)]
+pub(crate) fn gc_size(key: Word, nth: usize) -> usize {
+    let known = GC_ORDER[nth % SIZES].load(Ordering::Relaxed);
+    if known & !(0xff << PLACE) == key { (known >> PLACE) as usize } else { learn_gc_size(key, nth) }
+}
+
+#[cold]
+#[inline(never)]
+fn learn_gc_size(key: Word, nth: usize) -> usize {
+    let place = GC_SIZES.iter().position(|name| name.word() == key).unwrap_or(SIZES - 1);
+    GC_ORDER[nth % SIZES].store(key | (place as u64) << PLACE, Ordering::Relaxed);
+    place
 }
 
 atoms! {

@@ -9,8 +9,7 @@
 use spoor_core::lane::Lane;
 use spoor_core::stream::Stream;
 use spoor_format::Full;
-use spoor_format::brief::{self, To};
-use spoor_format::record::write;
+use spoor_format::brief::{self, Head, Kind as Brief};
 
 use crate::atoms;
 use crate::tracer::{Arguments, Initial, function_of, gc_sizes, identity, initial_call};
@@ -20,73 +19,71 @@ use crate::wire::{self, Message};
 /// Stores an event if it is so; false when it was not stored.
 #[inline(always)]
 pub(crate) fn is_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) -> bool {
-    let tag = arguments.tag();
-    if tag == atoms::CALL.word() {
-        return lane.content_bytes() == 0
-            && vm::map_size(env, arguments.options()) == 0
-            && is_function_stored(lane, env, tick, arguments, Of::Call);
-    }
-    if tag == atoms::RETURN_TO.word() {
-        return is_function_stored(lane, env, tick, arguments, Of::ReturnTo);
-    }
-    is_other_stored(lane, env, tick, arguments)
-}
-
-/// Events that say a function and no more.
-#[derive(Clone, Copy)]
-enum Of {
-    Call,
-    ReturnTo,
-    In,
-    Out,
-}
-
-#[inline(always)]
-fn is_function_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments, of: Of) -> bool {
-    let Some((stream, delta)) = begin(lane, tick, arguments) else { return false };
-    let Ok(function) = function_of(env, stream, arguments.term()) else { return false };
-    let written = match of {
-        Of::Call => write::call(stream, delta, function),
-        Of::ReturnTo => write::return_to(stream, delta, function),
-        Of::In => write::in_(stream, delta, function),
-        Of::Out => write::out(stream, delta, function),
-    };
-    is_written(lane, tick, written)
-}
-
-/// Where the tracee's event is written, and its time delta.
-#[inline(always)]
-fn begin(lane: &mut Lane, tick: u64, arguments: Arguments) -> Option<(&mut Stream, u64)> {
-    let (stream, delta) = lane.simple_event(tick)?;
-    stream.whose_word(arguments.tracee(), identity).ok()?;
-    Some((stream, delta))
-}
-
-#[inline(always)]
-fn is_written(lane: &mut Lane, tick: u64, written: Result<(), Full>) -> bool {
-    if written.is_ok() {
-        lane.stored(tick);
-    }
-    written.is_ok()
-}
-
-/// Neither a call nor a return, but what comes with each message or process.
-#[inline(never)]
-fn is_other_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) -> bool {
-    if vm::kind(arguments.tracee()) != Kind::Pid {
+    if !lane.is_simple(tick) {
         return false;
     }
-    match arguments.tag() {
-        tag if tag == atoms::IN.word() => is_function_stored(lane, env, tick, arguments, Of::In),
-        tag if tag == atoms::OUT.word() => is_function_stored(lane, env, tick, arguments, Of::Out),
-        tag if tag == atoms::RECEIVE.word() => is_receive_stored(lane, env, tick, arguments),
-        tag if tag == atoms::SEND.word() => is_send_stored(lane, env, tick, arguments),
-        tag if tag == atoms::SPAWN.word() => is_spawn_stored(lane, env, tick, arguments),
-        tag if tag == atoms::SPAWNED.word() => is_spawned_stored(lane, env, tick, arguments),
-        tag if tag == atoms::EXIT.word() => is_exit_stored(lane, env, tick, arguments),
-        tag if tag == atoms::GC_MINOR_START.word() => is_gc_stored(lane, tick, arguments, write::gc_minor_start),
-        tag if tag == atoms::GC_MINOR_END.word() => is_gc_stored(lane, tick, arguments, write::gc_minor_end),
-        _ => false,
+    // What the kinds have in common is there once: the less code, the more of it, and of the
+    // VM's, stays in the processor's cache.
+    let tag = arguments.tag();
+    let kind = if tag == atoms::CALL.word() {
+        if lane.content_bytes() > 0 || vm::map_size(env, arguments.options()) > 0 {
+            return false;
+        }
+        Brief::CALL
+    } else if tag == atoms::RETURN_TO.word() {
+        Brief::RETURN_TO
+    } else if vm::kind(arguments.tracee()) != Kind::Pid {
+        return false;
+    } else if tag == atoms::IN.word() {
+        Brief::IN
+    } else if tag == atoms::OUT.word() {
+        Brief::OUT
+    } else {
+        return is_other_stored(lane, env, tick, arguments);
+    };
+    let Some(stream) = names(lane, arguments) else { return false };
+    let Ok(function) = function_of(env, stream, arguments.term()) else { return false };
+    lane.brief(tick, Head::NONE, kind, 0, function)
+}
+
+/// Where names are defined for an event, which is the tracee's.
+#[inline(always)]
+fn names(lane: &mut Lane, arguments: Arguments) -> Option<&mut Stream> {
+    let stream = lane.names();
+    stream.whose_word(arguments.tracee(), identity).ok()?;
+    Some(stream)
+}
+
+/// What comes with each message or process.
+#[inline(never)]
+fn is_other_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) -> bool {
+    let tag = arguments.tag();
+    if tag == atoms::RECEIVE.word() {
+        is_receive_stored(lane, env, tick, arguments)
+    } else if tag == atoms::SEND.word() {
+        is_send_stored(lane, env, tick, arguments)
+    } else if tag == atoms::GC_MINOR_START.word() {
+        is_gc_stored(lane, tick, arguments, Brief::GC_MINOR_START)
+    } else if tag == atoms::GC_MINOR_END.word() {
+        is_gc_stored(lane, tick, arguments, Brief::GC_MINOR_END)
+    } else {
+        is_of_process_stored(lane, env, tick, arguments)
+    }
+}
+
+/// What a process begins and ends with.
+#[inline(never)]
+fn is_of_process_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) -> bool {
+    let tag = arguments.tag();
+    if tag == atoms::SPAWN.word() {
+        is_spawn_stored(lane, env, tick, arguments, Brief::SPAWN)
+    } else if tag == atoms::SPAWNED.word() {
+        is_spawn_stored(lane, env, tick, arguments, Brief::SPAWNED) && {
+            store_initial_call(lane, env, tick, arguments);
+            true
+        }
+    } else {
+        tag == atoms::EXIT.word() && is_exit_stored(lane, env, tick, arguments)
     }
 }
 
@@ -97,11 +94,13 @@ fn is_receive_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments)
     if !is_simple || term == atoms::TIMEOUT.word() {
         return false;
     }
-    let Some(message) = wire::read(env, term) else { return false };
-    let Some((stream, delta)) = begin(lane, tick, arguments) else { return false };
-    let Ok(about) = message.about(stream) else { return false };
-    let written = brief::receive(stream, delta, about);
-    is_written(lane, tick, written)
+    let message = wire::read(env, term);
+    if message.is_printed() {
+        return false;
+    }
+    let Some(stream) = names(lane, arguments) else { return false };
+    let Some(head) = head(stream, message) else { return false };
+    lane.brief(tick, head, Brief::RECEIVE, 0, 0)
 }
 
 #[inline(always)]
@@ -110,45 +109,40 @@ fn is_send_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) ->
         return false;
     }
     let Some(to) = vm::only_value(arguments.options(), atoms::EXTRA.word()) else { return false };
-    let Some(message) = wire::read(env, arguments.term()) else { return false };
-    if vm::kind(to) == Kind::Boxed {
-        return is_send_to_alias_stored(lane, tick, arguments, message, to);
-    }
-    if vm::kind(to) != Kind::Pid || to == vm::INVALID_PID {
+    let message = wire::read(env, arguments.term());
+    if message.is_printed() {
         return false;
     }
-    let Some((stream, delta)) = begin(lane, tick, arguments) else { return false };
-    let Ok(about) = message.about(stream) else { return false };
-    let written = brief::send(stream, delta, about, To::Pid(vm::identity_word(to)));
-    is_written(lane, tick, written)
+    let is_reply = message.replies_to(to);
+    if !is_reply && (vm::kind(to) != Kind::Pid || to == vm::INVALID_PID) {
+        return false;
+    }
+    let Some(stream) = names(lane, arguments) else { return false };
+    if is_reply {
+        // Nearly always the reply that the alias was made for.
+        let head = wire::define(stream, to).map(Head::reply_to_alias);
+        let Ok(Some(head)) = head else { return false };
+        return lane.brief(tick, head, Brief::SEND_REPLY, 0, 0);
+    }
+    let Some(head) = head(stream, message) else { return false };
+    lane.brief(tick, head, Brief::SEND, vm::identity_word(to), 0)
 }
 
-/// Nearly always the reply that the alias was made for.
-#[inline(always)]
-fn is_send_to_alias_stored(lane: &mut Lane, tick: u64, arguments: Arguments, message: Message, to: Word) -> bool {
-    let Some(alias) = vm::reference(to) else { return false };
-    let Some((stream, delta)) = begin(lane, tick, arguments) else { return false };
-    let written = if message.replies_to(&alias) {
-        let Ok(reference) = wire::define(stream, &alias) else { return false };
-        brief::reply_to_alias(stream, delta, reference)
-    } else {
-        let Ok(about) = message.about(stream) else { return false };
-        brief::send(stream, delta, about, To::Alias(alias.told().numbers()))
-    };
-    is_written(lane, tick, written)
+/// What is said of a message before its event.
+#[inline(never)]
+fn head(stream: &mut Stream, message: Message) -> Option<Head> {
+    match message.reference() {
+        _ if message == Message::OTHER => Some(Head::NONE),
+        None => Some(Head::message(message.shape())),
+        Some(reference) => Head::message_of(message.shape(), wire::define(stream, reference).ok()?),
+    }
 }
 
 /// By itself for the room it needs.
 #[inline(never)]
-fn is_gc_stored(
-    lane: &mut Lane,
-    tick: u64,
-    arguments: Arguments,
-    write: impl FnOnce(&mut Stream, u64, &[u64]) -> Result<(), Full>,
-) -> bool {
-    let Some((stream, delta)) = begin(lane, tick, arguments) else { return false };
-    let written = write(stream, delta, &gc_sizes(arguments.term()));
-    is_written(lane, tick, written)
+fn is_gc_stored(lane: &mut Lane, tick: u64, arguments: Arguments, kind: Brief) -> bool {
+    let sizes = gc_sizes(arguments.term());
+    names(lane, arguments).is_some() && lane.collection(tick, kind, &sizes)
 }
 
 #[inline(always)]
@@ -157,45 +151,32 @@ fn is_exit_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) ->
     if !vm::is_atom(reason) {
         return false;
     }
-    let Some((stream, delta)) = begin(lane, tick, arguments) else { return false };
+    let Some(stream) = names(lane, arguments) else { return false };
     let Ok(atom) = stream.atom(reason, &VmNames(env)) else { return false };
-    let written = brief::exit(stream, delta, atom);
-    is_written(lane, tick, written)
+    lane.brief(tick, Head::NONE, Brief::EXIT, 0, atom)
 }
 
 #[inline(always)]
-fn is_spawn_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) -> bool {
-    let child = arguments.term();
+fn is_spawn_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments, kind: Brief) -> bool {
+    let other = arguments.term();
     let Some(function) = vm::only_value(arguments.options(), atoms::EXTRA.word()) else { return false };
-    if vm::kind(child) != Kind::Pid {
+    if vm::kind(other) != Kind::Pid {
         return false;
     }
-    let Some((stream, delta)) = begin(lane, tick, arguments) else { return false };
+    let Some(stream) = names(lane, arguments) else { return false };
     let Ok(function) = function_of(env, stream, function) else { return false };
-    let written = brief::spawn(stream, delta, vm::identity_word(child), function);
-    is_written(lane, tick, written)
+    lane.brief(tick, Head::NONE, kind, vm::identity_word(other), function)
 }
 
-/// The event, and what the process is called: that outlives it in the info ring.
-#[inline(always)]
-fn is_spawned_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) -> bool {
-    let parent = arguments.term();
-    let Some(spawned) = vm::only_value(arguments.options(), atoms::EXTRA.word()) else { return false };
-    if vm::kind(parent) != Kind::Pid {
-        return false;
-    }
-    let parent = vm::identity_word(parent);
-    let Some((stream, delta)) = begin(lane, tick, arguments) else { return false };
-    let Ok(function) = function_of(env, stream, spawned) else { return false };
-    let written = brief::spawned(stream, delta, parent, function);
-    if !is_written(lane, tick, written) {
-        return false;
-    }
+/// What a process that was spawned is called outlives the event in the info ring.
+#[inline(never)]
+fn store_initial_call(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) {
+    let Some(spawned) = vm::only_value(arguments.options(), atoms::EXTRA.word()) else { return };
+    let (process, parent) = (vm::identity_word(arguments.tracee()), vm::identity_word(arguments.term()));
     lane.info(tick, |stream, delta| {
         let function = initial_function(env, stream, spawned)?;
-        brief::process_info(stream, delta, vm::identity_word(arguments.tracee()), parent, function)
+        brief::process_info(stream, delta, process, parent, function)
     });
-    true
 }
 
 /// The reference of what a process really runs that was spawned as `{M, F, Args}`.

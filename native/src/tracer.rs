@@ -20,6 +20,7 @@ use spoor_core::lane::Lane;
 use spoor_core::registry::{self, State};
 use spoor_core::stream::Stream;
 use spoor_format::Full;
+use spoor_format::brief::SIZES;
 use spoor_format::chunk::Identity;
 use spoor_format::lane::Cause;
 use spoor_format::record::{GC_SIZES, write};
@@ -232,11 +233,23 @@ static RARE: [(&Atom, Writer, Passes); 28] = [
     (&atoms::RECEIVE, Offered::receive, Passes::Term),
     (&atoms::SEND, |o, s, d| o.with_term(s, o.extra(), |s, to| write::send(s, d, to)), Passes::Term),
     (&atoms::RETURN_FROM, |o, s, d| o.with_function(s, |s, f| write::return_from(s, d, f)), Passes::Extra),
-    (&atoms::GC_MINOR_START, |o, s, d| write::gc_minor_start(s, d, &gc_sizes(o.term)), Passes::Nothing),
-    (&atoms::GC_MINOR_END, |o, s, d| write::gc_minor_end(s, d, &gc_sizes(o.term)), Passes::Nothing),
-    (&atoms::GC_MAJOR_START, |o, s, d| write::gc_major_start(s, d, &gc_sizes(o.term)), Passes::Nothing),
-    (&atoms::GC_MAJOR_END, |o, s, d| write::gc_major_end(s, d, &gc_sizes(o.term)), Passes::Nothing),
-    (&atoms::GC_MAX_HEAP_SIZE, |o, s, d| write::gc_max_heap_size(s, d, &gc_sizes(o.term)), Passes::Nothing),
+    (
+        &atoms::GC_MINOR_START,
+        |o, s, d| write::gc_minor_start(s, d, &gc_sizes(o.term)[..GC_SIZES.len()]),
+        Passes::Nothing,
+    ),
+    (&atoms::GC_MINOR_END, |o, s, d| write::gc_minor_end(s, d, &gc_sizes(o.term)[..GC_SIZES.len()]), Passes::Nothing),
+    (
+        &atoms::GC_MAJOR_START,
+        |o, s, d| write::gc_major_start(s, d, &gc_sizes(o.term)[..GC_SIZES.len()]),
+        Passes::Nothing,
+    ),
+    (&atoms::GC_MAJOR_END, |o, s, d| write::gc_major_end(s, d, &gc_sizes(o.term)[..GC_SIZES.len()]), Passes::Nothing),
+    (
+        &atoms::GC_MAX_HEAP_SIZE,
+        |o, s, d| write::gc_max_heap_size(s, d, &gc_sizes(o.term)[..GC_SIZES.len()]),
+        Passes::Nothing,
+    ),
     (&atoms::IN, |o, s, d| o.with_atom(s, |s, op| write::port_in(s, d, op)), Passes::Nothing),
     (&atoms::OUT, |o, s, d| o.with_atom(s, |s, op| write::port_out(s, d, op)), Passes::Nothing),
     (&atoms::SPAWN, |o, s, d| o.with_other_and_function(s, |s, c, f| write::spawn(s, d, c, f)), Passes::Nothing),
@@ -527,17 +540,20 @@ impl Offered {
     }
 }
 
-/// The sizes of a garbage collection, in the order of the format.
-pub(crate) fn gc_sizes(list: Word) -> [u64; GC_SIZES.len()] {
-    let (mut sizes, mut rest) = ([0; GC_SIZES.len()], list);
-    for nth in 0.. {
+/// The sizes of a garbage collection, in the order of the format; what lies behind them
+/// counts for nothing.
+#[inline(always)]
+pub(crate) fn gc_sizes(list: Word) -> [u64; SIZES] {
+    let (mut sizes, mut rest) = ([0; SIZES], list);
+    for nth in 0..SIZES {
         let Some((pair, tail)) = vm::cell(rest) else { break };
-        if let Some(&[key, value]) = vm::tuple(pair)
-            && let Some(place) = atoms::gc_size(key, nth)
-        {
-            sizes[place] = vm::small(value).unwrap_or(0) as u64;
-        }
         rest = tail;
+        if !vm::is_boxed(pair) || vm::boxed_word(pair, 0) != vm::PAIR {
+            continue;
+        }
+        // Of words of 8 bytes, so no size comes near 2^56.
+        let size = vm::small(vm::boxed_word(pair, 2)).unwrap_or(0) as u64 & !(0xff << 56);
+        sizes[atoms::gc_size(vm::boxed_word(pair, 1), nth) % SIZES] = size;
     }
     sizes
 }

@@ -128,6 +128,20 @@ pub(crate) fn is_atom(word: Word) -> bool {
     word & 0x3f == 0x0b
 }
 
+#[inline(always)]
+pub(crate) fn is_boxed(word: Word) -> bool {
+    word & 3 == 2
+}
+
+#[inline(always)]
+pub(crate) fn is_list(word: Word) -> bool {
+    word & 3 == 1
+}
+
+/// Headers of tuples of two and three.
+pub(crate) const PAIR: u64 = 2 << 6;
+pub(crate) const TRIPLE: u64 = 3 << 6;
+
 /// The value of a small integer.
 #[inline(always)]
 pub(crate) fn small(word: Word) -> Option<i64> {
@@ -296,12 +310,19 @@ impl Reference {
 /// [`printed_reference`].
 #[inline(always)]
 pub(crate) fn reference(word: Word) -> Option<Reference> {
-    let header = boxed_word(word, 0);
-    let names_process = is_known(&LONG_ALIAS_HEADER, header);
-    if !names_process && !is_known(&REFERENCE_HEADER, header) && !is_known(&ALIAS_HEADER, header) {
-        return None;
-    }
-    is_marked(word).then(|| Reference::read(word, names_process))
+    is_readable_reference(word).then(|| readable_reference(word))
+}
+
+/// Is a boxed term a local reference that is read in place?
+#[inline(always)]
+pub(crate) fn is_readable_reference(word: Word) -> bool {
+    has_reference_header(word) && is_marked(word)
+}
+
+/// Reads what [`is_readable_reference`].
+#[inline(always)]
+pub(crate) fn readable_reference(word: Word) -> Reference {
+    Reference::read(word, is_known(&LONG_ALIAS_HEADER, boxed_word(word, 0)))
 }
 
 /// Is a boxed term surely a local reference? Others may be, too.
@@ -313,7 +334,7 @@ pub(crate) fn has_reference_header(word: Word) -> bool {
 
 #[inline(always)]
 fn is_known(known: &AtomicU64, header: u64) -> bool {
-    header != 0 && known.load(Ordering::Relaxed) == header
+    known.load(Ordering::Relaxed) == header
 }
 
 /// Is what follows the header the mark of references that hold their numbers?
@@ -339,11 +360,14 @@ pub(crate) fn printed_reference(word: Word, space: &mut [u8]) -> &str {
     text
 }
 
-/// Headers in this VM, 0 until understood: of ordinary references, and of aliases,
+/// No header of a boxed term: a tag of an immediate.
+const NO_HEADER: u64 = u64::MAX;
+
+/// Headers in this VM, [`NO_HEADER`] until understood: of ordinary references, and of aliases,
 /// whose text names their process from OTP 26 on.
-static REFERENCE_HEADER: AtomicU64 = AtomicU64::new(0);
-static ALIAS_HEADER: AtomicU64 = AtomicU64::new(0);
-static LONG_ALIAS_HEADER: AtomicU64 = AtomicU64::new(0);
+static REFERENCE_HEADER: AtomicU64 = AtomicU64::new(NO_HEADER);
+static ALIAS_HEADER: AtomicU64 = AtomicU64::new(NO_HEADER);
+static LONG_ALIAS_HEADER: AtomicU64 = AtomicU64::new(NO_HEADER);
 
 pub(crate) fn integer(env: Env, word: Word) -> Option<i64> {
     let mut value = 0;
@@ -366,6 +390,8 @@ pub(crate) fn map_size(env: Env, map: Word) -> usize {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn asked_map_size(env: Env, map: Word) -> usize {
     let mut size = 0;
     // SAFETY: a live term, and a number of our own; not a map leaves it 0.
@@ -393,6 +419,8 @@ pub(crate) fn only_value(map: Word, key: Word) -> Option<Word> {
     of_key.then(|| unsafe { *values })
 }
 
+#[cold]
+#[inline(never)]
 fn asked_map_value(env: Env, map: Word, key: Word) -> Option<Word> {
     let mut value = 0;
     // SAFETY: live terms, and a word of our own.
@@ -402,7 +430,7 @@ fn asked_map_value(env: Env, map: Word, key: Word) -> Option<Word> {
 /// One word of a boxed term, its header being the first. By itself: what the VM
 /// has just stored word by word is not there yet for a wider load.
 #[inline(always)]
-fn boxed_word(word: Word, place: usize) -> Word {
+pub(crate) fn boxed_word(word: Word, place: usize) -> Word {
     let at = ((word & !3) as *const Word).wrapping_add(place);
     // SAFETY: the caller found a boxed word of a kind that has so many words.
     unsafe { at.read_volatile() }

@@ -3,13 +3,12 @@
 
 use spoor_core::stream::Stream;
 use spoor_format::Full;
-use spoor_format::brief::About;
 use spoor_format::record::{Ref, write};
 use spoor_format::term::RawTerm;
 
 use crate::atoms;
 use crate::values;
-use crate::vm::{self, BoxedKind, Env, Kind, Reference, Word};
+use crate::vm::{self, BoxedKind, Env, Kind, Word};
 
 /// Places in `spoor_format::record::MESSAGE_SHAPES`.
 mod shape {
@@ -22,89 +21,127 @@ mod shape {
     pub(super) const SYSTEM: u64 = 6;
 }
 
-/// A message of which all can be written that there is to say.
-#[derive(Clone, Copy)]
-pub(crate) enum Message {
-    /// Nothing.
-    Other,
-    /// Its shape, in which there is no reference.
-    Shape(u64),
-    /// Its shape, and the reference that it carries.
-    With(u64, Reference),
+/// What there is to say of a message: its shape, and the reference that it carries. Two
+/// words, which stay in registers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// With [`Message::PRINTED`] where only the VM can read the reference.
+    shape: u64,
+    /// 0 for none.
+    reference: Word,
 }
 
 impl Message {
-    /// What there is to say, in this chunk.
-    #[inline(always)]
-    pub(crate) fn about(&self, stream: &mut Stream) -> Result<Option<About>, Full> {
-        Ok(match self {
-            Message::Other => None,
-            Message::Shape(shape) => Some(About { shape: *shape, reference: 0 }),
-            Message::With(shape, reference) => Some(About { shape: *shape, reference: define(stream, reference)? }),
-        })
+    /// Nothing.
+    pub(crate) const OTHER: Message = Message { shape: 0x100, reference: 0 };
+    const PRINTED: u64 = 0x200;
+
+    fn of(shape: u64) -> Message {
+        Message { shape, reference: 0 }
+    }
+
+    /// Has [`annotate`] to look at it?
+    pub(crate) fn is_printed(&self) -> bool {
+        self.shape & Message::PRINTED != 0
+    }
+
+    /// A place in `spoor_format::record::MESSAGE_SHAPES`, if it is of a known shape.
+    pub(crate) fn shape(&self) -> u64 {
+        self.shape & !Message::PRINTED
+    }
+
+    /// The reference that it carries.
+    pub(crate) fn reference(&self) -> Option<Word> {
+        (self.reference != 0).then_some(self.reference)
     }
 
     /// Is it the reply with this reference?
-    #[inline(always)]
-    pub(crate) fn replies_to(&self, alias: &Reference) -> bool {
-        matches!(self, Message::With(shape::REPLY, reference) if reference.is(alias))
+    pub(crate) fn replies_to(&self, alias: Word) -> bool {
+        self.shape == shape::REPLY
+            && (self.reference == alias
+                || vm::kind(alias) == Kind::Boxed && vm::reference(alias).is_some_and(|alias| self.is_about(&alias)))
+    }
+
+    fn is_about(&self, alias: &vm::Reference) -> bool {
+        vm::reference(self.reference).is_some_and(|reference| reference.is(alias))
     }
 }
 
-/// The chunk's number of a reference.
+/// The chunk's number of a reference that is read in place.
 #[inline(always)]
-pub(crate) fn define(stream: &mut Stream, reference: &Reference) -> Result<Ref, Full> {
+pub(crate) fn define(stream: &mut Stream, reference: Word) -> Result<Ref, Full> {
+    let reference = vm::readable_reference(reference);
     stream.reference(reference.words(), || reference.told())
 }
 
-/// Reads a message; `None` when [`annotate`] has to look at it.
-#[inline(always)]
-pub(crate) fn read(env: Env, message: Word) -> Option<Message> {
-    let Some(elements) = vm::tuple(message) else { return Some(Message::Other) };
-    match shape_of(env, elements) {
-        None => Some(Message::Other),
-        Some((shape, None)) => Some(Message::Shape(shape)),
-        Some((shape, Some(tag))) => vm::reference(tag).map(|reference| Message::With(shape, reference)),
+/// Reads a message. Those that are calls and replies, by words alone.
+#[inline(never)]
+pub(crate) fn read(env: Env, message: Word) -> Message {
+    if !vm::is_boxed(message) {
+        return Message::OTHER;
+    }
+    let first = vm::boxed_word(message, 1);
+    let (shape, tag) = match vm::boxed_word(message, 0) {
+        vm::PAIR if vm::is_boxed(first) || vm::is_list(first) => (shape::REPLY, first),
+        vm::TRIPLE if first == atoms::GEN_CALL.word() => {
+            let from = vm::boxed_word(message, 2);
+            if !vm::is_boxed(from) || vm::boxed_word(from, 0) != vm::PAIR {
+                return Message::OTHER;
+            }
+            (shape::CALL, vm::boxed_word(from, 2))
+        }
+        _ => return read_rare(env, message),
+    };
+    let reference = match vm::cell(tag) {
+        Some((head, tail)) if head == atoms::ALIAS.word() => tail,
+        Some(_) => return read_rare(env, message),
+        None => tag,
+    };
+    if vm::is_boxed(reference) && vm::is_readable_reference(reference) {
+        return Message { shape, reference };
+    }
+    read_rare(env, message)
+}
+
+#[inline(never)]
+fn read_rare(env: Env, message: Word) -> Message {
+    let Some(elements) = vm::tuple(message) else { return Message::OTHER };
+    let (shape, reference) = match *elements {
+        [tag, _] if tag == atoms::GEN_CAST.word() => return Message::of(shape::CAST),
+        [tag, _] if tag == atoms::NOTIFY.word() => return Message::of(shape::NOTIFY),
+        [tag, _] => (shape::REPLY, reference(env, tag)),
+        [tag, from, _] if tag == atoms::GEN_CALL.word() => (shape::CALL, tag_of(env, from)),
+        [tag, from, _] if tag == atoms::SYSTEM.word() => (shape::SYSTEM, tag_of(env, from)),
+        [pid, from, _] if is_pid(env, pid) => (shape::EVENT_CALL, tag_of(env, from)),
+        [tag, down, _, _, _] if tag == atoms::DOWN.word() => (shape::DOWN, reference(env, down)),
+        _ => return Message::OTHER,
+    };
+    match reference {
+        Some(reference) if vm::is_boxed(reference) && vm::is_readable_reference(reference) => {
+            Message { shape, reference }
+        }
+        Some(reference) => Message { shape: shape | Message::PRINTED, reference },
+        None => Message::OTHER,
     }
 }
 
 /// Writes the annotation of a message, if it is of a known shape.
 pub(crate) fn annotate(stream: &mut Stream, env: Env, message: Word) -> Result<(), Full> {
-    match read(env, message) {
-        Some(Message::Other) => Ok(()),
-        Some(Message::Shape(shape)) => write::message(stream, 0, shape, RawTerm::NONE),
-        Some(Message::With(shape, reference)) => {
-            let reference = define(stream, &reference)?;
-            write::message_of(stream, 0, shape, reference)
+    let read = read(env, message);
+    match read.reference() {
+        _ if read == Message::OTHER => Ok(()),
+        None => write::message(stream, 0, read.shape(), RawTerm::NONE),
+        Some(reference) if read.is_printed() => {
+            values::shape(stream, env, reference, |s, reference| write::message(s, 0, read.shape(), reference))
         }
-        None => annotate_printed(stream, env, message),
-    }
-}
-
-/// Of a message whose reference is none that is read in place.
-fn annotate_printed(stream: &mut Stream, env: Env, message: Word) -> Result<(), Full> {
-    let Some((shape, Some(reference))) = vm::tuple(message).and_then(|elements| shape_of(env, elements)) else {
-        return Ok(());
-    };
-    values::shape(stream, env, reference, |s, reference| write::message(s, 0, shape, reference))
-}
-
-#[inline(always)]
-fn shape_of(env: Env, message: &[Word]) -> Option<(u64, Option<Word>)> {
-    match *message {
-        [tag, _] if tag == atoms::GEN_CAST.word() => Some((shape::CAST, None)),
-        [tag, _] if tag == atoms::NOTIFY.word() => Some((shape::NOTIFY, None)),
-        [tag, _] => Some((shape::REPLY, Some(reference(env, tag)?))),
-        [tag, from, _] if tag == atoms::GEN_CALL.word() => Some((shape::CALL, Some(tag_of(env, from)?))),
-        [tag, from, _] if tag == atoms::SYSTEM.word() => Some((shape::SYSTEM, Some(tag_of(env, from)?))),
-        [pid, from, _] if is_pid(env, pid) => Some((shape::EVENT_CALL, Some(tag_of(env, from)?))),
-        [tag, down, _, _, _] if tag == atoms::DOWN.word() => Some((shape::DOWN, Some(reference(env, down)?))),
-        _ => None,
+        Some(reference) => {
+            let reference = define(stream, reference)?;
+            write::message_of(stream, 0, read.shape(), reference)
+        }
     }
 }
 
 /// The reference of `{Pid, Tag}`.
-#[inline(always)]
 fn tag_of(env: Env, from: Word) -> Option<Word> {
     let &[_, tag] = vm::tuple(from)? else { return None };
     reference(env, tag)
@@ -112,7 +149,6 @@ fn tag_of(env: Env, from: Word) -> Option<Word> {
 
 /// What is one for each request: the reference of `Ref` or `[alias | Ref]`, the second of
 /// `[[alias | Ref] | Ref]` (several requests share the first), and all of `{Ref, Node}`.
-#[inline(always)]
 fn reference(env: Env, tag: Word) -> Option<Word> {
     match vm::cell(tag) {
         Some((head, tail)) if head == atoms::ALIAS.word() => is_reference(env, tail).then_some(tail),
@@ -122,7 +158,6 @@ fn reference(env: Env, tag: Word) -> Option<Word> {
 }
 
 /// As `multi_call` has them; `cell` is the tag's, if it is a list.
-#[inline(never)]
 fn rare_reference(env: Env, tag: Word, cell: Option<(Word, Word)>) -> Option<Word> {
     let Some((head, tail)) = cell else {
         let &[shared, node] = vm::tuple(tag)? else { return None };
@@ -134,7 +169,6 @@ fn rare_reference(env: Env, tag: Word, cell: Option<(Word, Word)>) -> Option<Wor
 }
 
 /// Those whose layout is known are told without asking the VM.
-#[inline(always)]
 fn is_reference(env: Env, word: Word) -> bool {
     vm::kind(word) == Kind::Boxed
         && (vm::has_reference_header(word) || vm::boxed_kind(env, word) == BoxedKind::Reference)

@@ -113,7 +113,9 @@ fn has_constant_counter() -> bool {
     arch::is_constant()
 }
 
-/// Nanoseconds of the system's monotonic clock.
+/// Nanoseconds of the system's monotonic clock. Out of the way of the counter.
+#[cold]
+#[inline(never)]
 pub fn monotonic_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a timespec of our own; the call only writes it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use spoor_format::Full;
+use spoor_format::brief::{self, Head, Kind};
 use spoor_format::lane::{Cause, DROPPED_OFFSET, DROPPING_OFFSET};
 
 use crate::governed::{Dropping, Governed, Probe, Verdict, Wanted};
@@ -24,17 +25,20 @@ const INFO_NAME_BITS: u32 = 5;
 /// One thread's place to write. Only that thread uses it while the recording is
 /// open; afterwards the keeper does.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Lane {
-    number: u32,
-    store: Arc<Store>,
-    limits: Arc<Limits>,
-    /// Up to when the lane need not look at the limits, nor for its chunk.
-    signal: Arc<Signal>,
-    events: Stream,
-    infos: Stream,
     /// Events that may be stored before asking `limits` for more; always 0 in a
     /// recording that is thinned, so that each event is judged.
     credit: u64,
+    /// Up to when the lane need not look at the limits, nor for its chunk.
+    signal: Arc<Signal>,
+    events: Stream,
+    /// Of `limits`, where it is at hand.
+    content_bytes: usize,
+    infos: Stream,
+    number: u32,
+    store: Arc<Store>,
+    limits: Arc<Limits>,
     /// What it held of a limit that is nearly used up was given back, or taken away.
     settled: bool,
     /// What judges them, in a recording that is thinned.
@@ -48,7 +52,8 @@ impl Lane {
         // Nobody recalls chunks of facts.
         let infos = Stream::new(Arc::clone(&store), Which::Infos, number, INFO_NAME_BITS, Arc::new(Signal::new()));
         let governed = limits.governor.as_ref().map(|governor| Box::new(Governed::new(Arc::clone(governor))));
-        Lane { number, store, limits, signal, events, infos, credit: 0, settled: false, governed }
+        let content_bytes = limits.content_bytes;
+        Lane { number, store, limits, signal, events, infos, content_bytes, credit: 0, settled: false, governed }
     }
 
     /// Stores an event that happened at `tick`, or counts it as dropped. `write`
@@ -90,26 +95,55 @@ impl Lane {
         }
     }
 
-    /// Where an event is written if no limit has to be asked: the way of nearly all;
-    /// the time delta too. Written, it is [`Lane::stored`]; should it not fit, or
-    /// is this `None`, it goes by [`Lane::event_about`]. Always `None` in a recording
-    /// that is thinned.
+    /// Need no limit be asked for an event, so that it can be stored by [`Lane::brief`]? That
+    /// is so for nearly all, and never in a recording that is thinned.
     #[inline(always)]
-    pub fn simple_event(&mut self, tick: u64) -> Option<(&mut Stream, u64)> {
-        if self.credit == 0 || self.signal.wants_look(tick) { None } else { self.events.begin(tick) }
+    pub fn is_simple(&self, tick: u64) -> bool {
+        self.credit > 0 && !self.signal.wants_look(tick) && self.events.is_clean()
     }
 
-    /// The event was written where [`Lane::simple_event`] said.
+    /// Where names are defined for an event that [`Lane::is_simple`].
     #[inline(always)]
-    pub fn stored(&mut self, tick: u64) {
-        self.events.commit(tick);
-        self.credit -= 1;
+    pub fn names(&mut self) -> &mut Stream {
+        &mut self.events
+    }
+
+    /// Stores an event that [`Lane::is_simple`]; false where it may not fit: it goes by
+    /// [`Lane::event_about`] then. By itself, as all frequent ones end here.
+    #[inline(never)]
+    pub fn brief(&mut self, tick: u64, head: Head, kind: Kind, word: u64, last: u64) -> bool {
+        let delta = tick.saturating_sub(self.events.last_tick());
+        if !brief::is_short(delta, word, last) {
+            return self.brief_of_any(tick, head, kind, word, last);
+        }
+        let stored = self.events.brief(tick, |space, delta| brief::short_event(space, head, kind, delta, word, last));
+        self.credit -= u64::from(stored);
+        stored
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn brief_of_any(&mut self, tick: u64, head: Head, kind: Kind, word: u64, last: u64) -> bool {
+        let stored = self.events.brief(tick, |space, delta| brief::event(space, head, kind, delta, word, last));
+        self.credit -= u64::from(stored);
+        stored
+    }
+
+    /// The same for a garbage collection, whose sizes are below 2^56.
+    #[inline(always)]
+    pub fn collection(&mut self, tick: u64, kind: Kind, sizes: &[u64; brief::SIZES]) -> bool {
+        if tick.saturating_sub(self.events.last_tick()) >> 56 != 0 {
+            return false;
+        }
+        let stored = self.events.brief(tick, |space, delta| brief::sizes(space, kind, delta, sizes));
+        self.credit -= u64::from(stored);
+        stored
     }
 
     /// Bytes of arguments, messages and values to keep; 0 for none.
     #[inline(always)]
     pub fn content_bytes(&self) -> usize {
-        self.limits.content_bytes
+        self.content_bytes
     }
 
     /// Stores a fact in the info ring. What does not fit is not counted: facts

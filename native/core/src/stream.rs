@@ -5,6 +5,7 @@
 //! taken back and written again, whole, into the next chunk, which begins
 //! without any names.
 
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -38,53 +39,55 @@ pub type FunctionWords = (u64, u64, u64);
 
 pub use crate::references::ReferenceWords;
 
-/// The chunk being written. Its memory belongs to this stream alone, from
-/// `Ring::take` to `Ring::release`.
+/// The chunk being written.
 #[derive(Debug)]
 struct Open {
     index: u64,
     seq: u64,
-    payload: *mut u8,
 }
 
-/// One lane's writing into one ring.
+/// One lane's writing into one ring. What each event needs comes first, in few lines.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Stream {
-    store: Arc<Store>,
-    which: Which,
-    lane: u32,
-    /// Says which chunk of events is held, so that it can be recalled.
-    signal: Arc<Signal>,
-    open: Option<Open>,
+    /// The open chunk's memory behind its header; dangling without one. It belongs to
+    /// this stream alone, from `Ring::take` to `Ring::release`.
+    payload: NonNull<u8>,
     /// Bytes written, bytes committed, bytes there are: all of the payload.
     /// Invariant: `committed <= at <= end`, and all are 0 without an open chunk.
     at: usize,
     committed: usize,
     end: usize,
-    /// Records committed in the open chunk, and in all chunks before it.
-    records: u32,
-    before: u64,
     last_tick: u64,
-    whose: Identity,
     /// The VM's word of whom `whose` is; 0 when that is not known.
     whose_word: u64,
-    atoms: Cache<u64>,
     functions: Cache<FunctionWords>,
+    /// Records committed in the open chunk, and in all chunks before it.
+    records: u32,
+    lane: u32,
     references: References,
+    atoms: Cache<u64>,
+    before: u64,
+    whose: Identity,
+    which: Which,
+    open: Option<Open>,
+    store: Arc<Store>,
+    /// Says which chunk of events is held, so that it can be recalled.
+    signal: Arc<Signal>,
 }
 
 impl Sink for Stream {
     #[inline(always)]
     fn space(&mut self, max: usize) -> Result<Put<'_>, Full> {
-        let Some(open) = &self.open else { return Err(Full) };
         if self.end - self.at < max {
             return Err(Full);
         }
-        // SAFETY: `at <= end`, the size of the payload.
-        let place = unsafe { open.payload.add(self.at) };
+        // SAFETY: `at <= end`, the size of the payload, or both are 0.
+        let place = unsafe { self.payload.add(self.at) };
         // SAFETY: `max` bytes from `at` on lie within the payload, which this
-        // stream alone may touch behind the commit word while the chunk is open.
-        let space = unsafe { std::slice::from_raw_parts_mut(place, max) };
+        // stream alone may touch behind the commit word while the chunk is open. Without
+        // an open chunk `max` is 0.
+        let space = unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), max) };
         Ok(Put::new(space))
     }
 
@@ -104,6 +107,7 @@ impl Stream {
             lane,
             signal,
             open: None,
+            payload: NonNull::dangling(),
             at: 0,
             committed: 0,
             end: 0,
@@ -132,25 +136,46 @@ impl Stream {
     /// Stores one timed record in the open chunk, if it fits.
     #[inline(always)]
     fn try_record(&mut self, tick: u64, write: impl FnOnce(&mut Stream, u64) -> Result<(), Full>) -> bool {
-        let Some((stream, delta)) = self.begin(tick) else { return false };
-        let written = write(stream, delta).is_ok();
+        let written = self.is_clean() && self.end > 0 && write(self, tick.saturating_sub(self.last_tick)).is_ok();
         if written {
             self.commit(tick);
         }
         written
     }
 
-    /// Begins a record, with its time delta. What is not committed is taken back by
-    /// the next that goes by [`Stream::record`].
+    /// The tick of the last record.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, tick: u64) -> Option<(&mut Stream, u64)> {
-        // What lies behind the commit word was left by a record that never came
-        // to its end (a contained panic); its names are unreliable.
-        if self.at != self.committed {
-            return None;
+    pub(crate) fn last_tick(&self) -> u64 {
+        self.last_tick
+    }
+
+    /// Can a record begin? What lies behind the commit word was left by one that never
+    /// came to its end (a contained panic); its names are unreliable.
+    #[inline(always)]
+    pub(crate) fn is_clean(&self) -> bool {
+        self.at == self.committed
+    }
+
+    /// Stores a frequent record of at most `ROOM` bytes, if so many are left. `write` is given
+    /// the space and the time delta, and says how much it took. What was written before and is
+    /// not committed is taken back by the next record that goes by [`Stream::record`].
+    #[inline(always)]
+    pub(crate) fn brief<const ROOM: usize>(
+        &mut self,
+        tick: u64,
+        write: impl FnOnce(&mut [u8; ROOM], u64) -> usize,
+    ) -> bool {
+        if self.end - self.at < ROOM {
+            return false;
         }
-        let delta = tick.saturating_sub(self.last_tick);
-        Some((self, delta))
+        // SAFETY: `at` lies within the payload.
+        let mut place = unsafe { self.payload.add(self.at) }.cast::<[u8; ROOM]>();
+        // SAFETY: so many bytes from `at` on lie within the payload, which this stream alone
+        // may touch behind the commit word while the chunk is open.
+        let space = unsafe { place.as_mut() };
+        self.at += write(space, tick.saturating_sub(self.last_tick));
+        self.commit(tick);
+        true
     }
 
     #[cold]
@@ -175,8 +200,9 @@ impl Stream {
         Ok(())
     }
 
+    /// Commits what was written. Only with an open chunk.
     #[inline(always)]
-    pub(crate) fn commit(&mut self, tick: u64) {
+    fn commit(&mut self, tick: u64) {
         self.records += 1;
         self.committed = self.at;
         // A counter may differ between processors by less than a thread takes to
@@ -194,8 +220,7 @@ impl Stream {
         #[cfg(target_arch = "x86_64")]
         {
             use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            let open = self.open.as_ref().expect("only an open chunk is committed to");
-            let place = open.payload.wrapping_add(self.at + FETCH_AHEAD);
+            let place = self.payload.as_ptr().wrapping_add(self.at + FETCH_AHEAD);
             // SAFETY: a hint, which may name any address.
             unsafe { _mm_prefetch::<_MM_HINT_ET0>(place.cast()) };
         }
@@ -204,9 +229,9 @@ impl Stream {
     #[inline(always)]
     fn commit_word(&self) -> &AtomicU64 {
         const BACK: usize = ChunkHeader::BYTES - spoor_format::chunk::COMMIT_OFFSET;
-        let open = self.open.as_ref().expect("only an open chunk is committed to");
-        // SAFETY: the payload follows the header, so the word lies in the chunk.
-        let word = unsafe { open.payload.sub(BACK) };
+        // SAFETY: only an open chunk is committed to; its payload follows its header, so
+        // the word lies in the chunk.
+        let word = unsafe { self.payload.as_ptr().sub(BACK) };
         // SAFETY: aligned to 8 (chunks begin on pages), alive as long as the
         // store, and only ever accessed as an atomic while the chunk is open.
         unsafe { AtomicU64::from_ptr(word.cast()) }
@@ -223,7 +248,8 @@ impl Stream {
         let (start, bytes) = self.store.chunk(self.which, taken.index);
         // SAFETY: a chunk is longer than its header (`Header::check`, `Header::new`).
         let payload = unsafe { start.add(ChunkHeader::BYTES) };
-        self.open = Some(Open { index: taken.index, seq: taken.seq, payload });
+        self.payload = NonNull::new(payload).expect("a chunk does not lie at 0");
+        self.open = Some(Open { index: taken.index, seq: taken.seq });
         self.end = bytes - ChunkHeader::BYTES;
         self.forget_names();
         Ok(())
@@ -233,6 +259,7 @@ impl Stream {
     pub(crate) fn close(&mut self) {
         let Some(open) = self.open.take() else { return };
         self.before += u64::from(self.records);
+        self.payload = NonNull::dangling();
         (self.at, self.committed, self.end, self.records) = (0, 0, 0, 0);
         // Before it lets go: who finds it holding nothing finds all counted.
         self.store.count_closed(self.which, self.lane, self.before);
