@@ -4,7 +4,7 @@
 %% seen to do harm here is a warning: `spoor:status/1' shows it.
 -module(spoor_hazard).
 
--export([check/2, this_vm/0, explain/1]).
+-export([check/2, has/2, this_vm/0, explain/1]).
 
 -export_type([vm/0, bug/0]).
 
@@ -63,6 +63,17 @@ hazards() ->
                 "receive events of a process that is busy elsewhere may come late. "
                 "It is fixed in OTP 25.3.2.19, 26.2.5.10 and 27.3.1"
             >>
+        },
+        #{
+            reference => <<"GH-8614">>,
+            flag => garbage_collection,
+            %% Releases before have no sessions.
+            fixed => #{25 => [], 26 => [], 27 => [15, 0, 1]},
+            grade => warn,
+            text => <<
+                "another trace session that begins to trace garbage collections is not seen in time, "
+                "and two that do end this VM: begin none meanwhile. It is fixed in OTP 27.0.1"
+            >>
         }
     ].
 
@@ -78,6 +89,11 @@ check(#{flags := Flags, options := #{force := Force}}, Vm) ->
 
 -spec warning(hazard()) -> binary().
 warning(#{reference := Reference, text := Text}) -> <<Reference/binary, ": ", Text/binary>>.
+
+%% @doc Has this release the bug?
+-spec has(bug(), vm()) -> boolean().
+has(Bug, Vm) ->
+    lists:any(fun(#{reference := Reference} = Hazard) -> Reference =:= Bug andalso not is_fixed(Hazard, Vm) end, hazards()).
 
 -spec is_fixed(hazard(), vm()) -> boolean().
 is_fixed(#{fixed := Fixed}, #{otp := Otp, erts := Erts}) ->

@@ -97,8 +97,11 @@ prepare(#{procs := Procs, patterns := Patterns} = Plan, Targets, State) ->
         probes => [{P, Probe} || P <- Patterns, Probe <- [spoor_functions:probe(P)], Probe =/= none]
     }.
 
+%% Where a session's meta trace goes to the caller instead of the tracer (GH-8614), a
+%% guard would only put messages into mailboxes of others.
 -spec guards_gc(spoor_spec:plan()) -> boolean().
-guards_gc(#{flags := Flags}) -> lists:member(garbage_collection, Flags).
+guards_gc(#{flags := Flags}) ->
+    lists:member(garbage_collection, Flags) andalso not spoor_hazard:has(<<"GH-8614">>, spoor_hazard:this_vm()).
 
 -spec session(api(), binary(), {module(), integer()}) -> term().
 session(legacy, _Name, _Tracer) ->

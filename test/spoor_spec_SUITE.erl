@@ -240,7 +240,13 @@ hazards_follow_the_release(_Config) ->
     ?assertEqual({ok, []}, spoor_hazard:check(plan(lists, #{}), ?VM(25, [13, 1, 5]))),
     ?assertMatch({ok, [_, _]}, spoor_hazard:check(plan(messages, #{}), ?VM(25, [13, 1, 5]))),
     ?assertMatch({ok, [_]}, spoor_hazard:check(plan(messages, #{}), ?VM(27, [15, 2]))),
-    ?assertEqual({ok, []}, spoor_hazard:check(plan(messages, #{}), ?VM(28, [16, 0]))).
+    ?assertEqual({ok, []}, spoor_hazard:check(plan(messages, #{}), ?VM(28, [16, 0]))),
+    %% Who begins to trace is not seen by a guard there: it is said instead.
+    ?assertMatch({ok, [<<"GH-8614", _/binary>>]}, spoor_hazard:check(plan(gc, #{}), ?VM(27, [15, 0]))),
+    Guarded = [?VM(25, [13, 2]), ?VM(26, [14, 0]), ?VM(27, [15, 0, 1]), ?VM(28, [16, 0])],
+    [?assertEqual({ok, []}, spoor_hazard:check(plan(gc, #{}), Vm)) || Vm <- Guarded],
+    ?assertEqual([], [Vm || Vm <- Guarded, spoor_hazard:has(<<"GH-8614">>, Vm)]),
+    ?assert(spoor_hazard:has(<<"GH-8614">>, ?VM(27, [15, 0]))).
 
 force_overrides_hazards(_Config) ->
     Forced = plan(scheduling, #{force => true}),
