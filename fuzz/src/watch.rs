@@ -25,8 +25,8 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-/// What libFuzzer counts as covered beside the branches taken, and without instrumented
-/// code the only thing: how much a command allocated, and how often, roughly.
+/// What libFuzzer counts as covered beside the edges taken: how much a command allocated,
+/// and how often, roughly.
 #[unsafe(link_section = "__libfuzzer_extra_counters")]
 static FEATURES: [AtomicU8; 1 << 14] = [const { AtomicU8::new(0) }; 1 << 14];
 
