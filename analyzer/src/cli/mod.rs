@@ -9,6 +9,7 @@ use std::thread;
 use clap::{Args, Parser, Subcommand};
 
 use crate::model::calls::Sort;
+use crate::model::filter::Filter;
 
 pub use select::{Moment, Picks, SelectArgs, WindowArgs, filter};
 
@@ -60,9 +61,9 @@ pub enum Command {
     /// Processes, by group or one by one: life, time, messages, memory.
     Procs(Procs),
     /// Garbage collections: pauses by process group and kind.
-    Gc(Gc),
+    Gc(Sums),
     /// Messages: who sends what to whom, and where they pile up.
-    Msgs(Msgs),
+    Msgs(Sums),
     /// Where the time went: flamegraph as SVG, or folded stacks.
     Flame(Flame),
     /// What each scheduler thread did: busy share, slices, migrations, timeline.
@@ -77,6 +78,79 @@ pub struct Input {
     /// Recordings, or directories with recordings in them.
     #[arg(required = true, value_name = "FILE")]
     pub paths: Vec<PathBuf>,
+}
+
+/// What every command that prints a table takes.
+#[derive(Debug, Args)]
+pub struct Table {
+    /// Which recordings.
+    #[command(flatten)]
+    pub input: Input,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// All columns and whole names, however wide.
+    #[arg(long)]
+    pub wide: bool,
+    /// Which events.
+    #[command(flatten)]
+    pub select: SelectArgs,
+}
+
+impl Table {
+    /// What of the recordings is asked for.
+    pub fn filter(&self, picks: Picks) -> Filter {
+        filter(&self.select, picks)
+    }
+}
+
+/// What every command on one function takes.
+#[derive(Debug, Args)]
+pub struct OfFunction {
+    /// The function, as for --function: Mod.fun/2 or mod:fun/2, with or without
+    /// arity, or a whole module (* and ? allowed).
+    #[arg(value_name = "FUNCTION")]
+    pub function: String,
+    /// Which recordings and events, and how to print.
+    #[command(flatten)]
+    pub table: Table,
+}
+
+impl OfFunction {
+    /// What of the recordings is asked for.
+    pub fn filter(&self) -> Filter {
+        let mut filter = self.table.filter(Picks::Functions);
+        filter.functions.push(self.function.clone());
+        filter
+    }
+}
+
+/// How long a table may be.
+#[derive(Debug, Args)]
+pub struct Rows {
+    /// At most this many rows of a table; 0 for all. With --json all unless given.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+impl Rows {
+    /// How many: all, when it is not for people.
+    pub fn most(&self, json: bool) -> usize {
+        most(self.limit, json)
+    }
+}
+
+/// Rows of a table of text, unless told otherwise.
+const MOST_ROWS: usize = 30;
+
+/// How many rows, when so many are asked for: all, when it is not for people.
+pub fn most(given: Option<usize>, json: bool) -> usize {
+    match given {
+        Some(0) => usize::MAX,
+        Some(limit) => limit,
+        None if json => usize::MAX,
+        None => MOST_ROWS,
+    }
 }
 
 /// How many threads.
@@ -140,12 +214,6 @@ pub struct Dump {
 /// `spoor calls`.
 #[derive(Debug, Args)]
 pub struct Calls {
-    /// Which recordings; several are summed up.
-    #[command(flatten)]
-    pub input: Input,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
     /// A row for each: function, module (calls from outside of it), or group (of
     /// processes: their outermost calls).
     #[arg(long, value_name = "WHAT", default_value = "function", value_parser = ["function", "module", "group"])]
@@ -154,36 +222,20 @@ pub struct Calls {
     /// p99, p99.9, max, untimed, raised, or name.
     #[arg(short, long, value_name = "COLUMN", default_value = "own", value_parser = parse_sort)]
     pub sort: Sort,
-    /// All columns and whole names, however wide.
-    #[arg(long)]
-    pub wide: bool,
-    /// At most this many functions; 0 for all. With --json all unless given.
-    #[arg(short = 'n', long, value_name = "N")]
-    pub limit: Option<usize>,
+    /// How many rows.
+    #[command(flatten)]
+    pub rows: Rows,
     /// How many threads.
     #[command(flatten)]
     pub threads: Threads,
-    /// Which events.
+    /// Which recordings and events, and how to print.
     #[command(flatten)]
-    pub select: SelectArgs,
+    pub table: Table,
 }
 
 /// `spoor hist`.
 #[derive(Debug, Args)]
 pub struct Hist {
-    /// The function, as for --function: Mod.fun/2 or mod:fun/2, with or without
-    /// arity, or a whole module (* and ? allowed).
-    #[arg(value_name = "FUNCTION")]
-    pub function: String,
-    /// Which recordings; several are summed up.
-    #[command(flatten)]
-    pub input: Input,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// All columns and whole names, however wide.
-    #[arg(long)]
-    pub wide: bool,
     /// Also write the distribution here, as the percentile table that other
     /// HdrHistogram tools plot.
     #[arg(long, value_name = "PATH")]
@@ -195,123 +247,59 @@ pub struct Hist {
     /// How many threads.
     #[command(flatten)]
     pub threads: Threads,
-    /// Which events.
+    /// Of which function.
     #[command(flatten)]
-    pub select: SelectArgs,
+    pub of: OfFunction,
 }
 
 /// `spoor callers` and `spoor callees`.
 #[derive(Debug, Args)]
 pub struct Edges {
-    /// The function, as for --function: Mod.fun/2 or mod:fun/2, with or without
-    /// arity, or a whole module (* and ? allowed).
-    #[arg(value_name = "FUNCTION")]
-    pub function: String,
-    /// Which recordings; several are summed up.
+    /// How many rows.
     #[command(flatten)]
-    pub input: Input,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// All columns and whole names, however wide.
-    #[arg(long)]
-    pub wide: bool,
-    /// At most this many rows of a table; 0 for all. With --json all unless given.
-    #[arg(short = 'n', long, value_name = "N")]
-    pub limit: Option<usize>,
+    pub rows: Rows,
     /// How many threads.
     #[command(flatten)]
     pub threads: Threads,
-    /// Which events.
+    /// Of which function.
     #[command(flatten)]
-    pub select: SelectArgs,
+    pub of: OfFunction,
 }
 
 /// `spoor slow`.
 #[derive(Debug, Args)]
 pub struct Slow {
-    /// The function, as for --function: Mod.fun/2 or mod:fun/2, with or without
-    /// arity, or a whole module (* and ? allowed).
-    #[arg(value_name = "FUNCTION")]
-    pub function: String,
-    /// Which recordings; several are summed up.
-    #[command(flatten)]
-    pub input: Input,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// All columns and whole names, however wide.
-    #[arg(long)]
-    pub wide: bool,
     /// How many calls.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
-    /// Which events.
+    /// Of which function.
     #[command(flatten)]
-    pub select: SelectArgs,
+    pub of: OfFunction,
 }
 
 /// `spoor procs`.
 #[derive(Debug, Args)]
 pub struct Procs {
-    /// Which recordings; several are summed up.
-    #[command(flatten)]
-    pub input: Input,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// All columns and whole names, however wide.
-    #[arg(long)]
-    pub wide: bool,
     /// A row for each process instead of each group.
     #[arg(long)]
     pub each: bool,
-    /// At most this many rows of a table; 0 for all. With --json all unless given.
-    #[arg(short = 'n', long, value_name = "N")]
-    pub limit: Option<usize>,
-    /// Which events.
+    /// How many rows.
     #[command(flatten)]
-    pub select: SelectArgs,
+    pub rows: Rows,
+    /// Which recordings and events, and how to print.
+    #[command(flatten)]
+    pub table: Table,
 }
 
-/// `spoor gc`.
+/// `spoor gc` and `spoor msgs`.
 #[derive(Debug, Args)]
-pub struct Gc {
-    /// Which recordings; several are summed up.
+pub struct Sums {
+    /// How many rows.
     #[command(flatten)]
-    pub input: Input,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// All columns and whole names, however wide.
-    #[arg(long)]
-    pub wide: bool,
-    /// At most this many rows of a table; 0 for all. With --json all unless given.
-    #[arg(short = 'n', long, value_name = "N")]
-    pub limit: Option<usize>,
-    /// Which events.
+    pub rows: Rows,
+    /// Which recordings and events, and how to print.
     #[command(flatten)]
-    pub select: SelectArgs,
-}
-
-/// `spoor msgs`.
-#[derive(Debug, Args)]
-pub struct Msgs {
-    /// Which recordings; several are summed up.
-    #[command(flatten)]
-    pub input: Input,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// All columns and whole names, however wide.
-    #[arg(long)]
-    pub wide: bool,
-    /// At most this many rows of a table; 0 for all. With --json all unless given.
-    #[arg(short = 'n', long, value_name = "N")]
-    pub limit: Option<usize>,
-    /// Which events.
-    #[command(flatten)]
-    pub select: SelectArgs,
+    pub table: Table,
 }
 
 /// `spoor flame`.
@@ -344,39 +332,20 @@ pub struct Flame {
 /// `spoor sched`.
 #[derive(Debug, Args)]
 pub struct Sched {
-    /// Which recordings.
-    #[command(flatten)]
-    pub input: Input,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// All columns and whole names, however wide.
-    #[arg(long)]
-    pub wide: bool,
     /// Also write the timeline as SVG here.
     #[arg(short, long, value_name = "PATH")]
     pub output: Option<PathBuf>,
     /// How many of the longest slices to list.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     pub limit: usize,
-    /// Which events; slices of processes that are not asked for count as idle.
+    /// Which recordings and events, and how to print.
     #[command(flatten)]
-    pub select: SelectArgs,
+    pub table: Table,
 }
 
 /// `spoor requests`.
 #[derive(Debug, Args)]
 pub struct Requests {
-    /// Which recordings; several are summed up. With those of two nodes, requests from
-    /// one to the other are put together.
-    #[command(flatten)]
-    pub input: Input,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// All columns and whole names, however wide.
-    #[arg(long)]
-    pub wide: bool,
     /// A row for each group of servers, or of clients.
     #[arg(long, value_name = "WHAT", default_value = "server", value_parser = ["server", "client"])]
     pub by: String,
@@ -386,9 +355,9 @@ pub struct Requests {
     /// At most this many rows of the table; 0 for all. With --json all unless given.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Which events; a request is taken when one of its events is.
+    /// Which recordings and events, and how to print.
     #[command(flatten)]
-    pub select: SelectArgs,
+    pub table: Table,
 }
 
 fn parse_sort(text: &str) -> Result<Sort, String> {

@@ -1,33 +1,24 @@
 //! `spoor calls`.
 
 use std::collections::HashMap;
-use std::io::Write;
 
 use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, deal, each, limit, nothing_matches, stdout, style, tell, window};
+use super::summed::Summed;
+use super::{Health, deal, nothing_matches};
 use crate::cli::{self, Picks};
-use crate::model::calls::{Calls, Report};
+use crate::model::calls::Calls;
 use crate::model::group::Groups;
 use crate::model::keyed::{self, Keyed, Rows};
 use crate::model::label;
 use crate::model::told::Told;
 use crate::read::{Asked, FunctionId, Names};
 use crate::view;
-use crate::view::units::count;
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Answer<'a> {
-    recordings: &'a [About],
-    #[serde(flatten)]
-    report: &'a Report,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct KeyedAnswer<'a> {
-    recordings: &'a [About],
+pub(super) struct KeyedReport<'a> {
     by: &'a str,
     rows: &'a [keyed::Row],
     rows_found: usize,
@@ -38,45 +29,28 @@ pub(super) fn run(args: &cli::Calls) -> Result<Health> {
     if args.by != "function" {
         return run_keyed(args);
     }
-    let filter = cli::filter(&args.select, Picks::Functions);
-    let (mut calls, mut names, mut about) = (Calls::new(args.threads.count()), Names::default(), Vec::new());
-    let health = each(&args.input.paths, |recording| {
-        let window = window(&args.select.window, recording)?;
-        let known = std::mem::take(&mut names);
-        let outcome = deal(recording, known, window, &filter, calls.replay(), |_, _| ())?;
-        tell(recording, &outcome.findings)?;
-        about.push(About::new(recording, window, &outcome));
-        names = outcome.names;
-        Ok(Health::Fine.and(&outcome.findings))
+    let filter = args.table.filter(Picks::Functions);
+    let mut calls = Calls::new(args.threads.count());
+    let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
+        deal(recording, names, window, &filter, calls.replay(), |_, _| ())
     })?;
-    let report = calls.report(&names, &filter, args.sort, limit(args.limit, args.json));
+    let report = calls.report(&summed.names, &filter, args.sort, args.rows.most(args.table.json));
     if report.functions_found == 0 {
-        nothing_matches(&filter, &names)?;
+        nothing_matches(&filter, &summed.names)?;
     }
-    let mut out = stdout();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &Answer { recordings: &about, report: &report })?;
-        writeln!(out)?;
-    } else {
-        about.iter().try_for_each(|recording| recording.heading(&mut out))?;
-        writeln!(out)?;
-        view::calls::text(&report, style(args.wide), &mut out)?;
-    }
-    out.flush()?;
-    Ok(health)
+    summed.print(&args.table, &report, |style, out| view::calls::text(&report, style, out))
 }
 
 fn run_keyed(args: &cli::Calls) -> Result<Health> {
-    let mut filter = cli::filter(&args.select, Picks::Functions);
+    let mut filter = args.table.filter(Picks::Functions);
     let by_group = args.by == "group";
     // Groups have their names from the begin on.
     filter.names_first = by_group;
     let rows =
         if by_group { Rows::Processes(Told::default(), Told::default()) } else { Rows::Functions(Told::default()) };
-    let (mut keyed, mut names, mut about) = (Keyed::new(rows, args.threads.count()), Names::default(), Vec::new());
+    let mut keyed = Keyed::new(rows, args.threads.count());
     let (mut groups, mut modules) = (Groups::new(filter.grouping), Modules::default());
-    let health = each(&args.input.paths, |recording| {
-        let window = window(&args.select.window, recording)?;
+    let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
         let (shares, rows) = keyed.shares();
         let decide = |next: &Asked<'_>, processes: &_| {
             let (names, until) = (next.names, next.names.function_count());
@@ -94,42 +68,23 @@ fn run_keyed(args: &cli::Calls) -> Result<Health> {
                 }
             }
         };
-        let outcome = deal(recording, std::mem::take(&mut names), window, &filter, shares, decide)?;
+        let outcome = deal(recording, names, window, &filter, shares, decide)?;
         if let Rows::Processes(rows, _) = rows {
             rows.clear();
         }
         groups.end_of_recording();
-        tell(recording, &outcome.findings)?;
-        about.push(About::new(recording, window, &outcome));
-        names = outcome.names;
-        Ok(Health::Fine.and(&outcome.findings))
+        Ok(outcome)
     })?;
     let titles = if by_group { groups.titles_of(|group| keyed.has(group)) } else { modules.titles };
     let (mut rows, own_is_on_scheduler) = keyed.report(&titles, args.sort);
     let rows_found = rows.len();
-    rows.truncate(limit(args.limit, args.json));
+    rows.truncate(args.rows.most(args.table.json));
     if rows.is_empty() {
-        nothing_matches(&filter, &names)?;
+        nothing_matches(&filter, &summed.names)?;
     }
-    let mut out = stdout();
-    if args.json {
-        let (recordings, rows) = (about.as_slice(), rows.as_slice());
-        let answer = KeyedAnswer { recordings, by: &args.by, rows, rows_found, own_is_on_scheduler };
-        serde_json::to_writer_pretty(&mut out, &answer)?;
-        writeln!(out)?;
-    } else {
-        about.iter().try_for_each(|recording| recording.heading(&mut out))?;
-        writeln!(out)?;
-        let head = if by_group { "GROUP" } else { "MODULE" };
-        view::calls::keyed(&rows, head, style(args.wide), &mut out)?;
-        let more = rows_found - rows.len();
-        if more > 0 {
-            writeln!(out, "({} more rows: --limit 0)", count(more as u64))?;
-        }
-        writeln!(out, "\nENTERED: calls with no other of the row below them; TOTAL and percentiles are of these")?;
-    }
-    out.flush()?;
-    Ok(health)
+    let report = KeyedReport { by: &args.by, rows: &rows, rows_found, own_is_on_scheduler };
+    let head = if by_group { "GROUP" } else { "MODULE" };
+    summed.print(&args.table, &report, |style, out| view::calls::keyed(&rows, rows_found, head, style, out))
 }
 
 /// Modules by dense numbers.

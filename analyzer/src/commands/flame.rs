@@ -1,15 +1,15 @@
 //! `spoor flame`.
 
-use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use super::{About, Health, deal, each, each_again, nothing_matches, stdout, tell, window};
+use super::summed::Summed;
+use super::{About, Health, deal, nothing_matches, stdout, write_to};
 use crate::cli::{self, Picks};
 use crate::model::flame::{Flame, Returning};
 use crate::model::group::Groups;
-use crate::read::{Asked, Finding, Names};
+use crate::read::{Asked, Finding};
 use crate::view;
 use crate::view::units::{count, duration};
 
@@ -21,18 +21,14 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
     // Groups have their names from the begin on.
     filter.names_first = args.per_process;
     let threads = args.threads.count();
-    let (mut returning, mut names) = (Returning::new(threads), Names::default());
-    each(&args.input.paths, |recording| {
-        let window = window(&args.select.window, recording)?;
-        let outcome = deal(recording, std::mem::take(&mut names), window, &filter, returning.shares(), |_, _| ())?;
-        names = outcome.names;
-        Ok(Health::Fine)
+    let mut returning = Returning::new(threads);
+    let mut summed = Summed::read(&args.input, &args.select.window, |recording, window, names| {
+        deal(recording, names, window, &filter, returning.shares(), |_, _| ())
     })?;
     let running = returning.running();
     let mut flame = Flame::new(returning, threads, args.per_process);
-    let (mut groups, mut about) = (Groups::new(filter.grouping), Vec::new());
-    let health = each_again(&args.input.paths, |recording| {
-        let window = window(&args.select.window, recording)?;
+    let mut groups = Groups::new(filter.grouping);
+    summed.again(|recording, window, names| {
         let (shares, group_of) = flame.shares();
         let decide = |next: &Asked<'_>, processes: &_| {
             if let Some(group_of) = group_of
@@ -41,40 +37,35 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
                 group_of.tell(next.tracee.0, groups.of(next.tracee, processes, next.tracees, next.names));
             }
         };
-        let outcome = deal(recording, std::mem::take(&mut names), window, &filter, shares, decide)?;
+        let outcome = deal(recording, names, window, &filter, shares, decide)?;
         group_of.into_iter().for_each(|told| told.clear());
         groups.end_of_recording();
-        tell(recording, &outcome.findings)?;
-        about.push(About::new(recording, window, &outcome));
-        names = outcome.names;
-        Ok(Health::Fine.and(&outcome.findings))
+        Ok(outcome)
     })?;
     let on_scheduler = args.time.as_deref().map_or(running, |time| time == "on");
-    let (root, beyond) = flame.report(&names, groups.each_title(), &filter, on_scheduler);
+    let (root, beyond) = flame.report(&summed.names, groups.each_title(), &filter, on_scheduler);
     if root.children.is_empty() {
-        nothing_matches(&filter, &names)?;
+        nothing_matches(&filter, &summed.names)?;
     }
-    let mut heading = heading(&about, on_scheduler, running, root.total_ns);
+    let mut heading = heading(&summed.about, on_scheduler, running, root.total_ns);
     if beyond > 0 {
         let of_too_many = format!("; too many stacks: {} calls stand on what called them", count(beyond));
         heading.subtitle.push_str(&of_too_many);
     }
-    let mut out: Box<dyn Write> = match &args.output {
-        None => Box::new(stdout()),
-        Some(path) => Box::new(BufWriter::new(File::create(path).with_context(|| path.display().to_string())?)),
+    let draw = |out: &mut dyn Write| match args.folded {
+        true => view::flame::folded(&root, out),
+        false => view::flame::svg(&root, &heading, out),
     };
-    if args.folded {
-        view::flame::folded(&root, &mut out)?;
-    } else {
-        view::flame::svg(&root, &heading, &mut out)?;
+    let mut out = stdout();
+    match &args.output {
+        None => draw(&mut out)?,
+        Some(path) => {
+            write_to(path, draw)?;
+            writeln!(out, "{}: {}", path.display(), heading.subtitle)?;
+        }
     }
     out.flush()?;
-    if let Some(path) = &args.output {
-        let mut told = stdout();
-        writeln!(told, "{}: {}", path.display(), heading.subtitle)?;
-        told.flush()?;
-    }
-    Ok(health)
+    Ok(summed.health())
 }
 
 fn heading(about: &[About], on_scheduler: bool, running: bool, total_ns: u64) -> view::flame::Heading {

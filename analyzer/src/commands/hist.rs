@@ -1,25 +1,22 @@
 //! `spoor hist`.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, deal, each, nothing_matches, stdout, style, tell, window};
-use crate::cli::{self, Picks};
+use super::summed::Summed;
+use super::{Health, deal, nothing_matches, write_to};
+use crate::cli;
 use crate::model::calls::{Calls, Clipped};
-use crate::read::Names;
 use crate::view;
 use crate::view::hist::Distribution;
 use crate::view::units::count;
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Answer<'a> {
-    recordings: &'a [About],
-    functions: Vec<FunctionCount>,
+pub(super) struct Report<'a> {
+    functions: &'a [FunctionCount],
     clipped: Clipped,
     #[serde(flatten)]
     distribution: &'a Distribution,
@@ -32,56 +29,41 @@ struct FunctionCount {
 }
 
 pub(super) fn run(args: &cli::Hist) -> Result<Health> {
-    let mut filter = cli::filter(&args.select, Picks::Functions);
-    filter.functions.push(args.function.clone());
-    let (mut calls, mut names, mut about) = (Calls::new(args.threads.count()), Names::default(), Vec::new());
+    let table = &args.of.table;
+    let filter = args.of.filter();
+    let mut calls = Calls::new(args.threads.count());
     // When the first window begins, and how long all are together.
     let (mut begins, mut length) = (None, 0_u64);
-    let health = each(&args.input.paths, |recording| {
-        let window = window(&args.select.window, recording)?;
-        let known = std::mem::take(&mut names);
-        let outcome = deal(recording, known, window, &filter, calls.replay(), |_, _| ())?;
-        tell(recording, &outcome.findings)?;
-        let one = About::new(recording, window, &outcome);
-        length = length.saturating_add(one.window_ns());
+    let summed = Summed::read(&table.input, &table.select.window, |recording, window, names| {
+        length = length.saturating_add(window.within(recording).length_ns());
         begins = begins.or(recording.clock.known_wall_ns(window.from_ns.max(recording.start_ns)));
-        about.push(one);
-        names = outcome.names;
-        Ok(Health::Fine.and(&outcome.findings))
+        deal(recording, names, window, &filter, calls.replay(), |_, _| ())
     })?;
-    let (durations, functions, clipped) = calls.distribution(&names, &filter);
+    let (durations, functions, clipped) = calls.distribution(&summed.names, &filter);
     if functions.is_empty() {
-        nothing_matches(&filter, &names)?;
+        nothing_matches(&filter, &summed.names)?;
     }
+    let functions: Vec<FunctionCount> =
+        functions.into_iter().map(|(function, calls)| FunctionCount { function, calls }).collect();
     let distribution = view::hist::distribution(&durations);
-    let mut out = stdout();
-    if args.json {
-        let functions = functions.into_iter().map(|(function, calls)| FunctionCount { function, calls }).collect();
-        let answer = Answer { recordings: &about, functions, clipped, distribution: &distribution };
-        serde_json::to_writer_pretty(&mut out, &answer)?;
-        writeln!(out)?;
-    } else {
-        about.iter().try_for_each(|recording| recording.heading(&mut out))?;
-        let named = functions.iter().take(NAMED).map(|(function, calls)| format!("{function} {}", count(*calls)));
+    let report = Report { functions: &functions, clipped, distribution: &distribution };
+    let health = summed.print(table, &report, |style, out| {
+        let named = functions.iter().take(NAMED).map(|of| format!("{} {}", of.function, count(of.calls)));
         let more = if functions.len() > NAMED { ", …" } else { "" };
         writeln!(out, "calls: {}{more}\n", named.collect::<Vec<_>>().join(", "))?;
-        view::hist::text(&distribution, style(args.wide), &mut out)?;
+        view::hist::text(&distribution, style, out)?;
         if clipped.sum() > 0 {
             writeln!(out, "{} calls have no duration: spoor calls says why", count(clipped.sum()))?;
         }
-    }
+        Ok(())
+    })?;
     if let Some(path) = &args.hgrm {
-        let mut file = BufWriter::new(File::create(path).with_context(|| path.display().to_string())?);
-        view::hist::hgrm(&durations, &mut file)?;
-        file.flush()?;
+        write_to(path, |file| view::hist::hgrm(&durations, file))?;
     }
     if let Some(path) = &args.hlog {
-        let mut file = BufWriter::new(File::create(path).with_context(|| path.display().to_string())?);
         let (from, length) = (Duration::from_nanos(begins.unwrap_or(0)), Duration::from_nanos(length));
-        view::hist::hlog(&durations, from, length, &mut file)?;
-        file.flush()?;
+        write_to(path, |file| view::hist::hlog(&durations, from, length, file))?;
     }
-    out.flush()?;
     Ok(health)
 }
 

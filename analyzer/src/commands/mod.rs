@@ -14,11 +14,12 @@ mod requests;
 mod sched;
 mod schema;
 mod slow;
+mod summed;
 
 pub use schema::schemas;
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -104,10 +105,6 @@ impl Health {
 
 /// The recordings that the paths name: files, and the recordings in directories.
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    files_with(paths, true)
-}
-
-fn files_with(paths: &[PathBuf], telling: bool) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() || is_stream(path) {
@@ -126,7 +123,7 @@ fn files_with(paths: &[PathBuf], telling: bool) -> Result<Vec<PathBuf>> {
         found.sort();
         let all = found.clone();
         found.retain(|path| !snapshot_of(path).is_some_and(|whole| all.contains(&whole)));
-        if telling && found.len() < all.len() {
+        if found.len() < all.len() {
             let (left, place) = (all.len() - found.len(), path.display());
             let what = if left == 1 {
                 "1 snapshot left out: its recording is here".to_owned()
@@ -171,11 +168,7 @@ fn each(paths: &[PathBuf], work: impl FnMut(&Recording) -> Result<Health>) -> Re
     each_of(&files(paths)?, true, work)
 }
 
-/// As [`each`], for the second time: what is wrong with the files has been told.
-fn each_again(paths: &[PathBuf], work: impl FnMut(&Recording) -> Result<Health>) -> Result<Health> {
-    each_of(&files_with(paths, false)?, false, work)
-}
-
+/// `telling`: what is wrong with the files was not told before.
 fn each_of(files: &[PathBuf], telling: bool, mut work: impl FnMut(&Recording) -> Result<Health>) -> Result<Health> {
     let mut health = Health::Fine;
     let mut read = 0;
@@ -357,19 +350,6 @@ fn check_kinds(recording: &Recording, filter: &Filter) -> Result<()> {
     }
 }
 
-/// How many rows: all, when it is not for people.
-fn limit(given: Option<usize>, json: bool) -> usize {
-    match given {
-        Some(0) => usize::MAX,
-        Some(limit) => limit,
-        None if json => usize::MAX,
-        None => ROWS,
-    }
-}
-
-/// Rows of a table of text, unless told otherwise.
-const ROWS: usize = 30;
-
 fn progress(recording: &Recording) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -392,21 +372,15 @@ pub(crate) struct About {
 
 impl About {
     fn new(recording: &Recording, window: Window, outcome: &Outcome) -> About {
-        let from = window.from_ns.max(recording.start_ns);
-        let to = window.to_ns.min(recording.end_ns).max(from);
+        let window = window.within(recording);
         About {
             path: recording.path.clone(),
             state: recording.state.to_string(),
-            from_ns: from - recording.start_ns,
-            to_ns: to - recording.start_ns,
+            from_ns: window.from_ns - recording.start_ns,
+            to_ns: window.to_ns - recording.start_ns,
             ledger: Ledger::sum(&outcome.ledger),
             findings: outcome.findings.clone(),
         }
-    }
-
-    /// Length of the window.
-    fn window_ns(&self) -> u64 {
-        self.to_ns - self.from_ns
     }
 
     /// Path, state, window, ledger: one line above every table.
@@ -463,6 +437,12 @@ fn nothing_matches(filter: &Filter, names: &Names) -> io::Result<()> {
     let more = if modules.len() > NAMED { ", …" } else { "" };
     let named: Vec<String> = modules.into_iter().take(NAMED).collect();
     writeln!(io::stderr(), "spoor: nothing matches {given}; modules recorded: {}{more}", named.join(", "))
+}
+
+/// Writes what `write` does into a file.
+fn write_to(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let mut file = BufWriter::new(File::create(path).with_context(|| path.display().to_string())?);
+    write(&mut file).and_then(|()| file.flush()).with_context(|| path.display().to_string())
 }
 
 fn stdout() -> BufWriter<io::StdoutLock<'static>> {

@@ -1,24 +1,21 @@
 //! `spoor procs`.
 
-use std::io::Write;
-
 use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::chunk::Identity;
 
-use super::{About, Health, each, feed, limit, nothing_matches, stdout, style, tell, window};
+use super::summed::Summed;
+use super::{Health, feed, nothing_matches};
 use crate::cli::{self, Picks};
 use crate::model::group::{Grouping, Groups};
 use crate::model::processes::Processes;
 use crate::model::procs::{GroupRow, Procs, Row, Sums, on_cpu_ns};
 use crate::read::{Names, Tracees};
 use crate::view;
-use crate::view::units::count;
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Answer<'a> {
-    recordings: &'a [About],
+pub(super) struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<&'a [GroupRow]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,71 +63,49 @@ impl Rows {
 const MANY: usize = 1 << 10;
 
 pub(super) fn run(args: &cli::Procs) -> Result<Health> {
-    let mut filter = cli::filter(&args.select, Picks::Processes);
+    let mut filter = args.table.filter(Picks::Processes);
     filter.everyone = true;
-    let (mut names, mut about) = (Names::default(), Vec::new());
-    let mut rows = Rows { keep: limit(args.limit, args.json), ..Rows::default() };
+    let most = args.rows.most(args.table.json);
+    let mut rows = Rows { keep: most, ..Rows::default() };
     let (mut groups, mut sums) = (Groups::new(filter.grouping), Sums::default());
-    let health = each(&args.input.paths, |recording| {
-        let window = window(&args.select.window, recording)?;
+    let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
         let mut procs = Procs::new(recording);
-        let (sums, groups, rows) = (&mut sums, &mut groups, &mut rows);
         let mut take = |tracee, row: Row, processes: &Processes, tracees: &Tracees, names: &Names| {
             sums.add(groups.of(tracee, processes, tracees, names), &row);
             if args.each {
                 rows.add(tracees.identity(tracee), row);
             }
         };
-        let (outcome, processes) =
-            feed(recording, std::mem::take(&mut names), window, &filter, |event, processes, asked_for| {
-                procs.event(event, processes, asked_for);
-                if let Some((tracee, row)) = procs.let_go(event, processes) {
-                    take(tracee, row, processes, event.tracees(), event.names());
-                }
-                Ok(true)
-            })?;
+        let (outcome, processes) = feed(recording, names, window, &filter, |event, processes, asked_for| {
+            procs.event(event, processes, asked_for);
+            if let Some((tracee, row)) = procs.let_go(event, processes) {
+                take(tracee, row, processes, event.tracees(), event.names());
+            }
+            Ok(true)
+        })?;
         for (tracee, row) in procs.rows(recording, window, &processes, &outcome.tracees, &outcome.names) {
             take(tracee, row, &processes, &outcome.tracees, &outcome.names);
         }
         rows.end_of_recording();
         groups.end_of_recording();
-        tell(recording, &outcome.findings)?;
-        about.push(About::new(recording, window, &outcome));
-        names = outcome.names;
-        Ok(Health::Fine.and(&outcome.findings))
+        Ok(outcome)
     })?;
     let mut groups = sums.report(&groups);
     let (mut rows, found) = rows.sorted();
     let rows_found = if args.each { found } else { groups.len() };
     if rows_found == 0 {
-        nothing_matches(&filter, &names)?;
+        nothing_matches(&filter, &summed.names)?;
     }
-    rows.truncate(limit(args.limit, args.json));
-    groups.truncate(limit(args.limit, args.json));
-    let mut out = stdout();
-    if args.json {
-        let grouped_by = Grouping::ALL.iter().find(|(by, _)| *by == filter.grouping).map_or("", |(_, name)| name);
-        let (groups, processes) =
-            if args.each { (None, Some(rows.as_slice())) } else { (Some(groups.as_slice()), None) };
-        let answer = Answer { recordings: &about, groups, processes, rows_found, grouped_by };
-        serde_json::to_writer_pretty(&mut out, &answer)?;
-        writeln!(out)?;
-    } else {
-        about.iter().try_for_each(|recording| recording.heading(&mut out))?;
-        writeln!(out)?;
-        let shown = if args.each {
-            view::procs::each(&rows, style(args.wide), &mut out)?;
-            rows.len()
-        } else {
-            view::procs::groups(&groups, style(args.wide), &mut out)?;
-            groups.len()
+    rows.truncate(most);
+    groups.truncate(most);
+    let grouped_by = Grouping::ALL.iter().find(|(by, _)| *by == filter.grouping).map_or("", |(_, name)| name);
+    let (groups, processes) = if args.each { (None, Some(rows.as_slice())) } else { (Some(groups.as_slice()), None) };
+    let report = Report { groups, processes, rows_found, grouped_by };
+    summed.print(&args.table, &report, |style, out| {
+        let shown = match (groups, processes) {
+            (Some(groups), _) => view::procs::groups(groups, style, out).map(|()| groups.len())?,
+            (None, each) => view::procs::each(each.unwrap_or_default(), style, out).map(|()| rows.len())?,
         };
-        if rows_found > shown {
-            writeln!(out, "({} more rows: --limit 0)", count((rows_found - shown) as u64))?;
-        }
-        writeln!(out)?;
-        view::procs::legend(&mut out)?;
-    }
-    out.flush()?;
-    Ok(health)
+        view::procs::below(rows_found, shown, out)
+    })
 }

@@ -1,14 +1,13 @@
 //! `spoor sched`.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, each, feed, nothing_matches, stdout, style, tell, window};
+use super::{About, Health, each, feed, nothing_matches, stdout, style, tell, window, write_to};
 use crate::cli::{self, Picks};
 use crate::model::pressure::{self, Pressure};
 use crate::model::sched::{Report, Sched};
@@ -26,9 +25,9 @@ pub(super) struct Answer<'a> {
 
 pub(super) fn run(args: &cli::Sched) -> Result<Health> {
     let (mut out, mut number) = (stdout(), 0);
-    each(&args.input.paths, |recording| {
+    each(&args.table.input.paths, |recording| {
         let (report, pressure, about, health) = one(args, recording)?;
-        if args.json {
+        if args.table.json {
             serde_json::to_writer_pretty(
                 &mut out,
                 &Answer { recording: &about, report: &report, pressure: &pressure },
@@ -39,16 +38,14 @@ pub(super) fn run(args: &cli::Sched) -> Result<Health> {
                 writeln!(out)?;
             }
             about.heading(&mut out)?;
-            view::sched::text(&report, style(args.wide), &mut out)?;
-            view::pressure::text(&pressure, style(args.wide), &mut out)?;
+            view::sched::text(&report, style(args.table.wide), &mut out)?;
+            view::pressure::text(&pressure, style(args.table.wide), &mut out)?;
         }
         if let Some(path) = &args.output {
             let path = numbered(path, number);
-            let mut file = BufWriter::new(File::create(&path).with_context(|| path.display().to_string())?);
             let title = format!("{} ({})", about.path, about.state);
-            view::sched::svg(&report, &title, &about.account(), &mut file)?;
-            file.flush()?;
-            if !args.json {
+            write_to(&path, |file| view::sched::svg(&report, &title, &about.account(), file))?;
+            if !args.table.json {
                 writeln!(out, "\n{}: the same as a picture", path.display())?;
             }
         }
@@ -60,8 +57,8 @@ pub(super) fn run(args: &cli::Sched) -> Result<Health> {
 }
 
 fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, pressure::Report, About, Health)> {
-    let filter = cli::filter(&args.select, Picks::Processes);
-    let asked = window(&args.select.window, recording)?;
+    let filter = args.table.filter(Picks::Processes);
+    let asked = window(&args.table.select.window, recording)?;
     let from = asked.from_ns.max(recording.complete_from_ns);
     let to = asked.to_ns.min(recording.end_ns).max(from);
     let mut sched = Sched::new(from, to, recording.ledger.len(), args.limit);

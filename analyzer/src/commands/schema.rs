@@ -2,8 +2,8 @@
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
-use super::{calls, edges, gc, hist, msgs, procs, requests, sched, slow};
-use crate::model::{check, info};
+use super::{calls, edges, hist, procs, sched, slow, summed::Answer};
+use crate::model::{self, check, gc, info, msgs, requests};
 
 /// The schema of each command's answer, by the name of its file in `docs/schema`.
 /// That of `dump`, whose lines follow the table of the format, is written by hand.
@@ -14,19 +14,19 @@ use crate::model::{check, info};
 /// ```
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
-        ("callees", schema::<edges::Answer<'_>>("spoor callees --json")),
-        ("callers", schema::<edges::Answer<'_>>("spoor callers --json")),
-        ("calls", schema::<calls::Answer<'_>>("spoor calls --json")),
-        ("calls-by", schema::<calls::KeyedAnswer<'_>>("spoor calls --by module|group --json")),
+        ("callees", schema::<Answer<'_, edges::Report<'_>>>("spoor callees --json")),
+        ("callers", schema::<Answer<'_, edges::Report<'_>>>("spoor callers --json")),
+        ("calls", schema::<Answer<'_, model::calls::Report>>("spoor calls --json")),
+        ("calls-by", schema::<Answer<'_, calls::KeyedReport<'_>>>("spoor calls --by module|group --json")),
         ("check", schema::<check::Report>("spoor check --json")),
-        ("gc", schema::<gc::Answer<'_>>("spoor gc --json")),
-        ("hist", schema::<hist::Answer<'_>>("spoor hist --json")),
+        ("gc", schema::<Answer<'_, gc::Report>>("spoor gc --json")),
+        ("hist", schema::<Answer<'_, hist::Report<'_>>>("spoor hist --json")),
         ("info", schema::<info::Report>("spoor info --json")),
-        ("msgs", schema::<msgs::Answer<'_>>("spoor msgs --json")),
-        ("procs", schema::<procs::Answer<'_>>("spoor procs --json")),
-        ("requests", schema::<requests::Answer<'_>>("spoor requests --json")),
+        ("msgs", schema::<Answer<'_, msgs::Report>>("spoor msgs --json")),
+        ("procs", schema::<Answer<'_, procs::Report<'_>>>("spoor procs --json")),
+        ("requests", schema::<Answer<'_, requests::Report>>("spoor requests --json")),
         ("sched", schema::<sched::Answer<'_>>("spoor sched --json")),
-        ("slow", schema::<slow::Answer<'_>>("spoor slow --json")),
+        ("slow", schema::<Answer<'_, slow::Report<'_>>>("spoor slow --json")),
     ]
 }
 

@@ -24,7 +24,7 @@ use crate::read::{Event, Recording, TraceeId, kind};
 /// Messages on their way to one process whose times are kept.
 const KEPT: usize = 1 << 16;
 /// Queues of processes that are listed: of more, the longest.
-const MOST_ROWS: usize = 1 << 13;
+pub const MOST_ROWS: usize = 1 << 13;
 
 /// Messages, over one recording after the other.
 #[derive(Debug, Default)]

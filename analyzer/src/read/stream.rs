@@ -28,6 +28,17 @@ pub struct Window {
 impl Window {
     /// Everything.
     pub const ALL: Window = Window { from_ns: 0, to_ns: u64::MAX };
+
+    /// What of it lies in the recording.
+    pub fn within(self, recording: &Recording) -> Window {
+        let from_ns = self.from_ns.max(recording.start_ns);
+        Window { from_ns, to_ns: self.to_ns.min(recording.end_ns).max(from_ns) }
+    }
+
+    /// Its length.
+    pub fn length_ns(self) -> u64 {
+        self.to_ns.saturating_sub(self.from_ns)
+    }
 }
 
 /// An event.

@@ -11,8 +11,15 @@ use crate::view::units::{count, duration, percent};
 /// What a narrow table goes without: `--wide` and `--json` have it.
 const OPTIONAL: [&str; 4] = ["MEAN", "SHARE", "P90", "P99.9"];
 
-/// Rows of modules or process groups; `head` says which.
-pub fn keyed(rows: &[keyed::Row], head: &'static str, style: Style, out: &mut dyn Write) -> io::Result<()> {
+/// Rows of modules or process groups, these of all; `head` says which.
+pub fn keyed(
+    rows: &[keyed::Row],
+    rows_found: usize,
+    head: &'static str,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let shown = rows.len();
     let columns = [
         (head, false),
         ("CALLS", true),
@@ -48,7 +55,9 @@ pub fn keyed(rows: &[keyed::Row], head: &'static str, style: Style, out: &mut dy
             if untimed == 0 { String::new() } else { count(untimed) },
         ]
     });
-    table::fitted(&columns, rows.collect(), &OPTIONAL, style, out)
+    table::fitted(&columns, rows.collect(), &OPTIONAL, style, out)?;
+    table::more(rows_found, shown, out)?;
+    writeln!(out, "\nENTERED: calls with no other of the row below them; TOTAL and percentiles are of these")
 }
 
 /// As text.

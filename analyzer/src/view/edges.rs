@@ -6,8 +6,15 @@ use crate::model::edges::Row;
 use crate::view::table::{self, Style};
 use crate::view::units::{count, duration};
 
-/// As text.
-pub fn text(rows: &[Row], style: Style, out: &mut dyn Write) -> io::Result<()> {
+/// As text: these of all the rows.
+pub fn text(
+    rows: &[Row],
+    rows_found: usize,
+    own_is_on_scheduler: bool,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let shown = rows.len();
     let columns =
         [("CALLER", false), ("CALLED", false), ("CALLS", true), ("OWN", true), ("ACC", true), ("UNTIMED", true)];
     let rows = rows.iter().map(|row| {
@@ -20,5 +27,8 @@ pub fn text(rows: &[Row], style: Style, out: &mut dyn Write) -> io::Result<()> {
             if row.untimed == 0 { String::new() } else { count(row.untimed) },
         ]
     });
-    table::fitted(&columns, rows.collect(), &[], style, out)
+    table::fitted(&columns, rows.collect(), &[], style, out)?;
+    table::more(rows_found, shown, out)?;
+    let own = if own_is_on_scheduler { ", on a scheduler" } else { ", waiting included" };
+    writeln!(out, "\nOWN: time in the called function itself{own}; ACC: with all that it called")
 }

@@ -11,10 +11,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     table(&report.all, "PROCESSES", style, out)?;
     writeln!(out)?;
     table(&report.groups, "GROUP", style, out)?;
-    let more = report.groups_found - report.groups.len();
-    if more > 0 {
-        writeln!(out, "({} more rows: --limit 0)", count(more as u64))?;
-    }
+    table::more(report.groups_found, report.groups.len(), out)?;
     if report.longest.is_empty() {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::model::msgs::{PairRow, QueueRow, Report};
+use crate::model::msgs::{MOST_ROWS, PairRow, QueueRow, Report};
 use crate::view::table::{self, Style};
 use crate::view::units::{bytes, count, duration, moment};
 
@@ -11,7 +11,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     writeln!(out, "{} messages sent, {} received\n", count(report.sent), count(report.received))?;
     let columns = [("FROM", false), ("TO", false), ("MESSAGES", true), ("TO NOBODY", true), ("RECORDED BYTES", true)];
     table::fitted(&columns, report.pairs.iter().map(pair).collect(), &[], style, out)?;
-    more(report.pairs_found - report.pairs.len(), out)?;
+    table::more(report.pairs_found, report.pairs.len(), out)?;
     writeln!(out, "\nOn their way, from send to the process's taking them into its queue")?;
     let columns = [
         ("PROCESS", false),
@@ -26,11 +26,12 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
         ("MAX", true),
     ];
     table::fitted(&columns, report.queues.iter().map(queue).collect(), &[], style, out)?;
-    more(report.queues_found - report.queues.len(), out)
-}
-
-fn more(rows: usize, out: &mut dyn Write) -> io::Result<()> {
-    if rows == 0 { Ok(()) } else { writeln!(out, "({} more rows: --limit 0)", count(rows as u64)) }
+    match report.queues_found.saturating_sub(report.queues.len()) {
+        more if more > 0 && report.queues.len() == MOST_ROWS => {
+            writeln!(out, "({} more rows, of shorter queues, were not kept)", count(more as u64))
+        }
+        _ => table::more(report.queues_found, report.queues.len(), out),
+    }
 }
 
 /// Zeros are left blank: they only hide the numbers.

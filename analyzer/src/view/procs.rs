@@ -52,8 +52,10 @@ pub fn each(rows: &[Row], style: Style, out: &mut dyn Write) -> io::Result<()> {
     table::fitted(&columns, rows.collect(), &OPTIONAL, style, out)
 }
 
-/// What the columns mean.
-pub fn legend(out: &mut dyn Write) -> io::Result<()> {
+/// Below a table: how many rows more there are, and what the columns mean.
+pub fn below(rows_found: usize, shown: usize, out: &mut dyn Write) -> io::Result<()> {
+    table::more(rows_found, shown, out)?;
+    writeln!(out)?;
     writeln!(out, "ON CPU: on a scheduler, GC and IN PORT included; QUEUED: ready to run; WAITING: in receive;")?;
     writeln!(out, "UNKNOWN: the events do not say; HEAP: after the last garbage collection")
 }

@@ -14,7 +14,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     let columns = [&[(head, false), ("PART", false)], &times[..]].concat();
     let rows = report.groups.iter().flat_map(parts).collect();
     table::fitted(&columns, rows, &["P90"], style, out)?;
-    more(report.groups_found - report.groups.len(), out)?;
+    table::more(report.groups_found, report.groups.len(), out)?;
     writeln!(out)?;
     for line in &report.groups {
         writeln!(out, "{}: {}", line.group, ends(line))?;
@@ -29,10 +29,6 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     }
     writeln!(out, "\nSERVICE: from its beginning to the reply, whatever the server did in between;")?;
     writeln!(out, "BEFORE: requests that the server answered while this one waited")
-}
-
-fn more(rows: usize, out: &mut dyn Write) -> io::Result<()> {
-    if rows == 0 { Ok(()) } else { writeln!(out, "({} more rows: --limit 0)", count(rows as u64)) }
 }
 
 fn parts(line: &Line) -> Vec<Vec<String>> {

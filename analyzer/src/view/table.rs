@@ -3,6 +3,8 @@
 
 use std::io::{self, Write};
 
+use crate::view::units::count;
+
 /// How text may look.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
@@ -27,6 +29,14 @@ const GAP: &str = "  ";
 
 /// A name is not shortened to less than this.
 const SHORTEST_NAME: usize = 24;
+
+/// Says how many rows were found beside those that are shown.
+pub fn more(found: usize, shown: usize, out: &mut dyn Write) -> io::Result<()> {
+    match found.saturating_sub(shown) {
+        0 => Ok(()),
+        more => writeln!(out, "({} more rows: --limit 0)", count(more as u64)),
+    }
+}
 
 /// Prints rows under their columns' heads, in lines that fit: columns that hold
 /// nothing are left out, then those of `optional`, in that order, until the rest
