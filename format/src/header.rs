@@ -227,21 +227,8 @@ impl Header {
 
     /// Reads and checks a header; `bytes` may go on behind it.
     pub fn decode(bytes: &[u8]) -> Result<Header, DecodeError> {
-        if bytes.get(..MAGIC.len()) != Some(&MAGIC) {
-            return Err(DecodeError::NotASpoorFile);
-        }
-        let (header, len): (Header, usize) =
-            bincode::decode_from_slice(bytes, config()).map_err(|_| DecodeError::Truncated { offset: 0 })?;
-        if header.endian != ENDIAN {
-            return Err(DecodeError::NotASpoorFile);
-        }
-        if header.major > MAJOR {
-            return Err(DecodeError::Version { major: header.major, minor: header.minor });
-        }
-        let got = crc_of(bytes.get(..len).unwrap_or_default());
-        if got != header.crc {
-            return Err(DecodeError::Checksum { what: "header", want: header.crc, got });
-        }
+        let parts = |header: &Header| (header.endian, header.major, header.minor, header.crc);
+        let header: Header = decode_front(bytes, &MAGIC, "header", parts)?;
         header.check().map(|()| header)
     }
 
@@ -278,8 +265,35 @@ impl Header {
     }
 }
 
+/// Reads what a file begins with, and checks what all such beginnings have: a magic
+/// number, the byte order, the version, and the CRC, which is last.
+pub(crate) fn decode_front<H: Decode<()>>(
+    bytes: &[u8],
+    magic: &[u8],
+    what: &'static str,
+    parts: impl FnOnce(&H) -> (u32, u16, u16, u32),
+) -> Result<H, DecodeError> {
+    if bytes.get(..magic.len()) != Some(magic) {
+        return Err(DecodeError::NotASpoorFile);
+    }
+    let (header, len) =
+        bincode::decode_from_slice(bytes, config()).map_err(|_| DecodeError::Truncated { offset: 0 })?;
+    let (endian, major, minor, want) = parts(&header);
+    if endian != ENDIAN {
+        return Err(DecodeError::NotASpoorFile);
+    }
+    if major > MAJOR {
+        return Err(DecodeError::Version { major, minor });
+    }
+    let got = crc_of(bytes.get(..len).unwrap_or_default());
+    if got != want {
+        return Err(DecodeError::Checksum { what, want, got });
+    }
+    Ok(header)
+}
+
 /// CRC of an encoded header without its last four bytes, the CRC itself.
-fn crc_of(encoded: &[u8]) -> u32 {
+pub(crate) fn crc_of(encoded: &[u8]) -> u32 {
     crc32fast::hash(encoded.get(..encoded.len().saturating_sub(4)).unwrap_or_default())
 }
 

@@ -5,7 +5,7 @@ use bincode::{Decode, Encode};
 
 use crate::DecodeError;
 use crate::chunk::ChunkHeader;
-use crate::header::{ENDIAN, LARGEST_CHUNK, MAJOR, MINOR, PAGE, config};
+use crate::header::{ENDIAN, LARGEST_CHUNK, MAJOR, MINOR, PAGE, config, crc_of, decode_front};
 
 /// First bytes of every segment.
 pub const MAGIC: [u8; 8] = *b"SPSEG\r\n\0";
@@ -110,21 +110,8 @@ impl SegmentHeader {
 
     /// Reads and checks a header; `bytes` may go on behind it.
     pub fn decode(bytes: &[u8]) -> Result<SegmentHeader, DecodeError> {
-        if bytes.get(..MAGIC.len()) != Some(&MAGIC) {
-            return Err(DecodeError::NotASpoorFile);
-        }
-        let (header, len): (SegmentHeader, usize) =
-            bincode::decode_from_slice(bytes, config()).map_err(|_| DecodeError::Truncated { offset: 0 })?;
-        if header.endian != ENDIAN {
-            return Err(DecodeError::NotASpoorFile);
-        }
-        if header.major > MAJOR {
-            return Err(DecodeError::Version { major: header.major, minor: header.minor });
-        }
-        let got = crc_of(bytes.get(..len).unwrap_or_default());
-        if got != header.crc {
-            return Err(DecodeError::Checksum { what: "segment header", want: header.crc, got });
-        }
+        let parts = |header: &SegmentHeader| (header.endian, header.major, header.minor, header.crc);
+        let header: SegmentHeader = decode_front(bytes, &MAGIC, "segment header", parts)?;
         let (bytes, least) = (header.chunk_bytes, ChunkHeader::BYTES as u64);
         if bytes <= least || bytes > LARGEST_CHUNK || header.chunks > MOST_CHUNKS || header.number == 0 {
             return Err(DecodeError::Layout { why: "a segment of an impossible size or number" });
@@ -134,11 +121,6 @@ impl SegmentHeader {
         }
         Ok(header)
     }
-}
-
-/// CRC of an encoded header without its last four bytes, the CRC itself.
-fn crc_of(encoded: &[u8]) -> u32 {
-    crc32fast::hash(encoded.get(..encoded.len().saturating_sub(4)).unwrap_or_default())
 }
 
 /// What stands before a packed payload.

@@ -5,11 +5,25 @@ use std::io::{self, Write};
 use crate::model::calls::{Clipped, Report, Row};
 use crate::model::histogram::Percentiles;
 use crate::model::keyed;
-use crate::view::table::{self, Style};
+use crate::view::table::{self, Column, Style};
 use crate::view::units::{count, duration, percent};
 
 /// What a narrow table goes without: `--wide` and `--json` have it.
 const OPTIONAL: [&str; 4] = ["MEAN", "SHARE", "P90", "P99.9"];
+
+/// The columns that both tables end with.
+const TIMES: [Column<'static>; 10] = [
+    ("OWN", true),
+    ("SHARE", true),
+    ("TOTAL", true),
+    ("MEAN", true),
+    ("P50", true),
+    ("P90", true),
+    ("P99", true),
+    ("P99.9", true),
+    ("MAX", true),
+    ("UNTIMED", true),
+];
 
 /// Rows of modules or process groups, these of all; `head` says which.
 pub fn keyed(
@@ -19,64 +33,26 @@ pub fn keyed(
     style: Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let shown = rows.len();
-    let columns = [
-        (head, false),
-        ("CALLS", true),
-        ("ENTERED", true),
-        ("OWN", true),
-        ("SHARE", true),
-        ("TOTAL", true),
-        ("MEAN", true),
-        ("P50", true),
-        ("P90", true),
-        ("P99", true),
-        ("P99.9", true),
-        ("MAX", true),
-        ("UNTIMED", true),
-    ];
-    let rows = rows.iter().map(|row| {
-        let time = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), duration);
-        let point = |of: fn(&Percentiles) -> u64| time(row.percentiles.as_ref().map(of));
-        let untimed = row.clipped.sum();
-        vec![
-            row.name.clone(),
-            count(row.calls),
-            count(row.entered),
-            duration(row.own_on_scheduler_ns.unwrap_or(row.own_ns)),
-            percent(row.share),
-            duration(row.total_ns),
-            time(row.percentiles.map(|_| row.mean_ns)),
-            point(|p| p.p50_ns),
-            point(|p| p.p90_ns),
-            point(|p| p.p99_ns),
-            point(|p| p.p999_ns),
-            point(|p| p.max_ns),
-            if untimed == 0 { String::new() } else { count(untimed) },
-        ]
-    });
-    table::fitted(&columns, rows.collect(), &OPTIONAL, style, out)?;
-    table::more(rows_found, shown, out)?;
+    let columns = [&[(head, false), ("CALLS", true), ("ENTERED", true)], &TIMES[..]].concat();
+    let cells = |row: &keyed::Row| {
+        let own = row.own_on_scheduler_ns.unwrap_or(row.own_ns);
+        let times = times(own, row.share, row.total_ns, row.mean_ns, row.percentiles.as_ref(), &row.clipped);
+        [vec![row.name.clone(), count(row.calls), count(row.entered)], times].concat()
+    };
+    table::fitted(&columns, rows.iter().map(cells).collect(), &OPTIONAL, style, out)?;
+    table::more(rows_found, rows.len(), out)?;
     writeln!(out, "\nENTERED: calls with no other of the row below them; TOTAL and percentiles are of these")
 }
 
 /// As text.
 pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    let columns = [
-        ("FUNCTION", false),
-        ("CALLS", true),
-        ("OWN", true),
-        ("SHARE", true),
-        ("TOTAL", true),
-        ("MEAN", true),
-        ("P50", true),
-        ("P90", true),
-        ("P99", true),
-        ("P99.9", true),
-        ("MAX", true),
-        ("UNTIMED", true),
-    ];
-    table::fitted(&columns, report.functions.iter().map(row).collect(), &OPTIONAL, style, out)?;
+    let columns = [&[("FUNCTION", false), ("CALLS", true)], &TIMES[..]].concat();
+    let cells = |row: &Row| {
+        let own = row.own_on_scheduler_ns.unwrap_or(row.own_ns);
+        let times = times(own, row.share, row.total_ns, row.mean_ns, row.percentiles.as_ref(), &row.clipped);
+        [vec![row.function.clone(), count(row.calls)], times].concat()
+    };
+    table::fitted(&columns, report.functions.iter().map(cells).collect(), &OPTIONAL, style, out)?;
     let shown = report.functions.len();
     writeln!(out)?;
     let more = report.functions_found - shown;
@@ -88,17 +64,23 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     untimed(&report.clipped, report.unknown_returns, out)
 }
 
-fn row(row: &Row) -> Vec<String> {
+/// Cells of [`TIMES`]; without percentiles no call was timed.
+fn times(
+    own: u64,
+    share: f64,
+    total: u64,
+    mean: u64,
+    percentiles: Option<&Percentiles>,
+    clipped: &Clipped,
+) -> Vec<String> {
     let time = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), duration);
-    let point = |of: fn(&crate::model::histogram::Percentiles) -> u64| time(row.percentiles.as_ref().map(of));
-    let untimed = row.clipped.sum();
+    let point = |of: fn(&Percentiles) -> u64| time(percentiles.map(of));
+    let untimed = clipped.sum();
     vec![
-        row.function.clone(),
-        count(row.calls),
-        duration(row.own_on_scheduler_ns.unwrap_or(row.own_ns)),
-        percent(row.share),
-        duration(row.total_ns),
-        time((row.timed > 0).then_some(row.mean_ns)),
+        duration(own),
+        percent(share),
+        duration(total),
+        time(percentiles.map(|_| mean)),
         point(|p| p.p50_ns),
         point(|p| p.p90_ns),
         point(|p| p.p99_ns),
