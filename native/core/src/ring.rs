@@ -1,22 +1,27 @@
 //! Whose chunk is whose.
 //!
 //! Chunks are taken in turn, so that taking one overwrites the oldest. A chunk
-//! that some thread still writes, or that the keeper is reading, is passed over:
-//! an idle thread keeps its open chunk for as long as it likes. Nothing here
-//! waits; a ring with no chunk to give says so.
+//! that some thread still writes, or that the keeper or who copies is reading, is
+//! passed over: an idle thread keeps its open chunk for as long as it likes. Nothing
+//! here waits; a ring with no chunk to give says so.
 //!
 //! A ring may be told how many chunks it may give out, counted from the first: one
 //! that keeps the first is never told another number, and a stream is told a greater
 //! one whenever there is a place for the next segment.
 
-use crate::sync::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Nobody's: may be taken or pinned.
-const FREE: u8 = 0;
-/// Being written by the thread that took it.
-const OPEN: u8 = 1;
-/// Being read; must not be recycled meanwhile.
-const PINNED: u8 = 2;
+const FREE: u64 = 0;
+/// Being copied, whoever holds it: must not be taken.
+const COPIED: u64 = 1;
+/// Held by the keeper, which reads it: must not be taken.
+const PINNED: u64 = 1 << 1;
+
+/// Held by the thread that took it, the take of that number, which is not 0.
+const fn open(seq: u64) -> u64 {
+    seq << 2
+}
 
 /// What is said to a ring that gives out chunks for ever.
 pub(crate) const ENDLESS: u64 = u64::MAX;
@@ -24,9 +29,9 @@ pub(crate) const ENDLESS: u64 = u64::MAX;
 /// The shared part of a ring of chunks.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    /// One of the states above. FREE to OPEN by the taker, FREE to PINNED by the
-    /// keeper, back to FREE by whoever left FREE.
-    states: Box<[AtomicU8]>,
+    /// FREE, or who holds it, and whether it is copied. From FREE by the taker and by
+    /// the keeper, who clear theirs again; COPIED is set and cleared by who copies.
+    states: Box<[AtomicU64]>,
     /// Chunks ever asked for. Only grows.
     next: AtomicU64,
     /// Chunks that may be asked for; [`ENDLESS`], or only grows.
@@ -45,7 +50,7 @@ impl Ring {
     /// A ring of so many places that gives out `limit` chunks before it is told more.
     pub(crate) fn new(chunks: u64, limit: u64) -> Self {
         Ring {
-            states: (0..chunks).map(|_| AtomicU8::new(FREE)).collect(),
+            states: (0..chunks).map(|_| AtomicU64::new(FREE)).collect(),
             next: AtomicU64::new(0),
             limit: AtomicU64::new(limit),
         }
@@ -76,7 +81,7 @@ impl Ring {
             // Relaxed: only the uniqueness of the number matters here.
             let ticket = self.next.fetch_add(1, Ordering::Relaxed);
             let index = ticket % self.states.len() as u64;
-            if self.leave_free(index, OPEN) {
+            if self.leave_free(index, open(ticket + 1)) {
                 return Some(Taken { index, seq: ticket + 1 });
             }
         }
@@ -96,8 +101,8 @@ impl Ring {
             }
         }
         let index = ticket % self.states.len() as u64;
-        // Nobody else has the ticket, and nobody pins a chunk that was not begun.
-        self.states[index as usize].store(OPEN, Ordering::Relaxed);
+        // Nobody else has the ticket, and nobody pins or copies a chunk that was not begun.
+        self.states[index as usize].store(open(ticket + 1), Ordering::Relaxed);
         Some(Taken { index, seq: ticket + 1 })
     }
 
@@ -109,13 +114,36 @@ impl Ring {
     /// Gives a chunk back after `take` or `pin`.
     pub(crate) fn release(&self, index: u64) {
         // Release: what was written in the chunk happens before the next holder's
-        // Acquire in `leave_free`.
-        self.states[index as usize].store(FREE, Ordering::Release);
+        // Acquire in `leave_free`, and before that of who copies.
+        self.states[index as usize].fetch_and(COPIED, Ordering::Release);
     }
 
-    fn leave_free(&self, index: u64, to: u8) -> bool {
+    /// Keeps a chunk from being taken while it is copied, even if its holder gives it back
+    /// meanwhile; `None` when a later take than `seq` holds it. By one thread at a time.
+    pub(crate) fn copying(&self, index: u64, seq: u64) -> Option<Copying<'_>> {
+        let state = &self.states[index as usize];
+        // Acquire pairs with the Release in `release`: what its last holder wrote is there.
+        let holder = state.fetch_or(COPIED, Ordering::Acquire);
+        let copying = Copying { state };
+        [FREE, PINNED, open(seq)].contains(&holder).then_some(copying)
+    }
+
+    fn leave_free(&self, index: u64, to: u64) -> bool {
         // Acquire pairs with the Release in `release`.
         self.states[index as usize].compare_exchange(FREE, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// A chunk that nobody takes while this lives.
+#[derive(Debug)]
+pub(crate) struct Copying<'a> {
+    state: &'a AtomicU64,
+}
+
+impl Drop for Copying<'_> {
+    fn drop(&mut self) {
+        // Release: what was read was read before the next holder's Acquire in `leave_free`.
+        self.state.fetch_and(!COPIED, Ordering::Release);
     }
 }
 
@@ -151,6 +179,26 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_that_is_copied_is_passed_over_whoever_holds_it() {
+        let ring = Ring::new(2, ENDLESS);
+        let held = ring.take().expect("free");
+        let copying = ring.copying(held.index, held.seq).expect("held by that take");
+        ring.release(held.index);
+        assert_eq!(ring.take().map(|taken| taken.index), Some(1));
+        assert_eq!(ring.take(), None);
+        assert!(!ring.pin(held.index));
+        drop(copying);
+        let next = ring.take().expect("free again");
+        assert_eq!(next.index, held.index);
+        assert!(ring.copying(held.index, held.seq).is_none(), "held by a later take");
+        ring.release(next.index);
+        assert!(ring.pin(held.index));
+        assert!(ring.copying(held.index, next.seq).is_some(), "two may read");
+        ring.release(held.index);
+        assert!(ring.pin(held.index));
+    }
+
+    #[test]
     fn a_ring_that_keeps_the_first_gives_out_each_once() {
         let ring = Ring::new(2, 2);
         for seq in 1..=2 {
@@ -166,7 +214,7 @@ mod tests {
     #[test]
     fn threads_never_hold_the_same_chunk() {
         let ring = Ring::new(4, ENDLESS);
-        let holders: Vec<_> = (0..4).map(|_| AtomicU8::new(0)).collect();
+        let holders: Vec<_> = (0..4).map(|_| AtomicU64::new(0)).collect();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

@@ -1,8 +1,8 @@
 //! Copies of a recording that goes on, made by a thread of their own.
 //!
-//! No thread that records is waited for, and none waits: chunks are copied as they
-//! lie there, and one whose number changed under the copying hand is left out and
-//! counted. The copy ends at the tick at which it was asked for: what came later
+//! No thread that records is waited for, and none waits: the chunk that is being copied is
+//! passed over by who needs one, its holder goes on writing behind what is copied. One that
+//! was overwritten before is left out and counted. The copy ends at the tick at which it was asked for: what came later
 //! is cut off, so that all threads end at one moment. Of a stream, the files are read.
 //!
 //! Nor does anybody wait for the processor that the copying takes: it is done in
@@ -261,17 +261,15 @@ impl Copy<'_> {
     }
 
     fn chunk_of_ring(&self, which: Which, index: u64, seq: u64, buffer: &mut Vec<u8>) -> Option<ChunkHeader> {
-        let words = self.store.chunk_as_words(which, index);
-        let room = words.len() * 8 - ChunkHeader::BYTES;
-        read_stable(seq, &words[SEQ], || {
-            let commit = words[COMMIT].load(Ordering::Acquire);
-            let length = ((commit & 0xffff_ffff) as usize).min(room) + ChunkHeader::BYTES;
-            self.load(words.get(..length.div_ceil(8)).unwrap_or_default(), buffer);
-            buffer.truncate(length);
-            // The header as it was before the payload, not what was committed meanwhile.
-            buffer[8 * COMMIT..8 * COMMIT + 8].copy_from_slice(&commit.to_le_bytes());
-        })?;
-        ChunkHeader::decode(buffer, room as u64).ok().flatten()
+        let chunk = self.store.copying(which, index, seq)?;
+        let (header, payload) = chunk.committed();
+        buffer.clear();
+        buffer.extend_from_slice(&header);
+        for part in payload.chunks(BYTES_OF_STEP) {
+            buffer.extend_from_slice(part);
+            self.step();
+        }
+        ChunkHeader::decode(buffer, payload.len() as u64).ok().flatten()
     }
 
     /// The same chunk without what came after the window.

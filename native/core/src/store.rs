@@ -15,7 +15,7 @@ use spoor_format::status::{Phase, Status};
 use crate::OpenError;
 use crate::chunk_words::{ChunkWords, read_stable};
 use crate::mapping::{Mapping, Memory, Window};
-use crate::ring::{ENDLESS, Ring, Taken};
+use crate::ring::{Copying, ENDLESS, Ring, Taken};
 
 /// Which of the two rings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,17 +252,36 @@ impl Store {
         open.max(load(self.lane_word(lane, SEALED_EVENTS_OFFSET)))
     }
 
-    /// The checksum of a pinned chunk's committed payload, and its length.
-    fn seal_word(&self, which: Which, index: u64) -> u64 {
+    /// Holds the chunk of that number for a copy; `None` when it is another by now.
+    pub(crate) fn copying(&self, which: Which, index: u64, seq: u64) -> Option<HeldChunk<'_>> {
+        let copying = self.ring(which).copying(index, seq)?;
+        // No later take can begin it from here on; one may have before.
+        let is_that = self.chunk_seq(which, index) == seq;
+        is_that.then_some(HeldChunk { store: self, which, index, _copying: copying })
+    }
+
+    /// Committed bytes of a chunk, of that commit word.
+    ///
+    /// # Safety
+    /// What the word promises must be seen by the caller, and the chunk must not be
+    /// begun anew while the answer is used.
+    unsafe fn committed(&self, which: Which, index: u64, commit: u64) -> &[u8] {
         let (start, chunk_bytes) = self.chunk(which, index);
-        let committed = self.commit_word(which, index).load(Ordering::Relaxed) & 0xffff_ffff;
-        let length = (committed as usize).min(chunk_bytes - ChunkHeader::BYTES);
+        let length = ((commit & 0xffff_ffff) as usize).min(chunk_bytes - ChunkHeader::BYTES);
         // SAFETY: the header lies within the chunk.
         let payload = unsafe { start.add(ChunkHeader::BYTES) };
-        // SAFETY: `length` bytes of payload lie within the chunk; the chunk is
-        // pinned, so no thread writes it (Acquire in `pin` saw its last writer).
-        let payload = unsafe { std::slice::from_raw_parts(payload, length) };
-        u64::from(crc32fast::hash(payload)) << 32 | length as u64
+        // SAFETY: `length` bytes of payload lie within the chunk; who holds it writes
+        // behind what is committed, and nobody begins it anew, as the caller promises.
+        unsafe { std::slice::from_raw_parts(payload, length) }
+    }
+
+    /// The checksum of a pinned chunk's committed payload, and its length.
+    fn seal_word(&self, which: Which, index: u64) -> u64 {
+        let commit = self.commit_word(which, index).load(Ordering::Relaxed);
+        // SAFETY: the chunk is pinned, so that no thread writes it (Acquire in `pin` saw
+        // its last writer), or its memory is the caller's alone.
+        let payload = unsafe { self.committed(which, index, commit) };
+        u64::from(crc32fast::hash(payload)) << 32 | payload.len() as u64
     }
 
     /// The take number of a chunk, 0 when it is not in use.
@@ -332,7 +351,10 @@ impl Store {
 
     /// Enters a thread into the lane table.
     pub(crate) fn write_lane(&self, number: u32, kind: LaneKind, index: u32, os_tid: u64) {
-        self.mapping.write(self.lane_offset(number), &LaneEntry::identity(kind, index, os_tid));
+        // As words: who copies may be reading the table.
+        for (place, word) in LaneEntry::identity(kind, index, os_tid).as_chunks().0.iter().enumerate() {
+            self.lane_word(number, 8 * place).store(u64::from_ne_bytes(*word), Ordering::Release);
+        }
     }
 
     fn lane_offset(&self, number: u32) -> u64 {
@@ -342,6 +364,31 @@ impl Store {
     /// A counter in a lane's entry. Only the lane's own thread stores it.
     pub(crate) fn lane_word(&self, number: u32, offset: usize) -> &AtomicU64 {
         self.mapping.word(self.lane_offset(number) + offset as u64)
+    }
+}
+
+/// A chunk that is not begun anew while this lives, though its holder may add to it.
+#[derive(Debug)]
+pub(crate) struct HeldChunk<'a> {
+    store: &'a Store,
+    which: Which,
+    index: u64,
+    _copying: Copying<'a>,
+}
+
+impl HeldChunk<'_> {
+    /// Its header as of now, and what that says is committed.
+    pub(crate) fn committed(&self) -> ([u8; ChunkHeader::BYTES], &[u8]) {
+        let words = self.store.chunk_as_words(self.which, self.index);
+        let commit = load(&words[COMMIT_OFFSET / 8]); // pairs with Release in `commit`
+        let mut header = [0; ChunkHeader::BYTES];
+        for (place, word) in header.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        // What was committed meanwhile is not looked at.
+        header[COMMIT_OFFSET..COMMIT_OFFSET + 8].copy_from_slice(&commit.to_ne_bytes());
+        // SAFETY: Acquire saw what the word promises; nobody takes the chunk (`Copying`).
+        (header, unsafe { self.store.committed(self.which, self.index, commit) })
     }
 }
 

@@ -83,6 +83,38 @@ fn a_pinned_chunk_is_not_recycled() {
     });
 }
 
+/// What is promised of a chunk that is copied stays as it is, whoever gives the chunk back
+/// and wants it meanwhile: it is no race to copy it byte by byte.
+#[test]
+fn a_chunk_that_is_copied_is_not_begun_anew() {
+    loom::model(|| {
+        let ring = Arc::new(Ring::new(1, ENDLESS));
+        let (chunk, payload) = (Arc::new(Mapped::new()), Arc::new(Chunks::new(1)));
+        let writer = {
+            let (ring, chunk, payload) = (ring.clone(), chunk.clone(), payload.clone());
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    let Some(taken) = ring.take() else { continue };
+                    chunk.words().begin(taken.seq, []);
+                    payload.write(0, taken.seq);
+                    commit(&chunk.commit, 1);
+                    ring.release(0);
+                }
+            })
+        };
+        let seq = chunk.seq.load(Ordering::Acquire);
+        let copying = if seq == 0 { None } else { ring.copying(0, seq) };
+        if copying.is_some() && chunk.seq.load(Ordering::Acquire) == seq && chunk.commit.load(Ordering::Acquire) == 1 {
+            assert_eq!(payload.read(0), seq);
+        }
+        drop(copying);
+        if let Some(taken) = ring.take() {
+            payload.write(0, taken.seq);
+        }
+        writer.join().expect("no panic");
+    });
+}
+
 /// A chunk as words in a mapped file: header words and one word of payload.
 struct Mapped {
     seq: AtomicU64,
@@ -98,10 +130,13 @@ impl Mapped {
         Mapped { seq: word(), commit: word(), seal: word(), header: word(), payload: word() }
     }
 
+    fn words(&self) -> ChunkWords<'_> {
+        ChunkWords { seq: &self.seq, commit: &self.commit, seal: &self.seal }
+    }
+
     /// What a writer does with it: the header, one record, the promise of it.
     fn fill(&self, seq: u64) {
-        let words = ChunkWords { seq: &self.seq, commit: &self.commit, seal: &self.seal };
-        words.begin(seq, [(&self.header, 100 * seq)]);
+        self.words().begin(seq, [(&self.header, 100 * seq)]);
         self.payload.store(10 * seq, Ordering::Relaxed);
         commit(&self.commit, seq);
     }

@@ -1,6 +1,6 @@
 //! The atomics of loom, in the place of `native/core/src/sync.rs`.
 
-pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// The kernel's barrier is worth as much as a fence in each thread: loom knows
 /// no fence that one thread makes for another.
