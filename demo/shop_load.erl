@@ -15,7 +15,6 @@
 -define(CLIENTS, 16).
 -define(EVERY_MS, 40).
 -define(MAX_REQUESTS, 100_000).
--define(TIMEOUT_MS, 5_000).
 %% Must lie within the items and rules the shop is filled with.
 -define(ITEMS, 1000).
 -define(MAX_QUANTITY, 100).
@@ -63,8 +62,7 @@ result_of({Pid, Monitor}) ->
 
 -spec client(inet:port_number(), integer(), integer()) -> {ending(), [micros()]}.
 client(Port, Due, Until) ->
-    Options = [binary, {active, false}, {packet, http_bin}, {nodelay, true}],
-    case gen_tcp:connect({127, 0, 0, 1}, Port, Options, ?TIMEOUT_MS) of
+    case shop_client:connect(Port) of
         {ok, Socket} ->
             Left = ?MAX_REQUESTS div ?CLIENTS,
             ask_often(#{socket => Socket, due => Due, until => Until, left => Left}, []);
@@ -77,7 +75,7 @@ ask_often(#{due := Due, until := Until, left := Left}, Latencies) when Due >= Un
     {finished, Latencies};
 ask_often(#{socket := Socket, due := Due, left := Left} = Client, Latencies) ->
     Began = wait_until(Due),
-    case ask(Socket, request()) of
+    case ask(Socket) of
         ok ->
             Next = Client#{due := Due + ?EVERY_MS * 1000, left := Left - 1},
             ask_often(Next, [now_us() - Began | Latencies]);
@@ -98,50 +96,12 @@ wait_until(Due) ->
     end.
 
 %% Four orders for each look at the stock.
--spec request() -> iodata().
-request() ->
-    Item = integer_to_list(rand:uniform(?ITEMS)),
+-spec ask(gen_tcp:socket()) -> ok | {error, term()}.
+ask(Socket) ->
+    Item = rand:uniform(?ITEMS),
     case rand:uniform(5) of
-        1 -> ["GET /stock/", Item, " HTTP/1.1\r\nHost: shop\r\n\r\n"];
-        _ -> order(["item=", Item, "&quantity=", integer_to_list(rand:uniform(?MAX_QUANTITY))])
-    end.
-
--spec order(iolist()) -> iodata().
-order(Form) ->
-    Length = integer_to_list(iolist_size(Form)),
-    [
-        "POST /orders HTTP/1.1\r\nHost: shop\r\n",
-        "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: ",
-        Length,
-        "\r\n\r\n",
-        Form
-    ].
-
--spec ask(gen_tcp:socket(), iodata()) -> ok | {error, term()}.
-ask(Socket, Request) ->
-    case gen_tcp:send(Socket, Request) of
-        ok -> read_head(Socket, 0);
-        {error, _} = Error -> Error
-    end.
-
--spec read_head(gen_tcp:socket(), non_neg_integer()) -> ok | {error, term()}.
-read_head(Socket, Length) ->
-    case gen_tcp:recv(Socket, 0, ?TIMEOUT_MS) of
-        {ok, {http_response, _, 200, _}} -> read_head(Socket, Length);
-        {ok, {http_header, _, 'Content-Length', _, Text}} -> read_head(Socket, binary_to_integer(Text));
-        {ok, {http_header, _, _, _, _}} -> read_head(Socket, Length);
-        {ok, http_eoh} -> read_body(Socket, Length);
-        {error, _} = Error -> Error
-    end.
-
--spec read_body(gen_tcp:socket(), pos_integer()) -> ok | {error, term()}.
-read_body(Socket, Length) ->
-    ok = inet:setopts(Socket, [{packet, raw}]),
-    Answer = gen_tcp:recv(Socket, Length, ?TIMEOUT_MS),
-    case {Answer, inet:setopts(Socket, [{packet, http_bin}])} of
-        {{ok, _Body}, ok} -> ok;
-        {{error, _} = Error, _} -> Error;
-        {_, {error, _} = Error} -> Error
+        1 -> shop_client:look(Socket, Item);
+        _ -> shop_client:order(Socket, Item, rand:uniform(?MAX_QUANTITY))
     end.
 
 -spec report(pos_integer(), [ending()], [micros()]) -> ok.

@@ -163,10 +163,8 @@ per_second(Samples, Load) ->
     [#{requests => round(rate(Load, At - 1_000, At - ?BUCKET_MS))} || #{at := At} <- Samples].
 
 client(Port, {Counters, _} = Load, Socket) ->
-    Item = integer_to_list(rand:uniform(?ITEMS)),
-    case gen_tcp:send(Socket, ["GET /stock/", Item, " HTTP/1.1\r\nHost: shop\r\n\r\n"]) of
+    case shop_client:look(Socket, rand:uniform(?ITEMS)) of
         ok ->
-            ok = answer(Socket, 0),
             counters:add(Counters, bucket(Load, now_ms()), 1),
             client(Port, Load, Socket);
         {error, closed} ->
@@ -174,20 +172,7 @@ client(Port, {Counters, _} = Load, Socket) ->
     end.
 
 connect(Port) ->
-    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {packet, http_bin}, {nodelay, true}]),
+    {ok, Socket} = shop_client:connect(Port),
     Socket.
-
-answer(Socket, Length) ->
-    case gen_tcp:recv(Socket, 0, 5_000) of
-        {ok, {http_response, _, 200, _}} -> answer(Socket, Length);
-        {ok, {http_header, _, 'Content-Length', _, Text}} -> answer(Socket, binary_to_integer(Text));
-        {ok, {http_header, _, _, _, _}} -> answer(Socket, Length);
-        {ok, http_eoh} -> body(Socket, Length)
-    end.
-
-body(Socket, Length) ->
-    ok = inet:setopts(Socket, [{packet, raw}]),
-    {ok, _} = gen_tcp:recv(Socket, Length, 5_000),
-    inet:setopts(Socket, [{packet, http_bin}]).
 
 say(Format, Values) -> io:format(Format ++ "~n", Values).

@@ -75,30 +75,15 @@ took({Pid, Monitor}) ->
     end.
 
 client(Port, Until) ->
-    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {packet, http_bin}, {nodelay, true}]),
+    {ok, Socket} = shop_client:connect(Port),
     ask_until(Socket, Until, []).
 
 ask_until(Socket, Until, Took) ->
     case erlang:monotonic_time(microsecond) of
         Began when Began < Until ->
-            Item = integer_to_list(rand:uniform(?ITEMS)),
-            ok = gen_tcp:send(Socket, ["GET /stock/", Item, " HTTP/1.1\r\nHost: shop\r\n\r\n"]),
-            ok = answer(Socket, 0),
+            ok = shop_client:look(Socket, rand:uniform(?ITEMS)),
             ask_until(Socket, Until, [erlang:monotonic_time(microsecond) - Began | Took]);
         _ ->
-            ok = gen_tcp:close(Socket),
+            ok = shop_client:close(Socket),
             Took
     end.
-
-answer(Socket, Length) ->
-    case gen_tcp:recv(Socket, 0, 5_000) of
-        {ok, {http_response, _, 200, _}} -> answer(Socket, Length);
-        {ok, {http_header, _, 'Content-Length', _, Text}} -> answer(Socket, binary_to_integer(Text));
-        {ok, {http_header, _, _, _, _}} -> answer(Socket, Length);
-        {ok, http_eoh} -> body(Socket, Length)
-    end.
-
-body(Socket, Length) ->
-    ok = inet:setopts(Socket, [{packet, raw}]),
-    {ok, _} = gen_tcp:recv(Socket, Length, 5_000),
-    inet:setopts(Socket, [{packet, http_bin}]).
