@@ -97,7 +97,7 @@ impl Random {
     }
 }
 
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 21] = [
     "call",
     "call",
     "call",
@@ -116,6 +116,7 @@ const KINDS: [&str; 20] = [
     "send",
     "receive",
     "timeout",
+    "getting_linked",
     "spawned",
     "exit",
 ];
@@ -132,7 +133,7 @@ fn stream(seed: u64) -> Recording {
             "return_to" | "in" | "out" => format!("function={function}"),
             "port_in" | "port_out" => "operation=1".to_owned(),
             "gc_minor_start" | "gc_minor_end" => "sizes=[]".to_owned(),
-            "send" => format!("to=pid({})", 8 + 8 * random.below(3)),
+            "send" | "getting_linked" => format!("to=pid({})", 8 + 8 * random.below(3)),
             "spawned" => "parent=pid(8) function=1".to_owned(),
             "exit" => format!("reason={}", if random.below(3) == 0 { "7" } else { "@7" }),
             _ => String::new(),
@@ -217,6 +218,7 @@ fn example_line(time: u64, words: &[&str]) -> Line {
     match *words {
         ["call", f] => (lane, time, own, "call", format!("function={}", function(f))),
         ["return_to", "-"] => (lane, time, own, "return_to", "function=0".to_owned()),
+        ["out", "in", f] => (lane, time, own, "out", format!("function={}", function(f))),
         ["return_to", f] => (lane, time, own, "return_to", format!("function={}", function(f))),
         // Somebody else does, on another scheduler.
         ["is", "sent", "a", "message"] => (1, time, "process pid=24".to_owned(), "send", "to=pid(16)".to_owned()),

@@ -4,10 +4,11 @@
 //! its last, to the nanosecond. What the events do not say is said to be unknown.
 //!
 //! * From `in` to `out` a process runs: on a scheduler, or on a dirty one.
-//! * From `out` to `in` it waited in `receive` when its next event is a `receive` or
-//!   a `timeout`; from the first message that was sent to it in the meantime it
-//!   was queued. When its next event is another, it was not waiting for a message:
-//!   it was queued all the time. Without `receive` events nobody can tell.
+//! * From `out` to `in` it waited in `receive` when it then took a message or a
+//!   `timeout`; from the first message that was sent to it in the meantime it
+//!   was queued. When it then ran on by itself, it was not waiting for a message:
+//!   it was queued all the time. When it did nothing, a signal may have woken it, and nobody
+//!   can tell; nor without `receive` events.
 //! * While a port is in on the thread of a process that is on a scheduler, the process
 //!   runs the port's code: it called the port.
 //! * Garbage collection is told by its own events, wherever it runs.
@@ -19,7 +20,7 @@ use spoor_format::record::Body;
 
 use crate::model::processes::Processes;
 use crate::model::slots::{Exited, Slots};
-use crate::read::{Event, Recording, TraceeId, kind};
+use crate::read::{Event, FunctionId, Recording, TraceeId, kind};
 
 /// Time by what it was spent on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -108,9 +109,11 @@ struct State {
     /// Of the thread on which it came in.
     lane: u32,
     collecting: bool,
-    /// It is off, or came back by the last event: since when.
+    /// It is off, or came back: since when.
     off_from: u64,
-    /// It came back by the last event: when.
+    /// In which function it went off.
+    left: Option<FunctionId>,
+    /// It came back, and has not shown yet what it was off for: when.
     back_at: Option<u64>,
     /// It left, or came to, a dirty scheduler.
     dirty: bool,
@@ -118,6 +121,14 @@ struct State {
     message_at: Option<u64>,
     exited_at: Option<u64>,
     split: Split,
+}
+
+/// What a process was off for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Off {
+    Waiting,
+    Queued,
+    Unsaid,
 }
 
 /// A stretch in which a process was ready to run and did not.
@@ -177,7 +188,12 @@ impl States {
             *state = State { begun: true, epoch: event.epoch, since: event.time, ..State::default() };
         }
         let forgets = state.epoch != event.epoch || event.missing || !event.complete;
-        let queued = state.came_back(if forgets { kind::UNKNOWN } else { event.kind }, receives);
+        let queued = match state.told_by(event) {
+            _ if forgets => state.came_back(Off::Unsaid),
+            Some(Off::Waiting) => state.came_back(Off::Waiting),
+            Some(off) => state.came_back(if receives { off } else { Off::Unsaid }),
+            None => None,
+        };
         if forgets {
             state.forget(event.epoch);
         }
@@ -255,7 +271,7 @@ impl States {
             return Split::default();
         };
         let mut state = state.clone();
-        state.came_back(kind::UNKNOWN, false);
+        state.came_back(Off::Unsaid);
         if let Some(now) = now {
             if state.mode == Mode::Off {
                 state.split.off_ns = state.split.off_ns.saturating_add(now.saturating_sub(state.off_from));
@@ -268,24 +284,38 @@ impl States {
 }
 
 impl State {
-    /// What it was off for, known by the first event after it.
-    fn came_back(&mut self, kind: u8, receives: bool) -> Option<Queued> {
+    /// What an event says of the time for which its process was off before; `None` when it
+    /// comes from outside, so that the next may say more.
+    fn told_by(&self, event: &Event<'_>) -> Option<Off> {
+        match event.kind {
+            kind::RECEIVE | kind::TIMEOUT => Some(Off::Waiting),
+            kind::CALL..=kind::EXCEPTION_FROM | kind::SPAWN | kind::REGISTER => Some(Off::Queued),
+            kind::SEND | kind::SEND_TO_NON_EXISTING => Some(Off::Queued),
+            // It got from one function to another.
+            kind::OUT if self.left.is_some_and(|left| event.function.is_some_and(|now| now != left)) => {
+                Some(Off::Queued)
+            }
+            kind::GC_MINOR_START..=kind::GC_MAJOR_END | kind::GETTING_LINKED | kind::GETTING_UNLINKED => None,
+            _ => Some(Off::Unsaid),
+        }
+    }
+
+    fn came_back(&mut self, off: Off) -> Option<Queued> {
         let back = self.back_at.take()?;
         let (from, ns) = (self.off_from, back - self.off_from);
         let message = self.message_at.take().map(|at| at.clamp(from, back));
-        let waited = matches!(kind, kind::RECEIVE | kind::TIMEOUT);
-        if self.dirty || (receives && !waited && kind != kind::UNKNOWN) {
-            self.split.queued_ns = self.split.queued_ns.saturating_add(ns);
-            return Some(Queued { from, to: back });
-        }
-        if !waited {
-            self.split.off_ns = self.split.off_ns.saturating_add(ns);
-            return None;
-        }
-        let until = message.unwrap_or(back);
+        let queued_from = match off {
+            Off::Unsaid if !self.dirty => {
+                self.split.off_ns = self.split.off_ns.saturating_add(ns);
+                return None;
+            }
+            Off::Waiting if !self.dirty => message,
+            _ => Some(from),
+        };
+        let until = queued_from.unwrap_or(back);
         self.split.waiting_ns = self.split.waiting_ns.saturating_add(until - from);
         self.split.queued_ns = self.split.queued_ns.saturating_add(back - until);
-        message.map(|from| Queued { from, to: back })
+        queued_from.map(|from| Queued { from, to: back })
     }
 
     fn pass(&mut self, now: u64) {
@@ -324,7 +354,10 @@ impl State {
                 self.mode = if dirty { Mode::Dirty } else { Mode::Running };
                 (self.since, self.lane) = (self.since.max(event.time), event.lane);
             }
-            kind::OUT | kind::OUT_EXITING => self.leaves(event.time, dirty),
+            kind::OUT | kind::OUT_EXITING => {
+                self.leaves(event.time, dirty);
+                self.left = event.function;
+            }
             kind::GC_MINOR_START | kind::GC_MAJOR_START => self.collecting = true,
             kind::GC_MINOR_END | kind::GC_MAJOR_END => self.collecting = false,
             // Made by its parent, it waits for its turn; nothing else can it wait for.

@@ -24,6 +24,8 @@ pub const SPAWNED: u8 = 49;
 pub const EXIT: u8 = 50;
 pub const REGISTER: u8 = 51;
 pub const UNREGISTER: u8 = 52;
+pub const GETTING_LINKED: u8 = 55;
+pub const GETTING_UNLINKED: u8 = 56;
 pub const SEND: u8 = 57;
 pub const SEND_TO_NON_EXISTING: u8 = 58;
 pub const RECEIVE: u8 = 59;
@@ -58,6 +60,8 @@ mod tests {
             (SPAWN, "spawn"),
             (SPAWNED, "spawned"),
             (EXIT, "exit"),
+            (GETTING_LINKED, "getting_linked"),
+            (GETTING_UNLINKED, "getting_unlinked"),
             (SEND, "send"),
             (SEND_TO_NON_EXISTING, "send_to_non_existing_process"),
             (RECEIVE, "receive"),
