@@ -8,10 +8,11 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use spoor_core::recording::{self, Options, Storage};
+use spoor_core::recording;
 use spoor_core::registry::{self, State};
 use spoor_core::stream::{MAX_ATOM_BYTES, Names};
 use spoor_core::{Host, Limit, Summary, clock};
+use spoor_core::{Options, Storage};
 use spoor_format::Full;
 use spoor_format::chunk::Identity;
 use spoor_format::lane::LaneKind;

@@ -12,8 +12,8 @@ use spoor_format::record::write;
 use spoor_format::term::{RawTerm, TermWriter};
 
 use crate::clock;
+use crate::limits::Limit;
 use crate::missing::MissingCalls;
-use crate::recording::Limit;
 use crate::stream::{MAX_ATOM_BYTES, Names, Stream};
 use crate::windows::Windows;
 

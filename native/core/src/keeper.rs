@@ -12,8 +12,9 @@ use spoor_format::status::Phase;
 
 use crate::background::with_signals_blocked;
 use crate::clock;
+use crate::limits::{Limit, Limits};
 use crate::pace::Pace;
-use crate::recording::{Limit, Limits, Summary};
+use crate::recording::Summary;
 use crate::registry::{self, State};
 use crate::store::{Store, Which};
 

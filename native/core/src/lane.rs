@@ -10,9 +10,9 @@ use spoor_format::lane::{Cause, DROPPED_OFFSET, DROPPING_OFFSET};
 
 use crate::governed::{Dropping, Governed, Probe, Verdict, Wanted};
 use crate::governor::{About, Flow, remark};
+use crate::limits::{Limit, Limits};
 use crate::pool::Grant;
 use crate::recall::Signal;
-use crate::recording::{Limit, Limits};
 use crate::store::{Store, Which};
 use crate::stream::Stream;
 

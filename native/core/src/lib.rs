@@ -7,7 +7,9 @@
 //! registry   which recording a tracer state names
 //! own_word   a word for each thread, near at hand (unsafe island)
 //! gate       who is inside a callback (modelled)
-//! recording  one recording: lanes, limits, life cycle
+//! recording  one recording: begin, lanes, end
+//! options    what it is asked to be: storage, limits
+//! limits     when it takes no more, and what its lanes share of that
 //! lane       one VM thread's place to write; its part of the loss ledger
 //! governor   what thins a recording: rates, samples, shares of time
 //! pool       events that may still be stored, handed out to lanes
@@ -49,8 +51,10 @@ pub mod governed;
 pub mod governor;
 mod keeper;
 pub mod lane;
+mod limits;
 mod mapping;
 mod missing;
+mod options;
 mod own_word;
 mod pace;
 mod pool;
@@ -70,5 +74,7 @@ mod windows;
 
 pub use error::OpenError;
 pub use keeper::Host;
+pub use limits::Limit;
 pub use mapping::create_private;
-pub use recording::{Limit, Options, Summary};
+pub use options::{Options, Storage};
+pub use recording::Summary;

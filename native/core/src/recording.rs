@@ -1,7 +1,7 @@
-//! One recording: what it may take, who writes in it, how it ends.
+//! One recording: how it begins, who writes in it, how it ends.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,13 @@ use spoor_format::record::Schema;
 use spoor_format::status::Phase;
 
 use crate::background::{Background, Syncer};
-use crate::governor::{Governor, Thinned, Thinning, remark};
+use crate::governor::{Thinned, remark};
 use crate::keeper::{self, Command, Host};
 use crate::lane::Lane;
-use crate::pool::{EXACT, Pool};
+use crate::limits::Limits;
+use crate::options::Options;
 use crate::process::{self, Process, read_line};
-use crate::recall::{Signal, Signals};
-use crate::registry::{self, State, wait_until_nobody_is_inside};
+use crate::registry::{self, State};
 use crate::segments::{self, Segments};
 use crate::snapshot::{Copied, Copier, Failed};
 use crate::store::{Store, Which};
@@ -33,208 +33,6 @@ const RATE_WINDOW: Duration = Duration::from_millis(5);
 
 /// What works for a recording beside the VM's threads.
 type Threads = (Option<Syncer>, Option<Background>, Sender<Command>);
-
-/// What to record into, and how much.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The file, or the directory of a stream; must not exist.
-    pub path: PathBuf,
-    /// Where events go, and which of them stay.
-    pub storage: Storage,
-    /// Writes everything to the disk this often; else the kernel does when it likes.
-    pub sync: Option<Duration>,
-    /// Threads that the VM runs callbacks on.
-    pub threads: u64,
-    /// Ends the recording this long after [`Recording::start_time`].
-    pub time: Option<Duration>,
-    /// Ends the recording after so many events.
-    pub max_events: Option<u64>,
-    /// Takes less than all that is offered.
-    pub thinning: Thinning,
-    /// Bytes of each argument list, message or value that are kept; 0 for none.
-    pub content_bytes: usize,
-    /// What an analyst needs years later, beside what this crate knows itself.
-    pub meta: Vec<(String, String)>,
-    /// Says what kind of thread the caller is.
-    pub thread_kind: fn() -> LaneKind,
-}
-
-/// Where events go, and which of them stay when the room is used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Storage {
-    /// A file with an event ring of so many bytes: the newest stay.
-    Ring(u64),
-    /// The same, and the first stay: when it is full, the recording ends.
-    Once(u64),
-    /// A directory of segments.
-    Stream(segments::Stream),
-}
-
-impl Storage {
-    /// Bytes for events.
-    fn bytes(&self) -> u64 {
-        match self {
-            Storage::Ring(bytes) | Storage::Once(bytes) => *bytes,
-            Storage::Stream(stream) => stream.total_bytes,
-        }
-    }
-
-    /// Bytes of which each thread takes its own part.
-    fn bytes_at_once(&self) -> u64 {
-        match self {
-            Storage::Ring(bytes) | Storage::Once(bytes) => *bytes,
-            Storage::Stream(stream) => stream.segment_bytes,
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Storage::Ring(_) => "ring",
-            Storage::Once(_) => "once",
-            Storage::Stream(_) => "stream",
-        }
-    }
-
-    /// The store, and what makes its segments; nothing is left if that fails.
-    fn create(&self, path: &Path, lanes: u64) -> Result<(Store, Option<Segments>), OpenError> {
-        let created = match self {
-            Storage::Ring(bytes) => Store::create(path, Header::new(*bytes, lanes), false).map(|store| (store, None)),
-            Storage::Once(bytes) => Store::create(path, Header::new(*bytes, lanes), true).map(|store| (store, None)),
-            Storage::Stream(stream) => {
-                segments::create(path, *stream, lanes).map(|(store, segments)| (store, Some(segments)))
-            }
-        };
-        if created.is_err() {
-            // Only what is empty: it may be of another recording.
-            let _ = std::fs::remove_dir(path);
-        }
-        created
-    }
-}
-
-/// What ends a recording by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Limit {
-    /// [`Options::time`].
-    Time = 1,
-    /// [`Options::max_events`].
-    MaxEvents = 2,
-    /// [`Thinning::rate`], where that ends the recording.
-    Rate = 3,
-    /// [`Thinning::function_rate`], the same.
-    FunctionRate = 4,
-    /// [`Thinning::max_cost_ppm`], the same.
-    MaxCost = 5,
-    /// The room is used up in a recording that keeps the first events.
-    Full = 6,
-    /// Somebody made the file shorter, or a page of it cannot be had any more.
-    FileCut = 7,
-}
-
-impl Limit {
-    const ALL: [Limit; 7] =
-        [Limit::Time, Limit::MaxEvents, Limit::Rate, Limit::FunctionRate, Limit::MaxCost, Limit::Full, Limit::FileCut];
-
-    /// The name of the option that set it, or of what happened.
-    pub fn name(self) -> &'static str {
-        match self {
-            Limit::Time => "time",
-            Limit::MaxEvents => "max_events",
-            Limit::Rate => "rate",
-            Limit::FunctionRate => "function_rate",
-            Limit::MaxCost => "max_cost",
-            Limit::Full => "full",
-            Limit::FileCut => "the file was cut short while it was recorded into",
-        }
-    }
-}
-
-/// The limits of a recording, shared by its lanes.
-#[derive(Debug)]
-pub(crate) struct Limits {
-    state: State,
-    /// Ticks of [`Options::time`], counted from [`Recording::start_time`].
-    time_ticks: u64,
-    /// Events later than this tick are not stored. Stored once, by `start_time`.
-    deadline: AtomicU64,
-    /// Events not yet granted to a lane.
-    pub(crate) pool: Pool,
-    /// See [`Options::content_bytes`].
-    pub(crate) content_bytes: usize,
-    /// What thins the recording, if anything does.
-    pub(crate) governor: Option<Arc<Governor>>,
-    /// The limit that was reached, or 0.
-    reached: AtomicU32,
-    /// How lanes are asked to look at all this, and for their chunks.
-    pub(crate) signals: Signals,
-    /// Held while something is taken from idle lanes: a chunk, or events to store.
-    taking: Mutex<()>,
-}
-
-impl Limits {
-    /// A limit was reached: from here on events are counted, not stored.
-    pub(crate) fn reach(&self, limit: Limit) {
-        if self.state.stop() {
-            self.reached.store(limit as u32, Ordering::Release);
-        }
-    }
-
-    /// Is the time of events with this tick over?
-    #[inline(always)]
-    pub(crate) fn is_over(&self, tick: u64) -> bool {
-        // Relaxed: nothing is reached through the answer.
-        tick > self.deadline.load(Ordering::Relaxed)
-    }
-
-    /// Events later than this are not stored.
-    pub(crate) fn deadline(&self) -> u64 {
-        self.deadline.load(Ordering::Relaxed)
-    }
-
-    /// How the lane is asked to look. There is none beyond the lane table.
-    pub(crate) fn signal(&self, lane: u32) -> Arc<Signal> {
-        self.signals.of(lane).map_or_else(|| Arc::new(Signal::new()), Arc::clone)
-    }
-
-    /// Runs `work` while nobody else takes from idle lanes. Never in a callback.
-    pub(crate) fn taking<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _alone = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
-        work()
-    }
-
-    /// Takes from idle lanes the events that they will not store, when the end of the
-    /// limit is near.
-    pub(crate) fn settle(&self, store: &Store) {
-        if !self.pool.is_near() {
-            return;
-        }
-        self.signals.ask();
-        wait_until_nobody_is_inside();
-        self.taking(|| self.pool.take_away(|lane| store.stored_by(lane, self.signal(lane).held())));
-    }
-
-    fn start_time(&self) {
-        self.deadline.store(clock::now().saturating_add(self.time_ticks), Ordering::Relaxed);
-        self.signals.ask();
-        if let Some(governor) = &self.governor {
-            governor.start_time();
-        }
-    }
-
-    /// Reaches the time limit even when no event comes to notice it.
-    pub(crate) fn check_time(&self) {
-        if self.is_over(clock::now()) {
-            self.reach(Limit::Time);
-        }
-    }
-
-    /// The limit that was reached.
-    pub(crate) fn reached(&self) -> Option<Limit> {
-        let reached = self.reached.load(Ordering::Acquire);
-        Limit::ALL.into_iter().find(|limit| *limit as u32 == reached)
-    }
-}
 
 /// What a recording has taken so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -321,22 +119,11 @@ impl Recording {
         std::thread::sleep(RATE_WINDOW.saturating_sub(begun.elapsed()));
         let second = clock::pair(2);
         let tick_hz = clock::rate(&first, &second);
-        store.write_meta(&meta(options.meta, clock_kind, tick_hz, &options.storage, stream, store.is_locked()));
+        store.write_meta(&meta(&options, clock_kind, tick_hz, stream, store.is_locked()));
         store.write_clock(&first);
         store.write_clock(&second);
         store.write_lane(0, LaneKind::Recorder, 0, 0);
-        let thins = !options.thinning.is_none();
-        let limits = Arc::new(Limits {
-            state,
-            governor: thins.then(|| Arc::new(Governor::new(options.thinning, tick_hz))),
-            time_ticks: ticks(options.time, tick_hz),
-            deadline: AtomicU64::new(u64::MAX),
-            pool: Pool::new(options.max_events, lanes + 1, EXACT),
-            content_bytes: options.content_bytes,
-            reached: AtomicU32::new(0),
-            signals: Signals::new(lanes + 1),
-            taking: Mutex::new(()),
-        });
+        let limits = Arc::new(Limits::new(state, &options, tick_hz, lanes + 1));
         store.write_status(Phase::Recording, 0, "");
         let threads = Self::start_threads(state, &store, &limits, segments, options.sync, host);
         let (syncer, segments, keeper) = threads.map_err(|error| {
@@ -503,26 +290,12 @@ impl Drop for Recording {
     }
 }
 
-/// A time limit in ticks.
-fn ticks(time: Option<Duration>, tick_hz: u64) -> u64 {
-    let Some(time) = time else { return u64::MAX };
-    let ticks = time.as_nanos() * u128::from(tick_hz) / 1_000_000_000;
-    u64::try_from(ticks).unwrap_or(u64::MAX)
-}
-
 /// What this crate knows of the machine and adds to the caller's entries.
-fn meta(
-    entries: Vec<(String, String)>,
-    clock_kind: &str,
-    tick_hz: u64,
-    storage: &Storage,
-    stream: Option<u64>,
-    locked: bool,
-) -> Meta {
+fn meta(options: &Options, clock_kind: &str, tick_hz: u64, stream: Option<u64>, locked: bool) -> Meta {
     let own = [
         ("records", Schema::own_text()),
         ("drop_causes", CAUSES.join(" ")),
-        ("mode", storage.name().to_owned()),
+        ("mode", options.storage.name().to_owned()),
         ("tick", clock_kind.to_owned()),
         ("tick_hz", tick_hz.to_string()),
         ("kernel", read_line("/proc/sys/kernel/osrelease")),
@@ -531,7 +304,7 @@ fn meta(
     let own = own.into_iter().chain(Process::this().entries());
     let own = own.chain(locked.then(|| (process::LOCK.0, process::LOCK.1.to_owned())));
     let own = own.chain(stream.map(|id| ("stream", id.to_string())));
-    Meta { entries: own.map(|(key, value)| (key.to_owned(), value)).chain(entries).collect() }
+    Meta { entries: own.map(|(key, value)| (key.to_owned(), value)).chain(options.meta.iter().cloned()).collect() }
 }
 
 /// Removes the files of a recording that never began.
@@ -558,6 +331,7 @@ fn thread_index() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Limit, Storage, governor::Thinning};
     use spoor_format::chunk::ChunkHeader;
     use std::sync::mpsc::{SyncSender, sync_channel};
 

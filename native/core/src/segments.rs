@@ -24,9 +24,9 @@ use spoor_format::segment::{CHUNKS_OFFSET, FRAME_BYTES, FRAMES_OFFSET, Frame, HE
 
 use crate::background::{Background, go_on};
 use crate::governor::remark;
+use crate::limits::Limits;
 use crate::mapping::create_reserved;
 use crate::pace::Pace;
-use crate::recording::Limits;
 use crate::registry::{self, State, wait_until_nobody_is_inside};
 use crate::store::{Store, Which};
 use crate::{OpenError, clock};

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 
 use common::options;
+use spoor_core::Storage;
 use spoor_core::adopt::{Adopted, Keep, adopt};
-use spoor_core::recording::{self, Storage};
+use spoor_core::recording;
 use spoor_core::registry::{self, State};
 use spoor_core::{Host, Limit, Summary};
 use spoor_format::build::FileBuilder;

@@ -15,10 +15,10 @@ use std::time::Duration;
 use common::options;
 use host::{Told, close};
 use memmap2::MmapOptions;
-use spoor_core::recording::{Options, Storage};
 use spoor_core::registry::{self, State};
 use spoor_core::segments::Stream;
 use spoor_core::{Limit, clock};
+use spoor_core::{Options, Storage};
 use spoor_format::lane::LaneKind;
 use spoor_format::record::write;
 

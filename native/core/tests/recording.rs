@@ -12,10 +12,11 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use host::{TestHost, Told, close, open};
-use spoor_core::recording::{self, Options, Storage};
+use spoor_core::recording;
 use spoor_core::registry::{self, State};
 use spoor_core::stream::{MAX_ATOM_BYTES, Names};
 use spoor_core::{Limit, OpenError, clock};
+use spoor_core::{Options, Storage};
 use spoor_format::chunk::{ChunkHeader, Identity, Reader};
 use spoor_format::header::{Header, META_OFFSET, Meta, RingLayout};
 use spoor_format::lane::{Cause, ENTRY_BYTES, Lane};

@@ -9,7 +9,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use common::options;
-use spoor_core::recording::{self, Storage};
+use spoor_core::Storage;
+use spoor_core::recording;
 use spoor_core::registry::{self, State};
 use spoor_core::snapshot::{Copied, Failed};
 use spoor_core::stream::{MAX_ATOM_BYTES, Names};

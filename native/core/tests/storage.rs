@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use common::options;
 use host::{TestHost, Told, close, open};
-use spoor_core::recording::{self, Options, Storage};
+use spoor_core::recording;
 use spoor_core::registry::{self, State};
 use spoor_core::segments::Stream;
 use spoor_core::{Limit, OpenError, clock};
+use spoor_core::{Options, Storage};
 use spoor_format::chunk::{ChunkHeader, Identity, Reader};
 use spoor_format::header::Header;
 use spoor_format::lane::{Cause, ENTRY_BYTES, Lane};

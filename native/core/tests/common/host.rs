@@ -3,7 +3,8 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use spoor_core::recording::{self, Options};
+use spoor_core::Options;
+use spoor_core::recording;
 use spoor_core::registry::{self, State};
 use spoor_core::{Host, Limit, Summary};
 

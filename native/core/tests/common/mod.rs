@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use spoor_core::governor::Thinning;
-use spoor_core::recording::{Options, Storage};
 use spoor_core::registry;
+use spoor_core::{Options, Storage};
 use spoor_format::lane::LaneKind;
 
 /// A recording of up to four threads without limits.
