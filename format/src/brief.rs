@@ -17,7 +17,7 @@ const PROCESS: u8 = id_of("process");
 const PROCESS_INFO: u8 = id_of("process_info");
 
 /// Bytes of the space that an event is written into.
-pub const ROOM: usize = 64;
+pub const ROOM: usize = 96;
 
 /// What precedes a frequent event: a short record or none, its bytes from the lowest on,
 /// how many there are in the highest.
@@ -111,66 +111,122 @@ impl Kind {
     }
 }
 
-/// Are the numbers as short as they nearly always are?
-#[inline(always)]
-pub fn is_short(delta: u64, word: u64, last: u64) -> bool {
-    (delta | last) >> 14 | word >> 56 == 0
+/// A frequent event: its kind, what precedes it, and the numbers that follow.
+#[derive(Debug, Clone, Copy)]
+pub struct Line {
+    /// What precedes it.
+    pub head: Head,
+    /// Its kind, which says which numbers it has.
+    pub kind: Kind,
+    /// The other process.
+    pub word: u64,
+    /// A reference.
+    pub last: Ref,
 }
 
-/// Writes an event that [`is_short`] with what precedes it, and says how many bytes
-/// that took.
+impl Line {
+    /// One that has a reference at most.
+    #[inline(always)]
+    pub fn new(kind: Kind, last: Ref) -> Line {
+        Line { head: Head::NONE, kind, word: 0, last }
+    }
+
+    /// Are the numbers as short as they nearly always are, and the process said before it?
+    #[inline(always)]
+    pub fn is_short(&self, process: u64, delta: u64) -> bool {
+        (delta | self.last) >> 14 | (process | self.word) >> 28 == 0
+    }
+}
+
+/// Writes an event that [`Line::is_short`], of another process than the one before where there is a
+/// `process`; says how many bytes that took.
 ///
 /// Places are masked with what they cannot exceed, which takes the place of tests.
 #[inline(always)]
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "masked; ROOM is for the longest of all")]
-pub fn short_event(space: &mut [u8; ROOM], head: Head, kind: Kind, delta: u64, word: u64, last: u64) -> usize {
-    let mut at = begin(space, head, kind);
+pub fn short_event(space: &mut [u8; ROOM], process: Option<u64>, line: Line, delta: u64) -> usize {
+    let mut at = put_process(space, process);
+    at = begin(space, at, line);
     at = put_short(space, at, delta);
-    at = put_tag(space, at, kind);
-    if kind.has(HAS_WORD) {
-        let (bytes, count) = groups(word & !(0xff << 56));
-        space[at & PLACE..][..8].copy_from_slice(&bytes.to_le_bytes());
-        at += count;
+    if line.kind.has(HAS_TAG) {
+        space[at & PLACE] = (line.kind.0 >> 8) as u8;
+        at += 1;
+        if line.kind.has(HAS_WORD) {
+            at = put_word(space, at, line.word);
+        }
     }
-    if kind.has(HAS_LAST) {
-        at = put_short(space, at, last);
+    if line.kind.has(HAS_LAST) {
+        at = put_short(space, at, line.last);
     }
     at
+}
+
+/// As [`short_event`], of a kind that has a reference and nothing else.
+#[inline(always)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
+pub fn short_function(space: &mut [u8; ROOM], process: Option<u64>, kind: Kind, delta: u64, function: Ref) -> usize {
+    let mut at = put_process(space, process);
+    space[at & PLACE] = kind.0 as u8;
+    at = put_short(space, at + 1, delta);
+    put_short(space, at, function)
 }
 
 /// The same with any numbers.
 #[cold]
 #[inline(never)]
-pub fn event(space: &mut [u8; ROOM], head: Head, kind: Kind, delta: u64, word: u64, last: u64) -> usize {
-    let mut at = begin(space, head, kind);
-    at = put(space, at, delta);
-    at = put_tag(space, at, kind);
-    if kind.has(HAS_WORD) {
-        at = put(space, at, word);
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
+pub fn event(space: &mut [u8; ROOM], process: Option<u64>, line: Line, delta: u64) -> usize {
+    let mut at = 0;
+    if let Some(word) = process {
+        space[0] = PROCESS;
+        at = put(space, 1, word);
     }
-    if kind.has(HAS_LAST) {
-        at = put(space, at, last);
+    at = begin(space, at, line);
+    at = put(space, at, delta);
+    if line.kind.has(HAS_TAG) {
+        space[at & PLACE] = (line.kind.0 >> 8) as u8;
+        at += 1;
+    }
+    if line.kind.has(HAS_WORD) {
+        at = put(space, at, line.word);
+    }
+    if line.kind.has(HAS_LAST) {
+        at = put(space, at, line.last);
     }
     at
 }
 
-/// Begins of what events write lie below: 7 bytes of a head, an id, a tag, and two varints.
-const PLACE: usize = 31;
+/// Begins of what events write lie below: a process, 7 bytes of a head, an id, a tag, and two varints.
+const PLACE: usize = 63;
 
 #[inline(always)]
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
-fn begin(space: &mut [u8; ROOM], head: Head, kind: Kind) -> usize {
-    space[..8].copy_from_slice(&head.0.to_le_bytes());
-    let at = (head.0 >> 56) as usize & 7;
-    space[at] = kind.0 as u8;
+fn begin(space: &mut [u8; ROOM], at: usize, line: Line) -> usize {
+    space[at & PLACE..][..8].copy_from_slice(&line.head.0.to_le_bytes());
+    let at = at + ((line.head.0 >> 56) as usize & 7);
+    space[at & PLACE] = line.kind.0 as u8;
     at + 1
 }
 
+/// The process whose events follow, if it is another.
+#[inline(always)]
+fn put_process(space: &mut [u8; ROOM], process: Option<u64>) -> usize {
+    let Some(word) = process else { return 0 };
+    space[0] = PROCESS;
+    put_word(space, 1, word)
+}
+
+/// A varint below 2^28.
 #[inline(always)]
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
-fn put_tag(space: &mut [u8; ROOM], at: usize, kind: Kind) -> usize {
-    space[at & PLACE] = (kind.0 >> 8) as u8;
-    at + (kind.0 / HAS_TAG % 2) as usize
+fn put_word(space: &mut [u8; ROOM], at: usize, word: u64) -> usize {
+    let word = word as u32;
+    let groups = word & 0x7f | (word & 0x3f80) << 1 | (word & 0x1f_c000) << 2 | (word & 0xfe0_0000) << 3;
+    // Eight for each byte but the last.
+    let before = (groups | 1).ilog2() & 24;
+    let more = 0x0080_8080 & !(u32::MAX << before);
+    space[at & PLACE..][..4].copy_from_slice(&(groups | more).to_le_bytes());
+    at + 1 + (before >> 3) as usize
 }
 
 /// A varint of one or two bytes.
@@ -223,6 +279,10 @@ pub fn sizes(space: &mut [u8; SIZES_ROOM], kind: Kind, delta: u64, sizes: &[u64;
         if *size < 0x80 {
             space[at & PLACE] = *size as u8;
             at += 1;
+        } else if *size < 0x4000 {
+            let both = *size & 0x7f | 0x80 | (*size & 0x3f80) << 1;
+            space[at & PLACE..][..2].copy_from_slice(&(both as u16).to_le_bytes());
+            at += 2;
         } else {
             let (bytes, count) = groups(*size);
             space[at & PLACE..][..8].copy_from_slice(&bytes.to_le_bytes());
@@ -296,13 +356,17 @@ mod tests {
         bytes
     }
 
-    fn brief(head: Head, kind: Kind, delta: u64, word: u64, last: u64) -> Vec<u8> {
+    fn brief(process: Option<u64>, line: Line, delta: u64) -> Vec<u8> {
         let mut space = [0xee; ROOM];
-        let used = event(&mut space, head, kind, delta, word, last);
+        let used = event(&mut space, process, line, delta);
         let bytes = space[..used].to_vec();
-        if is_short(delta, word, last) {
-            let used = short_event(&mut space, head, kind, delta, word, last);
+        if line.is_short(process.unwrap_or_default(), delta) {
+            let used = short_event(&mut space, process, line, delta);
             assert_eq!(space[..used], bytes);
+            if line.head == Head::NONE && line.kind.0 >> 8 == HAS_LAST >> 8 {
+                let used = short_function(&mut space, process, line.kind, delta, line.last);
+                assert_eq!(space[..used], bytes);
+            }
         }
         bytes
     }
@@ -318,7 +382,7 @@ mod tests {
             let pid = term(|writer| writer.pid(word));
             let pid = RawTerm::trusted(&pid);
             let atom = term(|writer| writer.atom(last));
-            let of = |kind| brief(Head::NONE, kind, delta, word, last);
+            let of = |kind| brief(None, Line { word, ..Line::new(kind, last) }, delta);
             prop_assert_eq!(of(Kind::CALL), bytes(|s| write::call(s, delta, last)));
             prop_assert_eq!(of(Kind::RETURN_TO), bytes(|s| write::return_to(s, delta, last)));
             prop_assert_eq!(of(Kind::IN), bytes(|s| write::in_(s, delta, last)));
@@ -339,7 +403,12 @@ mod tests {
             word in number(),
         ) {
             let event = bytes(|s| write::receive(s, delta));
-            let before = |head| brief(head, Kind::RECEIVE, delta, word, word).strip_suffix(&event[..]).map(<[u8]>::to_vec);
+            let after = |process, head| {
+                let line = Line { head, word, ..Line::new(Kind::RECEIVE, word) };
+                brief(process, line, delta).strip_suffix(&event[..]).map(<[u8]>::to_vec)
+            };
+            let before = |head| after(None, head);
+            prop_assert_eq!(after(Some(word), Head::NONE), Some(bytes(|s| write::process(s, 0, word))));
             prop_assert_eq!(before(Head::message(shape)), Some(bytes(|s| write::message(s, 0, shape, RawTerm::NONE))));
             let fits = reference < MAX_REFERENCE;
             prop_assert_eq!(
@@ -357,10 +426,12 @@ mod tests {
             let head = Head::message_of(0x7f, MAX_REFERENCE - 1).expect("three bytes");
             let pid = term(|writer| writer.pid(word));
             let by_table = bytes(|s| {
+                write::process(s, 0, u64::MAX)?;
                 write::message_of(s, 0, 0x7f, MAX_REFERENCE - 1)?;
                 write::spawn(s, u64::MAX, RawTerm::trusted(&pid), u64::MAX)
             });
-            prop_assert_eq!(brief(head, Kind::SPAWN, u64::MAX, word, u64::MAX), by_table);
+            let line = Line { head, word, ..Line::new(Kind::SPAWN, u64::MAX) };
+            prop_assert_eq!(brief(Some(u64::MAX), line, u64::MAX), by_table);
         }
 
         #[test]

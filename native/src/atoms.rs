@@ -35,26 +35,38 @@ macro_rules! atoms {
 pub(crate) static GC_SIZES: [Atom; spoor_format::record::GC_SIZES.len()] =
     [const { Atom(AtomicU64::new(0)) }; spoor_format::record::GC_SIZES.len()];
 
-/// Which of [`GC_SIZES`] the VM tells first, second, …, as far as is known: a key's word with
-/// its place above [`PLACE`].
-static GC_ORDER: [AtomicU64; SIZES] = [const { AtomicU64::new(0) }; SIZES];
+/// Which of [`GC_SIZES`] the VM tells at one place of its list, as far as is known: the key's
+/// word with its place above [`PLACE`].
+pub(crate) struct GcKey(AtomicU64);
+
+static GC_ORDER: [GcKey; SIZES] = [const { GcKey(AtomicU64::new(0)) }; SIZES];
 
 const PLACE: u32 = 56;
 
-/// The place among [`GC_SIZES`] of the key that the VM tells as its `nth`; of a key that
-/// is none of them, one behind them.
+/// What the VM tells first, second, …
 #[inline(always)]
-pub(crate) fn gc_size(key: Word, nth: usize) -> usize {
-    let known = GC_ORDER[nth % SIZES].load(Ordering::Relaxed);
-    if known & !(0xff << PLACE) == key { (known >> PLACE) as usize } else { learn_gc_size(key, nth) }
+pub(crate) fn gc_order() -> &'static [GcKey; SIZES] {
+    &GC_ORDER
 }
 
-#[cold]
-#[inline(never)]
-fn learn_gc_size(key: Word, nth: usize) -> usize {
-    let place = GC_SIZES.iter().position(|name| name.word() == key).unwrap_or(SIZES - 1);
-    GC_ORDER[nth % SIZES].store(key | (place as u64) << PLACE, Ordering::Relaxed);
-    place
+impl GcKey {
+    /// The place among [`GC_SIZES`] of the key that the VM tells here; of a key that is none of
+    /// them, one behind them.
+    #[inline(always)]
+    pub(crate) fn place(&self, key: Word) -> usize {
+        let known = self.0.load(Ordering::Relaxed);
+        // The key's place is all that is left, if it is the key.
+        let place = (known ^ key).rotate_left(u64::BITS - PLACE);
+        if place < SIZES as u64 { place as usize } else { self.learn(key) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn learn(&self, key: Word) -> usize {
+        let place = GC_SIZES.iter().position(|name| name.word() == key).unwrap_or(SIZES - 1);
+        self.0.store(key | (place as u64) << PLACE, Ordering::Relaxed);
+        place
+    }
 }
 
 atoms! {

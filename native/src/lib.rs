@@ -7,6 +7,8 @@
 //! values   terms into the recording's own encoding, bounded
 //! wire     the shapes of messages, and the references they carry
 //! frequent the hot path: how frequent events are stored
+//! collections  the sizes of garbage collections
+//! initial  what a spawned process really runs
 //! tracer   enabled/3 and trace/5; how all others are stored
 //! nif      open, close, status, describe, note, copy, adopt: terms in, terms out
 //! ```
@@ -18,7 +20,9 @@ compile_error!("Spoor records on 64-bit little-endian Linux only");
 
 mod atoms;
 mod bits;
+mod collections;
 mod frequent;
+mod initial;
 mod nif;
 mod tracer;
 mod values;

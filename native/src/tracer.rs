@@ -20,13 +20,13 @@ use spoor_core::lane::Lane;
 use spoor_core::registry::{self, State};
 use spoor_core::stream::Stream;
 use spoor_format::Full;
-use spoor_format::brief::SIZES;
 use spoor_format::chunk::Identity;
 use spoor_format::lane::Cause;
 use spoor_format::record::{GC_SIZES, write};
 use spoor_format::term::RawTerm;
 
 use crate::atoms::{self, Atom};
+use crate::collections::gc_sizes;
 use crate::frequent;
 use crate::values;
 use crate::vm::{self, Env, Kind, VmNames, Word};
@@ -191,8 +191,7 @@ pub(crate) fn identity(tracee: Word) -> Identity {
 #[inline(always)]
 pub(crate) fn function_of(env: Env, stream: &mut Stream, term: Word) -> Result<u64, Full> {
     if let Some([module, name, third]) = vm::triple(term)
-        && let Some(arity) = vm::small(third)
-        && let Some(known) = stream.known_function((module, name, arity as u64))
+        && let Some(known) = stream.known_function((module, name, third))
     {
         return Ok(known);
     }
@@ -540,24 +539,6 @@ impl Offered {
     }
 }
 
-/// The sizes of a garbage collection, in the order of the format; what lies behind them
-/// counts for nothing.
-#[inline(always)]
-pub(crate) fn gc_sizes(list: Word) -> [u64; SIZES] {
-    let (mut sizes, mut rest) = ([0; SIZES], list);
-    for nth in 0..SIZES {
-        let Some((pair, tail)) = vm::cell(rest) else { break };
-        rest = tail;
-        if !vm::is_boxed(pair) || vm::boxed_word(pair, 0) != vm::PAIR {
-            continue;
-        }
-        // Of words of 8 bytes, so no size comes near 2^56.
-        let size = vm::small(vm::boxed_word(pair, 2)).unwrap_or(0) as u64 & !(0xff << 56);
-        sizes[atoms::gc_size(vm::boxed_word(pair, 1), nth) % SIZES] = size;
-    }
-    sizes
-}
-
 /// Defines a function, or finds that there is none.
 #[inline(never)]
 fn function_not_known(env: Env, stream: &mut Stream, term: Word) -> Result<u64, Full> {
@@ -573,59 +554,4 @@ fn store_match_result(env: Env, stream: &mut Stream, value: Word) -> Result<(), 
     // The user wrote this `message` action: it is asked for.
     let limit = values::MAX_TERM_BYTES / 4;
     values::full(stream, env, value, limit, |s, value| write::match_result(s, 0, value))
-}
-
-/// What a spawned process really runs.
-#[derive(Clone, Copy)]
-pub(crate) enum Initial {
-    /// The callback module of a behaviour.
-    Callback(Word),
-    /// The function that `proc_lib` was asked to start: module, name, arguments.
-    Started(Word, Word, Word),
-    /// As spawned: `{M, F, Args}`.
-    Function(Word),
-}
-
-/// Looks through `proc_lib` and `gen`, as `proc_lib:translate_initial_call/1` does.
-pub(crate) fn initial_call(spawned: Word) -> Initial {
-    through_proc_lib(spawned).unwrap_or(Initial::Function(spawned))
-}
-
-fn through_proc_lib(spawned: Word) -> Option<Initial> {
-    let &[module, name, arguments] = vm::tuple(spawned)? else { return None };
-    if module != atoms::PROC_LIB.word() || name != atoms::INIT_P.word() {
-        return None;
-    }
-    let [_parent, _ancestors, module, name, arguments] = elements(arguments)?;
-    if !vm::is_atom(module) || !vm::is_atom(name) {
-        return None;
-    }
-    let callback = || through_gen(module, name, arguments).map(Initial::Callback);
-    Some(callback().unwrap_or(Initial::Started(module, name, arguments)))
-}
-
-/// `gen:init_it(Behaviour, Starter, Parent, [Name,] Module, Args, Options)`.
-fn through_gen(module: Word, name: Word, arguments: Word) -> Option<Word> {
-    if module != atoms::GEN.word() || name != atoms::INIT_IT.word() {
-        return None;
-    }
-    let (callback, init_argument) = match elements::<7>(arguments) {
-        Some([_, _, _, _name, callback, argument, _]) => (callback, argument),
-        None => elements::<6>(arguments).map(|[_, _, _, callback, argument, _]| (callback, argument))?,
-    };
-    if callback != atoms::SUPERVISOR.word() {
-        return vm::is_atom(callback).then_some(callback);
-    }
-    // A supervisor is told its callback module: `{Self, Module, Args}`.
-    let &[_, of, _] = vm::tuple(init_argument)? else { return Some(callback) };
-    Some(if vm::is_atom(of) { of } else { callback })
-}
-
-/// The elements of a list of exactly `N`.
-fn elements<const N: usize>(list: Word) -> Option<[Word; N]> {
-    let (mut found, mut rest) = ([0; N], list);
-    for place in &mut found {
-        (*place, rest) = vm::cell(rest)?;
-    }
-    (rest == vm::NIL).then_some(found)
 }

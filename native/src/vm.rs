@@ -10,9 +10,9 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::sys::{ErlNifEnv, ErlNifTerm};
-use spoor_core::stream::{MAX_ATOM_BYTES, Names, ReferenceWords};
+use spoor_core::stream::{MAX_ATOM_BYTES, Names};
 use spoor_format::lane::LaneKind;
-use spoor_format::reference::Reference as Told;
+use spoor_format::reference::{Halves, Reference as Told};
 
 use crate::bits;
 
@@ -54,6 +54,7 @@ unsafe extern "C" {
     fn enif_make_list_cell(env: Env, head: Word, tail: Word) -> Word;
     fn enif_make_int(env: Env, value: c_int) -> Word;
     fn enif_make_ref(env: Env) -> Word;
+    fn enif_system_info(info: *mut SystemInfo, size: usize);
 }
 
 /// `ErlNifMapIterator`, with room to spare.
@@ -130,13 +131,13 @@ pub(crate) fn is_atom(word: Word) -> bool {
 
 #[inline(always)]
 pub(crate) fn is_boxed(word: Word) -> bool {
-    word & 3 == 2
+    word & 3 == BOXED
 }
 
-#[inline(always)]
-pub(crate) fn is_list(word: Word) -> bool {
-    word & 3 == 1
-}
+/// Tags of words that point to boxed terms and to list cells. What is known to be there is
+/// taken off rather than masked: an instruction less for each word that is read.
+const BOXED: u64 = 2;
+const LIST: u64 = 1;
 
 /// Headers of tuples of two and three.
 pub(crate) const PAIR: u64 = 2 << 6;
@@ -148,10 +149,39 @@ pub(crate) fn small(word: Word) -> Option<i64> {
     (word & 0xf == 0xf).then_some(word as i64 >> 4)
 }
 
-/// What the format keeps of a local pid or port: the word without its tag.
+/// What the format keeps of a local pid or port: the word without its tag, nor what can be
+/// worked out from the rest.
 #[inline(always)]
 pub(crate) fn identity_word(word: Word) -> u64 {
-    word >> 4
+    word >> 4 & IDENTITY_BITS.load(Ordering::Relaxed)
+}
+
+/// Bits of the words of pids and ports that tell one from others.
+static IDENTITY_BITS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// To OTP 25 the low 28 bits tell, and those above have the place in the VM's table, for speed.
+fn learn_identities() {
+    // SAFETY: plain data, for which all zeroes are a value.
+    let mut info: SystemInfo = unsafe { std::mem::zeroed() };
+    // SAFETY: a struct of our own, of which the VM fills as much as its size says.
+    unsafe { enif_system_info(&mut info, size_of::<SystemInfo>()) };
+    if info.otp_release.is_null() {
+        return;
+    }
+    // SAFETY: the VM's own text, which ends with 0 and lives as long.
+    let release = unsafe { CStr::from_ptr(info.otp_release) };
+    if release.to_str().ok().and_then(|release| release.parse().ok()).is_some_and(|release: u32| release <= 25) {
+        IDENTITY_BITS.store((1 << 28) - 1, Ordering::Relaxed);
+    }
+}
+
+/// The beginning of `ErlNifSysInfo`, as all releases have it.
+#[repr(C)]
+struct SystemInfo {
+    driver_version: [c_int; 2],
+    erts_version: *const c_char,
+    otp_release: *const c_char,
+    threads: [c_int; 4],
 }
 
 /// The header of a boxed term.
@@ -176,10 +206,10 @@ pub(crate) fn boxed_words_of<const N: usize>(word: Word) -> [u64; N] {
 /// The elements of a tuple.
 #[inline(always)]
 pub(crate) fn tuple<'a>(word: Word) -> Option<&'a [Word]> {
-    if word & 3 != 2 {
+    if !is_boxed(word) {
         return None;
     }
-    let object = (word & !3) as *const Word;
+    let object = word.wrapping_sub(BOXED) as *const Word;
     // SAFETY: a boxed word points to the object's header, which lives as long as
     // the callback that was given the word.
     let header = unsafe { *object };
@@ -195,33 +225,24 @@ pub(crate) fn tuple<'a>(word: Word) -> Option<&'a [Word]> {
 /// Head and tail of a list cell.
 #[inline(always)]
 pub(crate) fn cell(word: Word) -> Option<(Word, Word)> {
-    if word & 3 != 1 {
+    if word & 3 != LIST {
         return None;
     }
-    let cell = (word & !3) as *const [Word; 2];
+    let cell = word.wrapping_sub(LIST) as *const Word;
+    // One by one, for the reason of `triple`.
     // SAFETY: a list word points to its cell, two words, alive as in `tuple`.
-    let [head, tail] = unsafe { *cell };
+    let head = unsafe { cell.read_volatile() };
+    // SAFETY: as above.
+    let tail = unsafe { cell.wrapping_add(1).read_volatile() };
     Some((head, tail))
 }
 
 /// The words of a tuple of three.
 #[inline(always)]
 pub(crate) fn triple(word: Word) -> Option<[Word; 3]> {
-    if word & 3 != 2 {
-        return None;
-    }
-    let object = (word & !3) as *const Word;
-    // SAFETY: as in `tuple`.
-    if unsafe { *object } != 3 << 6 {
-        return None;
-    }
     // One by one: the VM has just stored them so, and a wider load would have to
     // wait until the stores have left the processor's buffer.
-    Some([1, 2, 3].map(|place| {
-        let element = object.wrapping_add(place);
-        // SAFETY: three elements follow the header.
-        unsafe { element.read_volatile() }
-    }))
+    (is_boxed(word) && boxed_word(word, 0) == TRIPLE).then(|| [1, 2, 3].map(|place| boxed_word(word, place)))
 }
 
 /// An argument of a callback. Read one by one, for the reason of [`triple`].
@@ -263,39 +284,34 @@ pub(crate) fn list_length(env: Env, list: Word) -> Option<u32> {
 
 /// The words behind the header of a local reference.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reference {
-    words: ReferenceWords,
-    /// Does its text name a process, whose word is the last?
-    names_process: bool,
-}
+pub(crate) struct Reference(Halves);
 
 impl Reference {
-    /// What tells it from others.
+    /// By its words: those of a text that names a process have its word for the last.
     #[inline(always)]
-    pub(crate) fn words(&self) -> ReferenceWords {
-        self.words
+    pub(crate) fn halves(&self) -> Halves {
+        self.0
     }
 
     /// Word by word: to compare them as a whole, they would first go to memory.
     #[inline(always)]
     pub(crate) fn is(&self, other: &Reference) -> bool {
-        let ([a, b, c], [x, y, z]) = (self.words, other.words);
+        let ([a, b, c], [x, y, z]) = (self.0.words, other.0.words);
         (a ^ x | b ^ y | c ^ z) == 0
     }
 
     /// As its words say.
-    #[inline(always)]
     pub(crate) fn told(&self) -> Told {
-        let [low, high, process] = self.words;
+        let [low, high, process] = self.0.words;
         let half = |word: u64| word & 0xffff_ffff;
         let numbers = [process >> 32, half(process), high >> 32, half(high), low >> 32];
-        Told::of_last(if self.names_process { 5 } else { 3 }, numbers)
+        Told::of_last(if self.0.five { 5 } else { 3 }, numbers)
     }
 
     #[inline(always)]
-    fn read(word: Word, names_process: bool) -> Reference {
+    pub(crate) fn read(word: Word, names_process: bool) -> Reference {
         let process = if names_process { boxed_word(word, 3) } else { 0 };
-        Reference { words: [boxed_word(word, 1), boxed_word(word, 2), process], names_process }
+        Reference(Halves { words: [boxed_word(word, 1), boxed_word(word, 2), process], five: names_process })
     }
 
     /// Is this the text that the VM prints?
@@ -310,19 +326,16 @@ impl Reference {
 /// [`printed_reference`].
 #[inline(always)]
 pub(crate) fn reference(word: Word) -> Option<Reference> {
-    is_readable_reference(word).then(|| readable_reference(word))
+    Some(Reference::read(word, names_process(word)?))
 }
 
-/// Is a boxed term a local reference that is read in place?
+/// Of a boxed term that is a local reference to be read in place: does its text name a process?
 #[inline(always)]
-pub(crate) fn is_readable_reference(word: Word) -> bool {
-    has_reference_header(word) && is_marked(word)
-}
-
-/// Reads what [`is_readable_reference`].
-#[inline(always)]
-pub(crate) fn readable_reference(word: Word) -> Reference {
-    Reference::read(word, is_known(&LONG_ALIAS_HEADER, boxed_word(word, 0)))
+pub(crate) fn names_process(word: Word) -> Option<bool> {
+    let header = boxed_word(word, 0);
+    let long = is_known(&LONG_ALIAS_HEADER, header);
+    let known = long || is_known(&REFERENCE_HEADER, header) || is_known(&ALIAS_HEADER, header);
+    (known && is_marked(word)).then_some(long)
 }
 
 /// Is a boxed term surely a local reference? Others may be, too.
@@ -384,10 +397,7 @@ pub(crate) fn float(env: Env, word: Word) -> Option<f64> {
 /// Pairs of a map.
 #[inline(always)]
 pub(crate) fn map_size(env: Env, map: Word) -> usize {
-    match flat_map(map) {
-        Some((size, ..)) => size,
-        None => asked_map_size(env, map),
-    }
+    if is_flat_map(map) { boxed_word(map, 1) as usize } else { asked_map_size(env, map) }
 }
 
 #[cold]
@@ -402,21 +412,20 @@ fn asked_map_size(env: Env, map: Word) -> usize {
 /// What an atom stands for in a map.
 #[inline(always)]
 pub(crate) fn map_value(env: Env, map: Word, key: Word) -> Option<Word> {
-    let Some((size, keys, values)) = flat_map(map) else { return asked_map_value(env, map, key) };
+    if !is_flat_map(map) {
+        return asked_map_value(env, map, key);
+    }
+    let (size, keys) = (boxed_word(map, 1) as usize, boxed_word(map, 2));
     let place = tuple(keys)?.iter().take(size).position(|known| *known == key)?;
-    // SAFETY: as many values as keys, and `place` is that of a key.
-    let value = unsafe { values.add(place) };
-    // SAFETY: within the map, see above.
-    Some(unsafe { *value })
+    Some(boxed_word(map, 3 + place))
 }
 
 /// What an atom stands for in a map that holds nothing else.
 #[inline(always)]
 pub(crate) fn only_value(map: Word, key: Word) -> Option<Word> {
-    let (1, keys, values) = flat_map(map)? else { return None };
-    let of_key = tuple(keys)?.first() == Some(&key);
-    // SAFETY: a map of one pair has one value.
-    of_key.then(|| unsafe { *values })
+    // A flat map's keys are a tuple, of as many.
+    let is_only = is_flat_map(map) && boxed_word(map, 1) == 1 && boxed_word(boxed_word(map, 2), 1) == key;
+    is_only.then(|| boxed_word(map, 3))
 }
 
 #[cold]
@@ -431,23 +440,16 @@ fn asked_map_value(env: Env, map: Word, key: Word) -> Option<Word> {
 /// has just stored word by word is not there yet for a wider load.
 #[inline(always)]
 pub(crate) fn boxed_word(word: Word, place: usize) -> Word {
-    let at = ((word & !3) as *const Word).wrapping_add(place);
+    let at = (word.wrapping_sub(BOXED) as *const Word).wrapping_add(place);
     // SAFETY: the caller found a boxed word of a kind that has so many words.
     unsafe { at.read_volatile() }
 }
 
-/// Size, tuple of keys and first value of a small map: the VM keeps those flat.
+/// Is it a small map? The VM keeps those flat: behind the header their size, the tuple of
+/// their keys, the values.
 #[inline(always)]
-fn flat_map(word: Word) -> Option<(usize, Word, *const Word)> {
-    if word & 3 != 2 {
-        return None;
-    }
-    if boxed_word(word, 0) != FLAT_MAP_HEADER.load(Ordering::Relaxed) {
-        return None;
-    }
-    // Behind the header of a flat map are its size and its keys, then the values.
-    let object = (word & !3) as *const Word;
-    Some((boxed_word(word, 1) as usize, boxed_word(word, 2), object.wrapping_add(3)))
+fn is_flat_map(word: Word) -> bool {
+    is_boxed(word) && boxed_word(word, 0) == FLAT_MAP_HEADER.load(Ordering::Relaxed)
 }
 
 /// Header of flat maps in this VM; no header while their layout is not known.
@@ -616,6 +618,7 @@ pub(crate) fn words_are_as_expected(env: Env) -> bool {
     let is_tuple = unsafe { enif_get_tuple(env, made, &mut arity, &mut elements) } != 0;
     // SAFETY: live terms and places of our own.
     let is_cell = unsafe { enif_get_list_cell(env, list, &mut head, &mut tail) } != 0;
+    learn_identities();
     learn_references(env);
     learn_flat_maps(env);
     bits::learn(env);

@@ -3,6 +3,7 @@
 
 use spoor_core::stream::Stream;
 use spoor_format::Full;
+use spoor_format::brief::Head;
 use spoor_format::record::{Ref, write};
 use spoor_format::term::RawTerm;
 
@@ -34,55 +35,79 @@ pub(crate) struct Message {
 impl Message {
     /// Nothing.
     pub(crate) const OTHER: Message = Message { shape: 0x100, reference: 0 };
+    /// Only the VM can read the reference.
     const PRINTED: u64 = 0x200;
+    /// The reference names a process.
+    const NAMES_PROCESS: u64 = 0x400;
 
     fn of(shape: u64) -> Message {
         Message { shape, reference: 0 }
     }
 
+    /// With a reference that is read in place.
+    #[inline(always)]
+    fn with(shape: u64, reference: Word) -> Option<Message> {
+        let names_process = vm::is_boxed(reference).then(|| vm::names_process(reference))??;
+        Some(Message { shape: shape | if names_process { Message::NAMES_PROCESS } else { 0 }, reference })
+    }
+
     /// Has [`annotate`] to look at it?
+    #[inline(always)]
     pub(crate) fn is_printed(&self) -> bool {
         self.shape & Message::PRINTED != 0
     }
 
     /// A place in `spoor_format::record::MESSAGE_SHAPES`, if it is of a known shape.
+    #[inline(always)]
     pub(crate) fn shape(&self) -> u64 {
-        self.shape & !Message::PRINTED
+        self.shape & 0xff
     }
 
     /// The reference that it carries.
+    #[inline(always)]
     pub(crate) fn reference(&self) -> Option<Word> {
         (self.reference != 0).then_some(self.reference)
     }
 
     /// Is it the reply with this reference?
+    #[inline(always)]
     pub(crate) fn replies_to(&self, alias: Word) -> bool {
-        self.shape == shape::REPLY
+        self.shape() == shape::REPLY
             && (self.reference == alias
-                || vm::kind(alias) == Kind::Boxed && vm::reference(alias).is_some_and(|alias| self.is_about(&alias)))
+                || vm::is_boxed(alias) && vm::reference(alias).is_some_and(|alias| self.is_about(&alias)))
     }
 
+    #[inline(always)]
     fn is_about(&self, alias: &vm::Reference) -> bool {
         vm::reference(self.reference).is_some_and(|reference| reference.is(alias))
     }
-}
 
-/// The chunk's number of a reference that is read in place.
-#[inline(always)]
-pub(crate) fn define(stream: &mut Stream, reference: Word) -> Result<Ref, Full> {
-    let reference = vm::readable_reference(reference);
-    stream.reference(reference.words(), || reference.told())
+    /// What precedes its event in the chunk; `None` for what is not said so shortly.
+    #[inline(always)]
+    pub(crate) fn head(&self, stream: &mut Stream) -> Option<Head> {
+        if self.reference == 0 {
+            return Some(if *self == Message::OTHER { Head::NONE } else { Head::message(self.shape()) });
+        }
+        Head::message_of(self.shape(), self.define(stream).ok()?)
+    }
+
+    /// The chunk's number of its reference, which is read in place.
+    #[inline(always)]
+    pub(crate) fn define(&self, stream: &mut Stream) -> Result<Ref, Full> {
+        let names_process = self.shape & Message::NAMES_PROCESS != 0;
+        stream.reference(vm::Reference::read(self.reference, names_process).halves())
+    }
 }
 
 /// Reads a message. Those that are calls and replies, by words alone.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn read(env: Env, message: Word) -> Message {
     if !vm::is_boxed(message) {
         return Message::OTHER;
     }
     let first = vm::boxed_word(message, 1);
     let (shape, tag) = match vm::boxed_word(message, 0) {
-        vm::PAIR if vm::is_boxed(first) || vm::is_list(first) => (shape::REPLY, first),
+        vm::PAIR => (shape::REPLY, first),
         vm::TRIPLE if first == atoms::GEN_CALL.word() => {
             let from = vm::boxed_word(message, 2);
             if !vm::is_boxed(from) || vm::boxed_word(from, 0) != vm::PAIR {
@@ -97,10 +122,10 @@ pub(crate) fn read(env: Env, message: Word) -> Message {
         Some(_) => return read_rare(env, message),
         None => tag,
     };
-    if vm::is_boxed(reference) && vm::is_readable_reference(reference) {
-        return Message { shape, reference };
+    match Message::with(shape, reference) {
+        Some(message) => message,
+        None => read_rare(env, message),
     }
-    read_rare(env, message)
 }
 
 #[inline(never)]
@@ -117,10 +142,9 @@ fn read_rare(env: Env, message: Word) -> Message {
         _ => return Message::OTHER,
     };
     match reference {
-        Some(reference) if vm::is_boxed(reference) && vm::is_readable_reference(reference) => {
-            Message { shape, reference }
+        Some(reference) => {
+            Message::with(shape, reference).unwrap_or(Message { shape: shape | Message::PRINTED, reference })
         }
-        Some(reference) => Message { shape: shape | Message::PRINTED, reference },
         None => Message::OTHER,
     }
 }
@@ -134,8 +158,8 @@ pub(crate) fn annotate(stream: &mut Stream, env: Env, message: Word) -> Result<(
         Some(reference) if read.is_printed() => {
             values::shape(stream, env, reference, |s, reference| write::message(s, 0, read.shape(), reference))
         }
-        Some(reference) => {
-            let reference = define(stream, reference)?;
+        Some(_) => {
+            let reference = read.define(stream)?;
             write::message_of(stream, 0, read.shape(), reference)
         }
     }

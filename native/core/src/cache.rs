@@ -19,9 +19,9 @@ struct Entry<K> {
 /// Key to reference, for the chunk being written.
 #[derive(Debug)]
 pub(crate) struct Cache<K> {
-    /// `2^bits` sets of [`WAYS`] entries.
-    entries: Box<[Entry<K>]>,
-    bits: u32,
+    sets: Box<[[Entry<K>; WAYS]]>,
+    /// The highest bits of a hash are the place of its set; those below are left out by this.
+    shift: u32,
     generation: u32,
     defined: u32,
 }
@@ -53,9 +53,11 @@ impl Key for (u64, u64, u64) {
 }
 
 impl<K: Key> Cache<K> {
+    /// Of `2^bits` sets, one or more.
     pub(crate) fn new(bits: u32) -> Self {
         let unused = Entry { key: K::default(), generation: 0, reference: 0 };
-        Cache { entries: vec![unused; WAYS << bits].into_boxed_slice(), bits, generation: 0, defined: 0 }
+        let sets = vec![[unused; WAYS]; 1 << bits].into_boxed_slice();
+        Cache { sets, shift: u64::BITS - bits, generation: 0, defined: 0 }
     }
 
     /// Forgets everything: a new chunk begins.
@@ -64,15 +66,14 @@ impl<K: Key> Cache<K> {
         self.generation = self.generation.wrapping_add(1);
         if self.generation == 0 {
             // Once in four billion chunks; entries of generation 0 would come back.
-            self.entries.iter_mut().for_each(|entry| entry.generation = 0);
+            self.sets.iter_mut().flatten().for_each(|entry| entry.generation = 0);
             self.generation = 1;
         }
     }
 
     #[inline(always)]
-    fn set(&mut self, key: K) -> &mut [Entry<K>] {
-        let set = (key.hash() >> (64 - self.bits)) as usize;
-        &mut self.entries[set * WAYS..(set + 1) * WAYS]
+    fn set(&mut self, key: K) -> &mut [Entry<K>; WAYS] {
+        &mut self.sets[(key.hash() >> (self.shift % u64::BITS)) as usize]
     }
 
     #[inline(always)]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use spoor_format::Full;
-use spoor_format::brief::{self, Head, Kind};
+use spoor_format::brief::{self, Kind, Line};
 use spoor_format::lane::{Cause, DROPPED_OFFSET, DROPPING_OFFSET};
+use spoor_format::record::Ref;
 
 use crate::governed::{Dropping, Governed, Probe, Verdict, Wanted};
 use crate::governor::{About, Flow, remark};
@@ -32,9 +33,9 @@ pub struct Lane {
     credit: u64,
     /// Up to when the lane need not look at the limits, nor for its chunk.
     signal: Arc<Signal>,
-    events: Stream,
     /// Of `limits`, where it is at hand.
     content_bytes: usize,
+    events: Stream,
     infos: Stream,
     number: u32,
     store: Arc<Store>,
@@ -108,34 +109,35 @@ impl Lane {
         &mut self.events
     }
 
-    /// Stores an event that [`Lane::is_simple`]; false where it may not fit: it goes by
-    /// [`Lane::event_about`] then. By itself, as all frequent ones end here.
-    #[inline(never)]
-    pub fn brief(&mut self, tick: u64, head: Head, kind: Kind, word: u64, last: u64) -> bool {
-        let delta = tick.saturating_sub(self.events.last_tick());
-        if !brief::is_short(delta, word, last) {
-            return self.brief_of_any(tick, head, kind, word, last);
-        }
-        let stored = self.events.brief(tick, |space, delta| brief::short_event(space, head, kind, delta, word, last));
+    /// Stores an event that [`Lane::is_simple`], of a local process, by the VM's word: `identity`
+    /// says who that is. False where it may not fit: it goes by [`Lane::event_about`] then.
+    #[inline(always)]
+    pub fn brief(&mut self, tick: u64, whose: u64, identity: impl Fn(u64) -> u64, line: Line) -> bool {
+        let stored = self.events.brief(tick, whose, identity, line);
         self.credit -= u64::from(stored);
         stored
     }
 
-    #[cold]
-    #[inline(never)]
-    fn brief_of_any(&mut self, tick: u64, head: Head, kind: Kind, word: u64, last: u64) -> bool {
-        let stored = self.events.brief(tick, |space, delta| brief::event(space, head, kind, delta, word, last));
+    /// The same for an event of a function, of which nothing else is to be said.
+    #[inline(always)]
+    pub fn brief_function(
+        &mut self,
+        tick: u64,
+        whose: u64,
+        identity: impl Fn(u64) -> u64,
+        kind: Kind,
+        function: Ref,
+    ) -> bool {
+        let stored = self.events.brief_function(tick, whose, identity, kind, function);
         self.credit -= u64::from(stored);
         stored
     }
 
-    /// The same for a garbage collection, whose sizes are below 2^56.
+    /// The same for a garbage collection, whose sizes are below 2^56, of whom
+    /// [`Stream::whose_word`] said.
     #[inline(always)]
     pub fn collection(&mut self, tick: u64, kind: Kind, sizes: &[u64; brief::SIZES]) -> bool {
-        if tick.saturating_sub(self.events.last_tick()) >> 56 != 0 {
-            return false;
-        }
-        let stored = self.events.brief(tick, |space, delta| brief::sizes(space, kind, delta, sizes));
+        let stored = self.events.collection(tick, kind, sizes);
         self.credit -= u64::from(stored);
         stored
     }

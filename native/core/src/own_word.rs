@@ -5,11 +5,13 @@
 //! each callback. Here the variable is reached by its TLS descriptor, which the
 //! dynamic linker points at two instructions where the thread's static block has
 //! room, and at the walk where it has not. (The model `initial-exec` would be as
-//! fast and refuse to be loaded where there is no room.)
+//! fast and refuse to be loaded where there is no room.) Where the two instructions are
+//! seen to be those, their answer is kept, and they need not be called.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod imp {
     use core::arch::{asm, global_asm};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     global_asm!(
         ".section .tbss.spoor_own_word,\"awT\",@nobits",
@@ -24,40 +26,95 @@ mod imp {
         options(att_syntax)
     );
 
+    /// How far from the thread's own address the variable lies in all threads; 0 while that is
+    /// not known.
+    static PLACE: AtomicUsize = AtomicUsize::new(0);
+
     #[inline(always)]
     pub(crate) fn get() -> *const () {
+        let mut place = PLACE.load(Ordering::Relaxed);
+        if place == 0 {
+            place = described_place();
+        }
         let word: *const ();
-        // SAFETY: the sequence that the ABI lays down for a TLS descriptor; the
-        // linker may rewrite it. Of the registers it changes rax only, but for
-        // vector registers on the slow path of older C libraries. Then a read of
-        // this thread's own variable.
+        // SAFETY: a read of this thread's own variable.
         unsafe {
             asm!(
-                "leaq spoor_own_word@tlsdesc(%rip), %rax",
-                "callq *spoor_own_word@tlscall(%rax)",
-                "movq %fs:(%rax), %rax",
-                out("rax") word,
-                clobber_abi("sysv64"),
-                options(att_syntax)
+                "movq %fs:({place}), {word}",
+                place = in(reg) place,
+                word = lateout(reg) word,
+                options(att_syntax, nostack, preserves_flags, readonly)
             );
         }
         word
     }
 
+    /// What the descriptor says for this thread.
     #[cold]
-    pub(crate) fn set(word: *const ()) {
-        // SAFETY: as in `get`, but for a write of this thread's own variable.
+    #[inline(never)]
+    fn described_place() -> usize {
+        let place;
+        // SAFETY: the sequence that the ABI lays down for a TLS descriptor; the
+        // linker may rewrite it. Of the registers it changes rax only, but for
+        // vector registers on the slow path of older C libraries.
         unsafe {
             asm!(
                 "leaq spoor_own_word@tlsdesc(%rip), %rax",
                 "callq *spoor_own_word@tlscall(%rax)",
-                "movq {word}, %fs:(%rax)",
-                word = in(reg) word,
-                out("rax") _,
+                out("rax") place,
                 clobber_abi("sysv64"),
                 options(att_syntax)
             );
         }
+        place
+    }
+
+    #[cold]
+    pub(crate) fn set(word: *const ()) {
+        let place = described_place();
+        // SAFETY: a write of this thread's own variable.
+        unsafe {
+            asm!(
+                "movq {word}, %fs:({place})",
+                place = in(reg) place,
+                word = in(reg) word,
+                options(att_syntax, nostack)
+            );
+        }
+        if is_same_for_all(place) {
+            PLACE.store(place, Ordering::Relaxed);
+        }
+    }
+
+    /// Does the descriptor answer what it holds, whatever the thread? Its code is then
+    /// `mov 8(%rax), %rax; ret`, perhaps marked as one that is called.
+    fn is_same_for_all(place: usize) -> bool {
+        const MARK: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+        const ANSWER: [u8; 5] = [0x48, 0x8b, 0x40, 0x08, 0xc3];
+        let descriptor: *const *const u8;
+        // SAFETY: takes an address. Where the linker rewrote the sequence, as it does in
+        // programs, it is the place itself, which is then the same for all.
+        unsafe {
+            asm!(
+                "leaq spoor_own_word@tlsdesc(%rip), %rax",
+                out("rax") descriptor,
+                options(att_syntax, nostack)
+            );
+        }
+        if descriptor.addr() == place {
+            return true;
+        }
+        // SAFETY: the descriptor's first word is the address of code.
+        let code = unsafe { *descriptor };
+        // SAFETY: code can be read; no function is so short that four bytes are not there.
+        let mark = unsafe { code.cast::<[u8; 4]>().read_unaligned() };
+        let code = if mark == MARK { code.wrapping_add(MARK.len()) } else { code };
+        let begins_so = |(place, byte): (usize, u8)| {
+            let at = code.wrapping_add(place);
+            // SAFETY: as above; what follows is read only where all before is as expected.
+            unsafe { at.read() == byte }
+        };
+        ANSWER.into_iter().enumerate().all(begins_so)
     }
 }
 

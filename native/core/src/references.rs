@@ -5,10 +5,10 @@
 //! counting, so those in use lie side by side. A forgotten one is defined again.
 
 use spoor_format::record::Ref;
-use spoor_format::reference::Reference;
+use spoor_format::reference::Halves;
 
 /// What tells a reference from all others of this VM.
-pub type ReferenceWords = [u64; 3];
+type Words = [u64; 3];
 
 /// Entries of the table: 4 KiB. A server of a hundred clients that all wait for it
 /// at once defines each reference once.
@@ -17,7 +17,7 @@ const ENTRIES: usize = 128;
 #[derive(Debug, Clone, Copy)]
 #[repr(align(32))]
 struct Entry {
-    words: ReferenceWords,
+    words: Words,
     generation: u32,
     reference: u32,
 }
@@ -29,19 +29,19 @@ pub(crate) struct References {
     /// Of the chunk: entries of others count for nothing.
     generation: u32,
     defined: u32,
-    last: Reference,
+    last: Halves,
 }
 
 impl References {
     pub(crate) fn new() -> Self {
         let unused = Entry { words: [0; 3], generation: 0, reference: 0 };
-        References { entries: Box::new([unused; ENTRIES]), generation: 0, defined: 0, last: Reference::default() }
+        References { entries: Box::new([unused; ENTRIES]), generation: 0, defined: 0, last: Halves::default() }
     }
 
     /// Forgets everything: a new chunk begins.
     pub(crate) fn clear(&mut self) {
         self.defined = 0;
-        self.last = Reference::default();
+        self.last = Halves::default();
         self.generation = self.generation.wrapping_add(1);
         if self.generation == 0 {
             // Once in four billion chunks; entries of generation 0 would come back.
@@ -53,12 +53,12 @@ impl References {
     /// The low half of the first word is the same in all, its high half counts. The
     /// second has the number of the thread that counts in its lowest bits.
     #[inline(always)]
-    fn place(words: ReferenceWords) -> usize {
+    fn place(words: Words) -> usize {
         (words[0] >> 32 ^ words[1] << 4) as usize % ENTRIES
     }
 
     #[inline(always)]
-    pub(crate) fn get(&self, words: ReferenceWords) -> Option<Ref> {
+    pub(crate) fn get(&self, words: Words) -> Option<Ref> {
         let entry = &self.entries[Self::place(words)];
         // Word by word: to compare them as a whole, they would first go to memory.
         let [a, b, c] = entry.words;
@@ -67,14 +67,16 @@ impl References {
     }
 
     /// The reference that the chunk defined last.
-    pub(crate) fn last(&self) -> &Reference {
+    pub(crate) fn last(&self) -> &Halves {
         &self.last
     }
 
     /// Notes that the chunk now defines the reference as its next.
-    pub(crate) fn define(&mut self, words: ReferenceWords, reference: Reference) -> Ref {
+    #[inline(always)]
+    pub(crate) fn define(&mut self, reference: Halves) -> Ref {
         self.defined += 1;
         self.last = reference;
+        let Halves { words, .. } = reference;
         self.entries[Self::place(words)] = Entry { words, generation: self.generation, reference: self.defined };
         Ref::from(self.defined)
     }
@@ -84,8 +86,8 @@ impl References {
 mod tests {
     use super::*;
 
-    fn words(number: u64) -> ReferenceWords {
-        [number << 32 | 0xffff_ffff, (7 << 32) + number % 3, number % 2 * 0x83]
+    fn reference(number: u64) -> Halves {
+        Halves { words: [number << 32 | 0xffff_ffff, (7 << 32) + number % 3, number % 2 * 0x83], five: number % 2 == 1 }
     }
 
     #[test]
@@ -94,15 +96,15 @@ mod tests {
         references.clear();
         assert_eq!(references.get([0; 3]), None);
         // All of one thread.
-        let of = |number| words(6 * number);
+        let of = |number| reference(6 * number);
         for number in 0..50 {
-            assert_eq!(references.define(of(number), Reference::of_last(1, [number; 5])), number + 1);
+            assert_eq!(references.define(of(number)), number + 1);
         }
-        assert!((0..50).all(|number| references.get(of(number)) == Some(number + 1)));
-        assert_eq!(references.last().numbers(), [49]);
+        assert!((0..50).all(|number| references.get(of(number).words) == Some(number + 1)));
+        assert_eq!(*references.last(), of(49));
         references.clear();
-        assert_eq!((references.get(words(1)), references.last().numbers()), (None, &[][..]));
-        assert_eq!(references.define(words(1), Reference::default()), 1);
+        assert_eq!((references.get(reference(1).words), *references.last()), (None, Halves::default()));
+        assert_eq!(references.define(reference(1)), 1);
     }
 
     #[test]
@@ -111,11 +113,11 @@ mod tests {
         references.clear();
         let mut defined = std::collections::HashMap::new();
         for round in 0..10_000_u64 {
-            let key = words(round * 7 % 401);
-            match references.get(key) {
-                Some(reference) => assert_eq!(defined.get(&key), Some(&reference)),
+            let new = reference(round * 7 % 401);
+            match references.get(new.words) {
+                Some(known) => assert_eq!(defined.get(&new.words), Some(&known)),
                 None => {
-                    defined.insert(key, references.define(key, Reference::default()));
+                    defined.insert(new.words, references.define(new));
                 }
             }
         }

@@ -228,14 +228,29 @@ pub(crate) fn withdraw(state: State) -> Option<Box<Recording>> {
 
 /// A VM thread as this module sees it. Lives as long as the process: the VM
 /// ends none of its scheduler threads.
+#[repr(C, align(64))]
 struct Thread {
     epoch: Epoch,
+    /// Where its last event went: most come from one recording.
+    recent: Cell<Recent>,
     /// The thread's lane in the recording of each slot, with the state it
     /// belongs to. Only the thread itself looks at it.
     lanes: [Cell<(State, *mut Lane)>; SLOTS],
     /// The thread that came before; never changes.
     next: *const Thread,
 }
+
+/// A lane of a thread, and the word of its slot, which holds `state` while events are taken.
+#[derive(Clone, Copy)]
+struct Recent {
+    state: State,
+    word: &'static AtomicU64,
+    /// Not null.
+    lane: *mut Lane,
+}
+
+/// The word of no slot: holds no state.
+static NO_SLOT: AtomicU64 = AtomicU64::new(Phase::Reserved as u64);
 
 /// The thread that came last; a list that only grows.
 static THREADS: AtomicPtr<Thread> = AtomicPtr::new(std::ptr::null_mut());
@@ -254,6 +269,7 @@ fn this_thread() -> &'static Thread {
 fn enlist() -> &'static Thread {
     let thread = Box::leak(Box::new(Thread {
         epoch: Epoch::new(),
+        recent: Cell::new(Recent { state: State(0), word: &NO_SLOT, lane: std::ptr::null_mut() }),
         lanes: [const { Cell::new((State(0), std::ptr::null_mut())) }; SLOTS],
         next: std::ptr::null(),
     }));
@@ -296,29 +312,58 @@ impl Drop for Inside {
 #[inline(always)]
 pub fn enter(state: State, work: impl FnOnce(&mut Lane)) {
     let Some(inside) = Inside::enter() else { return nested(state) };
-    let word = state.slot().word.load(Ordering::Acquire); // pairs with Release in `publish`
+    let mut recent = inside.0.recent.get();
+    // Acquire pairs with Release in `publish`.
+    if recent.state != state || recent.word.load(Ordering::Acquire) != state.0 {
+        match another_lane(&inside, state) {
+            Some(another) => recent = another,
+            None => return,
+        }
+    }
+    // SAFETY: the lane belongs to the recording of `state`, whose slot was found open since
+    // the thread is inside; and to this thread, which has no other reference to it, as
+    // nobody is inside twice.
+    work(unsafe { &mut *recent.lane });
+}
+
+/// The lane that is to store an event of this state, from now on at hand; none where the
+/// event is counted or refused.
+#[cold]
+#[inline(never)]
+fn another_lane(inside: &Inside, state: State) -> Option<Recent> {
+    let slot = &state.slot().word;
+    let word = slot.load(Ordering::Acquire); // pairs with Release in `publish`
     if word == state.0 {
-        on_lane(&inside, state, work);
-    } else if word == state.word(Phase::Stopping) {
-        on_lane(&inside, state, |lane| lane.drop_event(Cause::AfterLimit));
+        let recent = Recent { state, word: slot, lane: lane_of(inside, state)? };
+        inside.0.recent.set(recent);
+        return Some(recent);
+    }
+    if word == state.word(Phase::Stopping) {
+        count(inside, state, Cause::AfterLimit);
+    }
+    None
+}
+
+/// Counts an event as dropped. The slot must have been found open since the thread is inside.
+fn count(inside: &Inside, state: State, cause: Cause) {
+    if let Some(lane) = lane_of(inside, state) {
+        // SAFETY: as in `enter`.
+        unsafe { &*lane }.drop_event(cause);
     }
 }
 
-/// Runs `work` on this thread's lane, made at its first event. The slot must
-/// have been found open since the thread is inside.
-#[inline(always)]
-fn on_lane(inside: &Inside, state: State, work: impl FnOnce(&mut Lane)) {
+/// This thread's lane, made at its first event. The slot must have been found open since
+/// the thread is inside.
+fn lane_of(inside: &Inside, state: State) -> Option<*mut Lane> {
     let (of, mut lane) = inside.0.lanes[state.index()].get();
     if of != state {
         lane = first_event(inside.0, state);
     }
-    // SAFETY: the lane belongs to the recording of `state`, which lives as the
-    // caller says; and to this thread, which has no other reference to it, as
-    // nobody is inside twice.
-    match unsafe { lane.as_mut() } {
-        Some(lane) => work(lane),
-        None => no_lane(state),
+    if lane.is_null() {
+        no_lane(state);
+        return None;
     }
+    Some(lane)
 }
 
 #[cold]
@@ -357,7 +402,7 @@ fn nested(state: State) {
 pub fn count_panic(state: State) {
     let Some(inside) = Inside::enter() else { return };
     if state.slot().word.load(Ordering::Acquire) == state.word(Phase::Recording) {
-        on_lane(&inside, state, |lane| lane.drop_event(Cause::Panic));
+        count(&inside, state, Cause::Panic);
     }
 }
 

@@ -9,11 +9,12 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use spoor_format::brief::{self, Head, Kind, Line};
 use spoor_format::chunk::{ChunkHeader, Identity};
 use spoor_format::lane::Cause;
 use spoor_format::record::{Ref, write};
-use spoor_format::reference::{self, Reference};
-use spoor_format::{Full, Put, Sink, brief};
+use spoor_format::reference::{Halves, define_halves};
+use spoor_format::{Full, Put, Sink};
 
 use crate::cache::Cache;
 use crate::chunk_words;
@@ -37,7 +38,9 @@ pub trait Names {
 /// A function as the VM names it: words of two atoms, and the arity.
 pub type FunctionWords = (u64, u64, u64);
 
-pub use crate::references::ReferenceWords;
+/// The tag of the VM's small integers, and its bits.
+const SMALL: u64 = 0xf;
+const SMALL_BITS: u32 = 4;
 
 /// The chunk being written.
 #[derive(Debug)]
@@ -143,12 +146,6 @@ impl Stream {
         written
     }
 
-    /// The tick of the last record.
-    #[inline(always)]
-    pub(crate) fn last_tick(&self) -> u64 {
-        self.last_tick
-    }
-
     /// Can a record begin? What lies behind the commit word was left by one that never
     /// came to its end (a contained panic); its names are unreliable.
     #[inline(always)]
@@ -156,26 +153,104 @@ impl Stream {
         self.at == self.committed
     }
 
-    /// Stores a frequent record of at most `ROOM` bytes, if so many are left. `write` is given
-    /// the space and the time delta, and says how much it took. What was written before and is
-    /// not committed is taken back by the next record that goes by [`Stream::record`].
+    /// Stores a frequent event, if there is room for the longest: of a local process, by the VM's
+    /// word, whose identity is asked for where it is needed. What was written before and is not
+    /// committed is taken back by the next record that goes by [`Stream::record`].
     #[inline(always)]
-    pub(crate) fn brief<const ROOM: usize>(
+    pub(crate) fn brief(&mut self, tick: u64, whose: u64, identity: impl Fn(u64) -> u64, line: Line) -> bool {
+        // Of a clock that went back it is too large.
+        let delta = tick.wrapping_sub(self.last_tick);
+        let is_same = self.whose_word == whose;
+        let process = if is_same { 0 } else { identity(whose) };
+        if !line.is_short(process, delta) {
+            // By parts, which stay in registers.
+            return self.brief_of_any(tick, whose, identity(whose), line.head, line.kind, line.word, line.last);
+        }
+        let process = (!is_same).then_some(process);
+        let Some(space) = self.space_of() else { return false };
+        let used = brief::short_event(space, process, line, delta);
+        self.brief_is_stored(tick, whose, process, used);
+        true
+    }
+
+    /// Stores a frequent event of a function, as [`Stream::brief`] does.
+    #[inline(always)]
+    pub(crate) fn brief_function(
         &mut self,
         tick: u64,
-        write: impl FnOnce(&mut [u8; ROOM], u64) -> usize,
+        whose: u64,
+        identity: impl Fn(u64) -> u64,
+        kind: Kind,
+        function: Ref,
     ) -> bool {
-        if self.end - self.at < ROOM {
+        let delta = tick.wrapping_sub(self.last_tick);
+        let is_same = self.whose_word == whose;
+        let process = if is_same { 0 } else { identity(whose) };
+        if !Line::new(kind, function).is_short(process, delta) {
+            return self.brief_of_any(tick, whose, identity(whose), Head::NONE, kind, 0, function);
+        }
+        let process = (!is_same).then_some(process);
+        let Some(space) = self.space_of() else { return false };
+        let used = brief::short_function(space, process, kind, delta, function);
+        self.brief_is_stored(tick, whose, process, used);
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[allow(clippy::too_many_arguments, reason = "see above")]
+    fn brief_of_any(
+        &mut self,
+        tick: u64,
+        whose: u64,
+        process: u64,
+        head: Head,
+        kind: Kind,
+        word: u64,
+        last: Ref,
+    ) -> bool {
+        let tick = tick.max(self.last_tick);
+        let (delta, process) = (tick - self.last_tick, (self.whose_word != whose).then_some(process));
+        let Some(space) = self.space_of() else { return false };
+        let used = brief::event(space, process, Line { head, kind, word, last }, delta);
+        self.brief_is_stored(tick, whose, process, used);
+        true
+    }
+
+    #[inline(always)]
+    fn brief_is_stored(&mut self, tick: u64, whose: u64, process: Option<u64>, used: usize) {
+        if let Some(process) = process {
+            (self.whose_word, self.whose) = (whose, Identity::Process(process));
+        }
+        self.at += used;
+        self.commit_at(tick);
+    }
+
+    /// Stores the record of a collection, as [`Stream::brief`] does; it tells of no time that does
+    /// not fit, and of none that went back.
+    #[inline(always)]
+    pub(crate) fn collection(&mut self, tick: u64, kind: Kind, sizes: &[u64; brief::SIZES]) -> bool {
+        let delta = tick.wrapping_sub(self.last_tick);
+        if delta >> 56 != 0 {
             return false;
+        }
+        let Some(space) = self.space_of() else { return false };
+        self.at += brief::sizes(space, kind, delta, sizes);
+        self.commit_at(tick);
+        true
+    }
+
+    /// The next bytes, if so many are left.
+    #[inline(always)]
+    fn space_of<const ROOM: usize>(&mut self) -> Option<&mut [u8; ROOM]> {
+        if self.end - self.at < ROOM {
+            return None;
         }
         // SAFETY: `at` lies within the payload.
         let mut place = unsafe { self.payload.add(self.at) }.cast::<[u8; ROOM]>();
         // SAFETY: so many bytes from `at` on lie within the payload, which this stream alone
         // may touch behind the commit word while the chunk is open.
-        let space = unsafe { place.as_mut() };
-        self.at += write(space, tick.saturating_sub(self.last_tick));
-        self.commit(tick);
-        true
+        Some(unsafe { place.as_mut() })
     }
 
     #[cold]
@@ -203,11 +278,17 @@ impl Stream {
     /// Commits what was written. Only with an open chunk.
     #[inline(always)]
     fn commit(&mut self, tick: u64) {
-        self.records += 1;
-        self.committed = self.at;
         // A counter may differ between processors by less than a thread takes to
         // move; time within a lane never runs backwards in the file.
-        self.last_tick = self.last_tick.max(tick);
+        self.commit_at(self.last_tick.max(tick));
+    }
+
+    /// The same; the tick is not before the last record's.
+    #[inline(always)]
+    fn commit_at(&mut self, tick: u64) {
+        self.records += 1;
+        self.committed = self.at;
+        self.last_tick = tick;
         let word = ChunkHeader::commit_word(self.records, self.committed as u32);
         chunk_words::commit(self.commit_word(), word);
         self.fetch_ahead();
@@ -335,41 +416,52 @@ impl Stream {
         Ok(self.atoms.define(atom))
     }
 
-    /// The chunk's reference of a function, if it has defined one.
+    /// The chunk's reference of a function, if it has defined one; by words alone, that of the
+    /// arity being the VM's small integer.
     #[inline(always)]
-    pub fn known_function(&mut self, function: FunctionWords) -> Option<Ref> {
-        self.functions.get(function)
+    pub fn known_function(&mut self, words: FunctionWords) -> Option<Ref> {
+        self.functions.get(words)
     }
 
     /// The chunk's reference of a function; defines it when the chunk has not yet.
     #[inline(always)]
     pub fn function(&mut self, function: FunctionWords, names: &impl Names) -> Result<Ref, Full> {
-        match self.functions.get(function) {
+        let (module, name, arity) = function;
+        let words = (module, name, arity << SMALL_BITS | SMALL);
+        match self.known_function(words) {
             Some(reference) => Ok(reference),
-            None => self.define_function(function, names),
+            None => self.define_function(function, words, names),
         }
     }
 
     #[cold]
-    fn define_function(&mut self, function: FunctionWords, names: &impl Names) -> Result<Ref, Full> {
-        let (module, name) = (self.atom(function.0, names)?, self.atom(function.1, names)?);
-        write::define_function(self, 0, module, name, function.2)?;
-        Ok(self.functions.define(function))
+    fn define_function(
+        &mut self,
+        (module, name, arity): FunctionWords,
+        words: FunctionWords,
+        names: &impl Names,
+    ) -> Result<Ref, Full> {
+        let (module, name) = (self.atom(module, names)?, self.atom(name, names)?);
+        write::define_function(self, 0, module, name, arity)?;
+        Ok(self.functions.define(words))
     }
 
     /// The chunk's number of a reference; defines it when the chunk has not yet.
     #[inline(always)]
-    pub fn reference(&mut self, words: ReferenceWords, of: impl FnOnce() -> Reference) -> Result<Ref, Full> {
-        match self.references.get(words) {
+    pub fn reference(&mut self, reference: Halves) -> Result<Ref, Full> {
+        let Halves { words: [low, high, process], five } = reference;
+        match self.references.get([low, high, process]) {
             Some(reference) => Ok(reference),
-            None => self.define_reference(words, of()),
+            None => self.define_reference(low, high, process, five),
         }
     }
 
+    /// By itself: an event that defines one is more seldom than one that does not. Takes it by
+    /// parts: put together in memory it would have to wait for the processor's store buffer.
     #[inline(never)]
-    fn define_reference(&mut self, words: ReferenceWords, new: Reference) -> Result<Ref, Full> {
-        let before = *self.references.last();
-        reference::define(self, &new, &before)?;
-        Ok(self.references.define(words, new))
+    fn define_reference(&mut self, low: u64, high: u64, process: u64, five: bool) -> Result<Ref, Full> {
+        let (new, before) = (Halves { words: [low, high, process], five }, *self.references.last());
+        self.at += define_halves(self.space_of().ok_or(Full)?, &new, &before);
+        Ok(self.references.define(new))
     }
 }

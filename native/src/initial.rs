@@ -1,0 +1,60 @@
+//! What a spawned process really runs: through `proc_lib` and `gen`, as
+//! `proc_lib:translate_initial_call/1` looks.
+
+use crate::atoms;
+use crate::vm::{self, Word};
+
+/// What a spawned process really runs.
+#[derive(Clone, Copy)]
+pub(crate) enum Initial {
+    /// The callback module of a behaviour.
+    Callback(Word),
+    /// The function that `proc_lib` was asked to start: module, name, arguments.
+    Started(Word, Word, Word),
+    /// As spawned: `{M, F, Args}`.
+    Function(Word),
+}
+
+/// Looks through `proc_lib` and `gen`, as `proc_lib:translate_initial_call/1` does.
+pub(crate) fn initial_call(spawned: Word) -> Initial {
+    through_proc_lib(spawned).unwrap_or(Initial::Function(spawned))
+}
+
+fn through_proc_lib(spawned: Word) -> Option<Initial> {
+    let &[module, name, arguments] = vm::tuple(spawned)? else { return None };
+    if module != atoms::PROC_LIB.word() || name != atoms::INIT_P.word() {
+        return None;
+    }
+    let [_parent, _ancestors, module, name, arguments] = elements(arguments)?;
+    if !vm::is_atom(module) || !vm::is_atom(name) {
+        return None;
+    }
+    let callback = || through_gen(module, name, arguments).map(Initial::Callback);
+    Some(callback().unwrap_or(Initial::Started(module, name, arguments)))
+}
+
+/// `gen:init_it(Behaviour, Starter, Parent, [Name,] Module, Args, Options)`.
+fn through_gen(module: Word, name: Word, arguments: Word) -> Option<Word> {
+    if module != atoms::GEN.word() || name != atoms::INIT_IT.word() {
+        return None;
+    }
+    let (callback, init_argument) = match elements::<7>(arguments) {
+        Some([_, _, _, _name, callback, argument, _]) => (callback, argument),
+        None => elements::<6>(arguments).map(|[_, _, _, callback, argument, _]| (callback, argument))?,
+    };
+    if callback != atoms::SUPERVISOR.word() {
+        return vm::is_atom(callback).then_some(callback);
+    }
+    // A supervisor is told its callback module: `{Self, Module, Args}`.
+    let &[_, of, _] = vm::tuple(init_argument)? else { return Some(callback) };
+    Some(if vm::is_atom(of) { of } else { callback })
+}
+
+/// The elements of a list of exactly `N`.
+fn elements<const N: usize>(list: Word) -> Option<[Word; N]> {
+    let (mut found, mut rest) = ([0; N], list);
+    for place in &mut found {
+        (*place, rest) = vm::cell(rest)?;
+    }
+    (rest == vm::NIL).then_some(found)
+}
