@@ -9,6 +9,9 @@ use crate::view::units::{count, duration, moment};
 
 /// As text.
 pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    if report.groups.is_empty() {
+        return Ok(());
+    }
     let head = if report.by == "client" { "CLIENT" } else { "SERVER" };
     let times = [("P50", true), ("P90", true), ("P99", true), ("P99.9", true), ("MAX", true)];
     let columns = [&[(head, false), ("PART", false)], &times[..]].concat();
@@ -27,8 +30,19 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
         writeln!(out, "\nThe slowest")?;
         slowest(&report.slowest, style, out)?;
     }
-    writeln!(out, "\nSERVICE: from its beginning to the reply, whatever the server did in between;")?;
-    writeln!(out, "BEFORE: requests that the server answered while this one waited")
+    writeln!(out, "\nSERVICE: from its beginning to the reply, whatever the server did in between")?;
+    if report.slowest.iter().any(|request| request.served_before.is_some_and(|n| n > 0)) {
+        writeln!(out, "BEFORE: requests that the server answered while this one waited")?;
+    }
+    if report.slowest.iter().any(|request| at_server(request).is_some()) {
+        writeln!(out, "AT SERVER: from its coming there to the reply; what it waited in the mailbox is not known")?;
+    }
+    Ok(())
+}
+
+/// The time at the server says more only where its parts are not known.
+fn at_server(request: &SlowRequest) -> Option<u64> {
+    request.at_server_ns.filter(|_| request.parts.is_none())
 }
 
 fn parts(line: &Line) -> Vec<Vec<String>> {
@@ -62,15 +76,13 @@ fn slowest(requests: &[SlowRequest], style: Style, out: &mut dyn Write) -> io::R
     let some = |ns: Option<u64>| ns.map_or_else(String::new, duration);
     let rows = requests.iter().map(|request| {
         let parts = request.parts;
-        // The time at the server says more only where its parts are not known.
-        let at_server = request.at_server_ns.filter(|_| parts.is_none());
         let mut cells = vec![request.client.clone(), request.server.clone(), moment(request.at_ns)];
         cells.push(some(request.client_wait_ns));
         cells.extend([
             some(parts.map(|parts| parts.mailbox_wait_ns)),
             some(parts.map(|parts| parts.service_ns)),
             some(parts.map(|parts| parts.delivery_ns)),
-            some(at_server),
+            some(at_server(request)),
         ]);
         cells.push(request.served_before.filter(|n| *n > 0).map_or_else(String::new, count));
         cells
@@ -81,23 +93,24 @@ fn slowest(requests: &[SlowRequest], style: Style, out: &mut dyn Write) -> io::R
 fn ends(line: &Line) -> String {
     let counts = &line.counts;
     let named = [
-        (counts.requests, "requests"),
-        (counts.answered, "answered"),
-        (counts.timed_out, "timed out"),
-        (counts.late_replies, "late replies"),
-        (counts.server_died, "server died"),
-        (counts.unanswered, "unanswered"),
-        (counts.client_unseen, "without the client's end"),
-        (counts.server_unseen, "without the server's end"),
-        (counts.remote, "between nodes"),
-        (counts.joined, "put together from two recordings"),
-        (counts.across_losses, "with losses in between"),
-        (counts.replied_by_other, "replied by another process"),
-        (counts.not_split, "not split"),
-        (counts.not_followed, "not followed to the end"),
-        (line.queue_max, "others served before, at most"),
+        (counts.requests, "request", "requests"),
+        (counts.answered, "answered", "answered"),
+        (counts.timed_out, "timed out", "timed out"),
+        (counts.late_replies, "late reply", "late replies"),
+        (counts.server_died, "lost its server", "lost their server"),
+        (counts.unanswered, "unanswered", "unanswered"),
+        (counts.client_unseen, "without the client's end", "without the client's end"),
+        (counts.server_unseen, "without the server's end", "without the server's end"),
+        (counts.remote, "between nodes", "between nodes"),
+        (counts.joined, "put together from two recordings", "put together from two recordings"),
+        (counts.across_losses, "with losses in between", "with losses in between"),
+        (counts.replied_by_other, "replied by another process", "replied by another process"),
+        (counts.not_split, "not split", "not split"),
+        (counts.not_followed, "not followed to the end", "not followed to the end"),
+        (line.queue_max, "other served before, at most", "others served before, at most"),
     ];
+    let said = named.iter().filter(|(n, ..)| *n > 0);
     let said: Vec<String> =
-        named.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n))).collect();
+        said.map(|(n, one, many)| format!("{} {}", count(*n), if *n == 1 { one } else { many })).collect();
     said.join(", ")
 }
