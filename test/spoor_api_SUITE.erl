@@ -5,7 +5,7 @@
 -include_lib("kernel/include/file.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, groups/0, init_per_testcase/2, end_per_testcase/2]).
+-export([all/0, init_per_testcase/2, end_per_testcase/2]).
 -export([
     calls_are_counted_exactly/1,
     private_functions_are_recorded/1,
@@ -23,13 +23,6 @@
     patterns_that_match_nothing_leave_no_file/1,
     a_process_that_is_not_there_is_an_error/1,
     status_says_what_is_asked_for_and_what_came/1,
-    a_snapshot_is_a_file_beside_the_recording/1,
-    a_snapshot_of_the_past_is_refused/1,
-    snapshots_under_load_are_sound_and_complete/1,
-    run_answers_value_and_summary/1,
-    run_raises_what_the_function_raises/1,
-    run_of_a_process_that_is_killed/1,
-    run_of_what_ends_spoor_itself/1,
     open_records_what_others_trace/1,
     stopping_an_open_recording_turns_its_tracer_off/1,
     the_file_is_for_its_owner_only/1,
@@ -44,45 +37,27 @@
     what_does_not_fit_shows_its_beginning/1,
     stop_ends_all/1
 ]).
--export([one_tracer_for_each_process/1, one_recording_traces_at_a_time/1, foreign_patterns_are_kept/1]).
--export([
-    two_recordings_at_once/1, a_foreign_tracer_is_no_matter/1, two_gc_recordings_are_refused/1,
-    gc_is_left_to_who_begins_later/1
-]).
 -export([without_the_library_the_node_boots/1]).
--export([work/1, secret/1, given/1, idle/0]).
+-export([secret/1, given/1]).
+
+-import(spoor_servant, [work/1, idler/0, tell/2, tell/3, start/3, start/4, stop/1, files/1]).
 
 -define(SECRET, <<"correct horse battery staple">>).
 
 all() ->
-    Always = [
+    [
         calls_are_counted_exactly, private_functions_are_recorded, registered_names_are_looked_up,
         spawned_processes_are_traced_unless_told_not_to, new_processes_only, existing_processes_only,
         garbage_collections_are_recorded, messages_are_recorded, scheduling_follows_the_release,
-        full_records_a_process, full_records_everything_when_forced, presets_and_patterns_together, arguments_stay_out_unless_asked_for,
-        patterns_that_match_nothing_leave_no_file, a_process_that_is_not_there_is_an_error,
-        status_says_what_is_asked_for_and_what_came, a_snapshot_is_a_file_beside_the_recording,
-        a_snapshot_of_the_past_is_refused, snapshots_under_load_are_sound_and_complete, run_answers_value_and_summary,
-        run_raises_what_the_function_raises, run_of_a_process_that_is_killed, run_of_what_ends_spoor_itself,
+        full_records_a_process, full_records_everything_when_forced, presets_and_patterns_together,
+        arguments_stay_out_unless_asked_for, patterns_that_match_nothing_leave_no_file,
+        a_process_that_is_not_there_is_an_error, status_says_what_is_asked_for_and_what_came,
         open_records_what_others_trace, stopping_an_open_recording_turns_its_tracer_off,
-        the_file_is_for_its_owner_only, the_directory_is_found_in_order,
-        processes_that_lived_before_have_names, names_given_later_reach_the_file,
-        our_own_processes_are_never_traced, one_process_is_a_list_of_one, what_is_no_session_is_told, a_file_that_is_gone_is_not_recommended,
+        the_file_is_for_its_owner_only, the_directory_is_found_in_order, processes_that_lived_before_have_names,
+        names_given_later_reach_the_file, our_own_processes_are_never_traced, one_process_is_a_list_of_one,
+        what_is_no_session_is_told, a_file_that_is_gone_is_not_recommended,
         what_does_not_fit_shows_its_beginning, a_summary_is_kept_for_later, stop_ends_all,
         without_the_library_the_node_boots
-    ],
-    case spoor_leftovers:is_session_vm() of
-        true -> Always ++ [{group, sessions}];
-        false -> Always ++ [{group, one_tracer}]
-    end.
-
-groups() ->
-    [
-        {sessions, [], [
-            two_recordings_at_once, a_foreign_tracer_is_no_matter, two_gc_recordings_are_refused,
-            gc_is_left_to_who_begins_later
-        ]},
-        {one_tracer, [], [one_tracer_for_each_process, one_recording_traces_at_a_time, foreign_patterns_are_kept]}
     ].
 
 init_per_testcase(Case, Config) ->
@@ -95,9 +70,6 @@ end_per_testcase(_Case, _Config) ->
 
 %%% Work to record
 
-work(0) -> ok;
-work(N) -> ?MODULE:work(N - 1).
-
 private(0) -> 0;
 private(N) -> N + private(N - 1).
 
@@ -105,41 +77,10 @@ given(_Term) -> ok.
 
 secret(Secret) -> byte_size(Secret).
 
-idle() ->
-    receive
-        {From, work, N} ->
-            ok = work(N),
-            From ! {self(), done},
-            idle();
-        {From, spawn_work, N} ->
-            {_, Monitor} = spawn_monitor(?MODULE, work, [N]),
-            receive
-                {'DOWN', Monitor, process, _, normal} -> From ! {self(), done}
-            end,
-            idle();
-        {From, collect} ->
-            true = garbage_collect(),
-            From ! {self(), done},
-            idle();
-        stop ->
-            ok
-    end.
-
-idler() -> spawn_link(?MODULE, idle, []).
-
-tell(Pid, Order) ->
-    Pid ! Order,
-    receive
-        {Pid, done} -> ok
-    after 5000 -> error(timeout)
-    end.
-
-tell(Pid, Order, N) -> tell(Pid, {self(), Order, N}).
-
 %%% Cases
 
 calls_are_counted_exactly(Config) ->
-    {ok, #{functions := 1, processes := 1} = Session} = start({?MODULE, work, 1}, [self()], Config),
+    {ok, #{functions := 1, processes := 1} = Session} = start({spoor_servant, work, 1}, [self()], Config),
     ok = work(1000),
     %% 1001 calls; the return at the end.
     ?assertMatch(#{events := 1002, lost := 0, stop_reason := <<"stopped">>}, stop(Session)).
@@ -153,7 +94,7 @@ private_functions_are_recorded(Config) ->
 registered_names_are_looked_up(Config) ->
     Idler = idler(),
     true = register(spoor_api_idler, Idler),
-    {ok, #{processes := 1} = Session} = start({?MODULE, work, 1}, [spoor_api_idler], Config),
+    {ok, #{processes := 1} = Session} = start({spoor_servant, work, 1}, [spoor_api_idler], Config),
     ok = tell(Idler, work, 10),
     ok = work(10),
     ?assertMatch(#{events := 12}, stop(Session)),
@@ -163,7 +104,7 @@ spawned_processes_are_traced_unless_told_not_to(Config) ->
     Idler = idler(),
     Events = [
         begin
-            {ok, Session} = start({?MODULE, work, 1}, [Idler], Config, #{set_on_spawn => SetOnSpawn}),
+            {ok, Session} = start({spoor_servant, work, 1}, [Idler], Config, #{set_on_spawn => SetOnSpawn}),
             ok = tell(Idler, spawn_work, 100),
             maps:get(events, stop(Session))
         end
@@ -176,7 +117,7 @@ spawned_processes_are_traced_unless_told_not_to(Config) ->
 
 new_processes_only(Config) ->
     Idler = idler(),
-    {ok, #{processes := 0} = Session} = start({?MODULE, work, 1}, new, Config),
+    {ok, #{processes := 0} = Session} = start({spoor_servant, work, 1}, new, Config),
     ok = tell(Idler, work, 1000),
     #{events := Before} = spoor:status(Session),
     Young = idler(),
@@ -189,7 +130,7 @@ new_processes_only(Config) ->
 existing_processes_only(Config) ->
     Idler = idler(),
     {ok, #{processes := Processes} = Session} =
-        start({?MODULE, work, 1}, existing, Config, #{set_on_spawn => false}),
+        start({spoor_servant, work, 1}, existing, Config, #{set_on_spawn => false}),
     ?assert(Processes > 10),
     Young = idler(),
     #{events := Before} = spoor:status(Session),
@@ -252,7 +193,7 @@ scheduling_follows_the_release(Config) ->
 full_records_a_process(Config) ->
     Idler = idler(),
     ?assertMatch({error, {too_broad, _}}, start(full, all, Config)),
-    {ok, Session} = start([full, {?MODULE, work, 1}], [Idler], Config, #{force => true}),
+    {ok, Session} = start([full, {spoor_servant, work, 1}], [Idler], Config, #{force => true}),
     ok = tell(Idler, work, 100),
     ok = tell(Idler, {self(), collect}),
     #{events := Events, presets := Presets} = stop(Session),
@@ -275,10 +216,10 @@ full_records_everything_when_forced(Config) ->
 
 presets_and_patterns_together(Config) ->
     Idler = idler(),
-    {ok, #{functions := 1} = Session} = start([messages, {?MODULE, work, 1}], [Idler], Config),
+    {ok, #{functions := 1} = Session} = start([messages, {spoor_servant, work, 1}], [Idler], Config),
     ok = tell(Idler, work, 10),
     %% 11 calls, a return, a receive, a send.
-    ?assertMatch(#{events := 14, what := <<"messages, spoor_api_SUITE:work/1">>}, stop(Session)),
+    ?assertMatch(#{events := 14, what := <<"messages, spoor_servant:work/1">>}, stop(Session)),
     Idler ! stop.
 
 arguments_stay_out_unless_asked_for(Config) ->
@@ -302,7 +243,7 @@ patterns_that_match_nothing_leave_no_file(Config) ->
         ?assertEqual({error, {no_match, Pattern}}, start([lists, What], [self()], Config))
      || {What, Pattern} <- [
             {{?MODULE, nosuch}, {?MODULE, nosuch, '_'}},
-            {{?MODULE, work, 9}, {?MODULE, work, 9}},
+            {{spoor_servant, work, 9}, {spoor_servant, work, 9}},
             {spoor_nosuch, {spoor_nosuch, '_', '_'}}
         ]
     ],
@@ -312,7 +253,7 @@ patterns_that_match_nothing_leave_no_file(Config) ->
 one_process_is_a_list_of_one(Config) ->
     [
         begin
-            {ok, Session} = start({?MODULE, work, 1}, Procs, Config),
+            {ok, Session} = start({spoor_servant, work, 1}, Procs, Config),
             ?assertMatch(#{processes := 1, procs := [Procs]}, spoor:status(Session)),
             {ok, _} = spoor:stop(Session)
         end
@@ -332,7 +273,7 @@ what_is_no_session_is_told(_Config) ->
     ].
 
 a_file_that_is_gone_is_not_recommended(Config) ->
-    {ok, #{path := Path} = Session} = start({?MODULE, work, 1}, [self()], Config),
+    {ok, #{path := Path} = Session} = start({spoor_servant, work, 1}, [self()], Config),
     ok = file:delete(Path),
     {ok, #{next := <<>>, text := Text}} = spoor:stop(Session),
     ?assertEqual(nomatch, string:find(Text, "Next")),
@@ -360,13 +301,13 @@ a_process_that_is_not_there_is_an_error(Config) ->
 status_says_what_is_asked_for_and_what_came(Config) ->
     ?assertEqual([], spoor:status()),
     {ok, #{path := Path} = Session} =
-        start({?MODULE, work}, [self()], Config, #{label => "Friday", time => {1, minute}, max_events => 10000}),
+        start({spoor_servant, work}, [self()], Config, #{label => "Friday", time => {1, minute}, max_events => 10000}),
     ok = work(10),
     Status = spoor:status(Session),
     ?assertMatch(
         #{
             path := Path, events := 12, lost := 0, overwritten := 0, dropped := #{}, trace := on, time := 60000,
-            max_events := 10000, label := <<"Friday">>, what := <<"spoor_api_SUITE:work">>, presets := [calls],
+            max_events := 10000, label := <<"Friday">>, what := <<"spoor_servant:work">>, presets := [calls],
             functions := 1, processes := 1, phase := recording, warnings := []
         },
         Status
@@ -377,124 +318,14 @@ status_says_what_is_asked_for_and_what_came(Config) ->
     Summary = stop(Session),
     ?assertEqual(Summary, spoor:status(Session)).
 
-a_snapshot_is_a_file_beside_the_recording(Config) ->
-    {ok, #{path := Path} = Session} = start({?MODULE, work, 1}, [self()], Config),
-    ok = work(100),
-    {ok, #{path := First, events := 102, reason := slow, last := 30000}} =
-        spoor:snapshot(Session, #{last => {30, second}, reason => slow}),
-    ok = work(100),
-    {ok, #{path := Second, events := 204}} = spoor:snapshot(Session),
-    ?assertEqual(<<(filename:rootname(Path))/binary, "-snap-1.spoor">>, First),
-    ?assertEqual(<<(filename:rootname(Path))/binary, "-snap-2.spoor">>, Second),
-    ?assertEqual(lists:sort([Path, First, Second]), files(Config)),
-    ?assertEqual([8#600], lists:usort([mode(File) || File <- files(Config)])),
-    {ok, Copied} = file:read_file(First),
-    [?assertMatch({_, _}, binary:match(Copied, Text)) || Text <- [<<"snapshot">>, <<"slow">>]],
-    ?assertMatch({error, {bad_option, {time, _}}}, spoor:snapshot(Session, #{time => 1})),
-    ?assertMatch(#{events := 204}, stop(Session)),
-    ?assertEqual({ok, Copied}, file:read_file(First)).
-
-%% Over and over while two processes work as fast as they can: each copy is sound, is
-%% complete up to the last call that was counted before it was asked for, and invents none.
-snapshots_under_load_are_sound_and_complete(Config) ->
-    Counters = counters:new(2, []),
-    Workers = [spawn_link(fun() -> work_and_count(Counters, N) end) || N <- [1, 2]],
-    {ok, Session} = start({?MODULE, work, 1}, Workers, Config, #{ring => <<"16MiB">>}),
-    [Worker ! work || Worker <- Workers],
-    Post = #{post => {300, millisecond}, last => {200, millisecond}},
-    {Us, {ok, #{path := Windowed}}} = timer:tc(fun() -> spoor:snapshot(Session, Post) end),
-    ?assert(Us >= 300_000),
-    Copies = [snapshot_between(Session, Counters) || _ <- lists:seq(1, 5)],
-    [begin unlink(Worker), exit(Worker, kill) end || Worker <- Workers],
-    #{path := Whole} = stop(Session),
-    [
-        begin
-            #{<<"findings">> := Findings} = spoor_reading:json("info", [Path]),
-            ?assertEqual([], [F || #{<<"severity">> := <<"damage">>} = F <- Findings]),
-            ?assertMatch({0, _}, spoor_reading:run("check", [Path]))
-        end
-     || Path <- [Windowed, Whole | [Copy || {Copy, _, _} <- Copies]]
-    ],
-    [
-        begin
-            Calls = proplists:get_value({?MODULE, work, 1}, spoor_reading:counts(Copy)),
-            ?assert(Calls >= Before),
-            ?assert(Calls =< After)
-        end
-     || {Copy, Before, After} <- Copies
-    ],
-    {0, Info} = spoor_reading:run("info", [Windowed]),
-    ?assertNotEqual(nomatch, string:find(Info, "a snapshot of the last 200 ms")).
-
-snapshot_between(Session, Counters) ->
-    timer:sleep(50),
-    Before = counters:get(Counters, 1) + counters:get(Counters, 2),
-    {ok, #{path := Path, overtaken := 0}} = spoor:snapshot(Session),
-    %% One call of each may have been recorded and not counted yet.
-    {Path, Before, counters:get(Counters, 1) + counters:get(Counters, 2) + 2}.
-
-work_and_count(Counters, N) ->
-    receive work -> ok end,
-    work_and_count(Counters, N, 0).
-
-%% So many that the ring of the recording holds them all.
-work_and_count(Counters, N, Done) ->
-    work(0),
-    counters:add(Counters, N, 1),
-    Done rem 500 =:= 0 andalso timer:sleep(1),
-    work_and_count(Counters, N, Done + 1).
-
-a_snapshot_of_the_past_is_refused(Config) ->
-    {ok, Session} = start({?MODULE, work, 1}, [self()], Config),
-    _ = stop(Session),
-    ?assertEqual({error, not_recording}, spoor:snapshot(Session)),
-    ?assertMatch([_], files(Config)).
-
-run_answers_value_and_summary(Config) ->
-    Options = #{dir => ?config(dir, Config), what => {?MODULE, work, 1}},
-    %% 11 calls, a return to the fun, the exit; a tail call has nowhere to return to.
-    ?assertMatch({_, #{events := 13}}, spoor:run(fun() -> {work(10)} end, Options)),
-    ?assertMatch({ok, #{events := 13}}, spoor:run({?MODULE, work, [10]}, maps:to_list(Options))),
-    %% The function's own module unless told.
-    {_, #{what := What}} = spoor:run(fun() -> ok end, maps:remove(what, Options)),
-    ?assertEqual(atom_to_binary(?MODULE), What),
-    ?assertMatch({error, {no_match, _}}, spoor:run(fun() -> ok end, Options#{what := {?MODULE, nosuch}})),
-    ?assertMatch({error, {bad_option, {procs, _}}}, spoor:run(fun() -> ok end, Options#{procs => all})),
-    no_mail().
-
-run_raises_what_the_function_raises(Config) ->
-    process_flag(trap_exit, true),
-    Options = #{dir => ?config(dir, Config)},
-    ?assertError({badmatch, 1}, spoor:run(fun() -> 2 = secret(<<1>>) end, Options)),
-    ?assertExit(bye, spoor:run(fun() -> exit(bye) end, Options)),
-    ?assertThrow(ball, spoor:run(fun() -> throw(ball) end, Options)),
-    try spoor:run({?MODULE, secret, [not_a_binary]}, Options) of
-        _ -> ct:fail(not_raised)
-    catch
-        error:badarg:Stack -> ?assert(lists:keymember(secret, 2, Stack))
-    end,
-    no_mail().
-
-run_of_a_process_that_is_killed(Config) ->
-    process_flag(trap_exit, true),
-    Options = #{dir => ?config(dir, Config)},
-    ?assertExit(killed, spoor:run(fun() -> exit(self(), kill), timer:sleep(1000) end, Options)),
-    no_mail().
-
-run_of_what_ends_spoor_itself(Config) ->
-    Options = #{dir => ?config(dir, Config)},
-    ?assertEqual({error, not_recording}, spoor:run(fun() -> application:stop(spoor) end, Options)),
-    ?assertError(oops, spoor:run(fun() -> application:stop(spoor), error(oops) end, Options)),
-    no_mail().
-
 open_records_what_others_trace(Config) ->
     {ok, #{functions := 0} = Session} = spoor:open(#{dir => ?config(dir, Config)}),
     {spoor_tracer, State} = spoor:tracer(Session),
     1 = erlang:trace(self(), true, [call, arity, {tracer, spoor_tracer, State}]),
-    1 = erlang:trace_pattern({?MODULE, work, 1}, true, [local]),
+    1 = erlang:trace_pattern({spoor_servant, work, 1}, true, [local]),
     ok = work(10),
     1 = erlang:trace(self(), false, [all]),
-    1 = erlang:trace_pattern({?MODULE, work, 1}, false, [local]),
+    1 = erlang:trace_pattern({spoor_servant, work, 1}, false, [local]),
     ?assertMatch(#{events := 11}, stop(Session)).
 
 stopping_an_open_recording_turns_its_tracer_off(Config) ->
@@ -503,7 +334,7 @@ stopping_an_open_recording_turns_its_tracer_off(Config) ->
     _ = erlang:trace(new_processes, true, [procs, {tracer, spoor_tracer, State}]),
     _ = erlang:trace(self(), true, [procs, set_on_spawn, {tracer, spoor_tracer, State}]),
     _ = seq_trace:set_system_tracer(Tracer),
-    Child = spawn_link(?MODULE, idle, []),
+    Child = idler(),
     ?assertEqual(Tracer, spoor_tracing:tracer_of(Child)),
     #{events := Events} = stop(Session),
     ?assert(Events > 0),
@@ -512,7 +343,7 @@ stopping_an_open_recording_turns_its_tracer_off(Config) ->
     Child ! stop.
 
 the_file_is_for_its_owner_only(Config) ->
-    {ok, #{path := Path} = Session} = start({?MODULE, work, 1}, [self()], Config),
+    {ok, #{path := Path} = Session} = start({spoor_servant, work, 1}, [self()], Config),
     ?assertEqual(8#600, mode(Path)),
     ?assertEqual(8#700, mode(?config(dir, Config))),
     Pattern = "^spoor-nonode@nohost-\\d{8}T\\d{6}Z-" ++ os:getpid() ++ "-\\d+\\.spoor$",
@@ -545,7 +376,7 @@ the_directory_is_found_in_order(Config) ->
 
 processes_that_lived_before_have_names(Config) ->
     {ok, Server} = gen_server:start({local, spoor_api_named}, spoor_workload, [], []),
-    {ok, #{path := Path} = Session} = start({?MODULE, work, 1}, [self()], Config),
+    {ok, #{path := Path} = Session} = start({spoor_servant, work, 1}, [self()], Config),
     {ok, Bytes} = file:read_file(Path),
     [
         ?assertMatch({_, _}, binary:match(Bytes, Name))
@@ -555,7 +386,7 @@ processes_that_lived_before_have_names(Config) ->
     gen_server:stop(Server).
 
 names_given_later_reach_the_file(Config) ->
-    {ok, #{path := Path} = Session} = start({?MODULE, work, 1}, [self()], Config),
+    {ok, #{path := Path} = Session} = start({spoor_servant, work, 1}, [self()], Config),
     Idler = idler(),
     true = register(spoor_api_named_later, Idler),
     spoor_leftovers:eventually(fun() ->
@@ -582,7 +413,7 @@ sensitive(Pid) ->
     end.
 
 a_summary_is_kept_for_later(Config) ->
-    {ok, Session} = start({?MODULE, work, 1}, [self()], Config),
+    {ok, Session} = start({spoor_servant, work, 1}, [self()], Config),
     Summary = stop(Session),
     ?assertEqual({ok, Summary}, spoor:stop(Session)),
     ?assertEqual(Summary, spoor:status(Session)),
@@ -595,159 +426,6 @@ stop_ends_all(Config) ->
     {ok, #{path := First}} = spoor:open(#{dir => ?config(dir, Config)}),
     {ok, #{path := Second}} = start(?MODULE, [self()], Config),
     ?assertMatch({ok, [#{path := First}, #{path := Second}]}, spoor:stop()).
-
-%%% One tracer for each process: before OTP 27
-
-one_tracer_for_each_process(Config) ->
-    Idler = idler(),
-    1 = erlang:trace(Idler, true, [procs, {tracer, self()}]),
-    ?assertEqual({error, {tracer_conflict, [Idler]}}, start(?MODULE, [Idler], Config)),
-    ?assertEqual({error, {tracer_conflict, [Idler]}}, start(?MODULE, all, Config)),
-    ?assertEqual({tracer, self()}, erlang:trace_info(Idler, tracer)),
-    ?assertEqual([], files(Config)),
-    spoor_leftovers:assert_untraced([{?MODULE, work, 1}]),
-    %% Others are free, and stopping ours leaves theirs alone.
-    {ok, Session} = start({?MODULE, work, 1}, [self()], Config),
-    ok = work(1),
-    ?assertMatch(#{events := 3}, stop(Session)),
-    ?assertEqual({tracer, self()}, erlang:trace_info(Idler, tracer)),
-    1 = erlang:trace(Idler, false, [all]),
-    Idler ! stop.
-
-one_recording_traces_at_a_time(Config) ->
-    Idler = idler(),
-    {ok, #{pid := Pid, path := Path} = Session} = start({?MODULE, work, 1}, [self()], Config),
-    ?assertEqual({error, {already_recording, [Pid]}}, start(?MODULE, [Idler], Config)),
-    Text = spoor:format_error({already_recording, [Pid]}),
-    ?assertNotEqual(nomatch, string:find(Text, Path)),
-    ?assertNotEqual(nomatch, string:find(Text, "spoor:stop()")),
-    ok = work(1),
-    ?assertMatch(#{events := 3}, stop(Session)),
-    %% At once: nothing of the first is left.
-    {ok, Next} = start({?MODULE, work, 1}, [Idler], Config),
-    _ = stop(Next),
-    Idler ! stop.
-
-foreign_patterns_are_kept(Config) ->
-    Spec = [{'_', [], [{return_trace}]}],
-    1 = erlang:trace_pattern({?MODULE, secret, 1}, Spec, [local]),
-    ?assertMatch({error, {tracer_conflict, [{?MODULE, secret, 1}]}}, start({?MODULE, secret}, [self()], Config)),
-    %% Not the first function of the module.
-    ?assertMatch({error, {tracer_conflict, [{?MODULE, secret, 1}]}}, start(?MODULE, [self()], Config)),
-    ?assertEqual({match_spec, Spec}, erlang:trace_info({?MODULE, secret, 1}, match_spec)),
-    1 = erlang:trace_pattern({?MODULE, secret, 1}, false, [local]).
-
-%%% Sessions: from OTP 27
-
-two_recordings_at_once(Config) ->
-    {ok, #{path := One} = First} = start({?MODULE, work, 1}, [self()], Config),
-    {ok, #{path := Two} = Second} = start({?MODULE, work, 1}, [self()], Config),
-    ?assertMatch([#{path := One}, #{path := Two}], spoor:status()),
-    ok = work(10),
-    ?assertMatch(#{events := 12}, stop(First)),
-    ok = work(10),
-    ?assertMatch(#{events := 24}, stop(Second)),
-    spoor_leftovers:assert_none(One),
-    spoor_leftovers:assert_none(Two).
-
-a_foreign_tracer_is_no_matter(Config) ->
-    Idler = idler(),
-    1 = erlang:trace(Idler, true, ['receive', {tracer, self()}]),
-    {ok, Session} = start({?MODULE, work, 1}, [Idler], Config),
-    ok = tell(Idler, work, 10),
-    ?assertMatch(#{events := 12}, stop(Session)),
-    receive
-        {trace, Idler, 'receive', {_, work, 10}} -> ok
-    after 1000 -> ct:fail(their_trace_is_gone)
-    end,
-    ?assertEqual({tracer, self()}, erlang:trace_info(Idler, tracer)),
-    1 = erlang:trace(Idler, false, [all]),
-    Idler ! stop.
-
-two_gc_recordings_are_refused(Config) ->
-    Idler = idler(),
-    {ok, First} = start(gc, [Idler], Config),
-    ?assertEqual({error, {unsafe_on_otp, <<"GH-11624">>}}, start(gc, [self()], Config)),
-    ?assertEqual({error, {unsafe_on_otp, <<"GH-11624">>}}, start(full, [self()], Config)),
-    {ok, Other} = start(?MODULE, [self()], Config),
-    _ = stop(Other),
-    _ = stop(First),
-    spoor_leftovers:eventually(fun() ->
-        case start(gc, [self()], Config) of
-            {ok, Next} -> is_map(stop(Next));
-            {error, {unsafe_on_otp, _}} -> false
-        end
-    end),
-    %% Somebody else's, in the VM's own session.
-    1 = erlang:trace(Idler, true, [garbage_collection, {tracer, self()}]),
-    ?assertEqual({error, {unsafe_on_otp, <<"GH-11624">>}}, start(gc, [self()], Config)),
-    1 = erlang:trace(Idler, false, [all]),
-    Idler ! stop.
-
-%% Two sessions that trace garbage collections of a process end this VM: the recording
-%% gives way to whoever begins later, and says so.
-gc_is_left_to_who_begins_later(Config) ->
-    Busy = spawn_link(fun collect/0),
-    [
-        begin
-            {ok, #{path := Path} = Session} = start(What, Procs, Config),
-            eventually_collected(Session, 0),
-            Self = self(),
-            Tracer = spawn_link(fun() -> receive {trace, Busy, gc_major_start, _} -> Self ! {traced, self()} end, drain() end),
-            Stop = begin_gc(Who, Busy, Tracer),
-            receive {traced, Tracer} -> ok after 5_000 -> ct:fail({no_gc, Who}) end,
-            %% Told when it is looked at, and counted from the first.
-            spoor_leftovers:eventually(fun() -> has_gc_warning(Session) end, 500),
-            #{events := Events, dropped := #{gc_guard := Guarded}} = spoor:status(Session),
-            timer:sleep(100),
-            #{dropped := #{gc_guard := Later}} = spoor:status(Session),
-            ?assert(Guarded > 0 andalso Later > Guarded),
-            Stop(),
-            #{events := After, dropped := #{gc_guard := AtEnd}} = stop(Session),
-            ?assert(AtEnd >= Later andalso After >= Events),
-            {ok, Bytes} = file:read_file(Path),
-            ?assertMatch({_, _}, binary:match(Bytes, <<"gc_left_to_others">>)),
-            ?assertMatch({0, _}, spoor_reading:run("check", [Path])),
-            unlink(Tracer),
-            exit(Tracer, kill)
-        end
-     || Who <- [legacy, session], {What, Procs} <- [{gc, [Busy]}, {full, [Busy]}]
-    ],
-    %% Who traces something else is left alone, and garbage collections are taken back.
-    {ok, Session} = start(gc, [Busy], Config),
-    Idler = idler(),
-    1 = erlang:trace(Idler, true, [send, {tracer, self()}]),
-    #{events := Before} = spoor:status(Session),
-    eventually_collected(Session, Before + 100),
-    ?assertNot(has_gc_warning(Session)),
-    _ = stop(Session),
-    1 = erlang:trace(Idler, false, [all]),
-    Idler ! stop,
-    unlink(Busy),
-    exit(Busy, kill).
-
-collect() ->
-    _ = lists:seq(1, 1000),
-    true = garbage_collect(),
-    collect().
-
-begin_gc(legacy, Pid, Tracer) ->
-    1 = erlang:trace(Pid, true, [garbage_collection, {tracer, Tracer}]),
-    fun() -> 1 = erlang:trace(Pid, false, [all]) end;
-begin_gc(session, Pid, Tracer) ->
-    {session, Api} = spoor_tracing:api(),
-    Session = Api:session_create(other, Tracer, []),
-    1 = Api:process(Session, Pid, true, [garbage_collection]),
-    fun() -> Api:session_destroy(Session) end.
-
-has_gc_warning(Session) ->
-    #{warnings := Warnings} = spoor:status(Session),
-    lists:any(fun(Warning) -> binary:match(Warning, <<"GH-11624">>) =/= nomatch end, Warnings).
-
-eventually_collected(Session, Events) ->
-    spoor_leftovers:eventually(fun() -> maps:get(events, spoor:status(Session)) > Events end, 500).
-
-drain() -> receive _ -> drain() end.
 
 %%% Without the library
 
@@ -773,23 +451,9 @@ without_the_library_the_node_boots(_Config) ->
 
 %%% Helpers
 
-start(What, Procs, Config) -> start(What, Procs, Config, #{}).
-
-start(What, Procs, Config, Options) ->
-    Defaults = #{dir => ?config(dir, Config), ring => <<"2MiB">>, procs => Procs},
-    spoor:start(What, maps:merge(Defaults, Options)).
-
-stop(Session) ->
-    {ok, Summary} = spoor:stop(Session),
-    Summary.
-
 plan(What) ->
     {ok, Plan} = spoor_spec:plan(What, #{}),
     Plan.
-
-files(Config) ->
-    Files = filelib:wildcard(filename:join(?config(dir, Config), "*")),
-    lists:sort([unicode:characters_to_binary(File) || File <- Files]).
 
 mode(Path) ->
     {ok, #file_info{mode = Mode}} = file:read_file_info(Path),
@@ -797,9 +461,3 @@ mode(Path) ->
 
 restore(Variable, false) -> os:unsetenv(Variable);
 restore(Variable, Value) -> os:putenv(Variable, Value).
-
-no_mail() ->
-    receive
-        Mail -> ct:fail({unexpected, Mail})
-    after 0 -> ok
-    end.

@@ -5,7 +5,7 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, groups/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([all/0, groups/0, init_per_testcase/2, end_per_testcase/2]).
 -export([
     stop_leaves_nothing/1,
     the_owner_dies/1,
@@ -19,11 +19,6 @@
     the_registry_is_killed/1,
     the_namer_is_killed/1,
     the_application_stops/1,
-    a_traced_module_is_reloaded/1,
-    a_new_version_without_the_function_is_traced/1,
-    modules_loaded_later_are_traced_where_all_are/1,
-    somebody_traces_what_is_loaded_later/1,
-    a_traced_module_is_deleted_and_comes_back/1,
     the_tracer_module_is_reloaded/1,
     the_tracer_module_is_purged_and_loaded/1,
     a_library_from_elsewhere_takes_no_old_events/1,
@@ -41,7 +36,7 @@
 -export([work/1, server/0]).
 
 all() ->
-    [{group, ended_by_somebody}, {group, code}, {group, taken_away}, {group, under_load}].
+    [{group, ended_by_somebody}, {group, tracer_module}, {group, taken_away}, {group, under_load}].
 
 groups() ->
     [
@@ -52,11 +47,9 @@ groups() ->
             the_registry_is_killed, the_namer_is_killed, the_application_stops, a_failed_start_gives_its_place_back,
             the_dead_are_not_waited_for
         ]},
-        {code, [], [
-            a_traced_module_is_reloaded, a_traced_module_is_deleted_and_comes_back,
-            a_new_version_without_the_function_is_traced, modules_loaded_later_are_traced_where_all_are,
-            somebody_traces_what_is_loaded_later, the_tracer_module_is_reloaded,
-            the_tracer_module_is_purged_and_loaded, a_library_from_elsewhere_takes_no_old_events
+        {tracer_module, [], [
+            the_tracer_module_is_reloaded, the_tracer_module_is_purged_and_loaded,
+            a_library_from_elsewhere_takes_no_old_events
         ]},
         {taken_away, [], [tracing_is_taken_away, tracing_of_a_listed_process_is_taken_away]},
         {under_load, [], [
@@ -65,10 +58,6 @@ groups() ->
             a_chain_of_processes_does_not_outlive_the_tracing
         ]}
     ].
-
-init_per_suite(Config) -> Config.
-
-end_per_suite(_Config) -> ok.
 
 init_per_testcase(Case, Config) ->
     {ok, _} = application:ensure_all_started(spoor),
@@ -240,103 +229,7 @@ the_dead_are_not_waited_for(Config) ->
     ?assertMatch(#{trace := on}, spoor:status(Session)),
     ?assertMatch(#{events := 13}, stop(Session)).
 
-%%% Cases: code
-
-a_traced_module_is_reloaded(Config) ->
-    Module = scratch_module(spoor_scratch, Config),
-    {ok, Session} = start(Module, [self()], Config, #{set_on_spawn => false}),
-    ok = Module:work(10),
-    #{events := 12} = spoor:status(Session),
-    false = code:purge(Module),
-    {module, Module} = code:load_file(Module),
-    spoor_leftovers:eventually(fun() ->
-        ok = Module:work(10),
-        maps:get(events, spoor:status(Session)) >= 24
-    end),
-    ?assertMatch(#{trace := on}, spoor:status(Session)),
-    #{path := Path} = stop(Session),
-    {ok, Bytes} = file:read_file(Path),
-    ?assertMatch({_, _}, binary:match(Bytes, <<"reloaded">>)),
-    spoor_leftovers:assert_untraced([{Module, work, 1}]),
-    unload(Module).
-
-a_traced_module_is_deleted_and_comes_back(Config) ->
-    Module = scratch_module(spoor_scratch_2, Config),
-    {ok, Session} = start(Module, [self()], Config, #{set_on_spawn => false}),
-    unload(Module),
-    timer:sleep(1200),
-    ?assertMatch(#{trace := on}, spoor:status(Session)),
-    {module, Module} = code:load_file(Module),
-    spoor_leftovers:eventually(fun() ->
-        ok = Module:work(10),
-        maps:get(events, spoor:status(Session)) >= 12
-    end),
-    _ = stop(Session),
-    unload(Module).
-
-a_new_version_without_the_function_is_traced(Config) ->
-    Module = scratch_module(spoor_scratch_3, Config, "a(N) -> N.\n", ["a/1", "work/1"]),
-    {ok, Session} = start(Module, [self()], Config, #{set_on_spawn => false}),
-    %% Where two can trace at a time.
-    Named =
-        case spoor_leftovers:is_session_vm() of
-            true -> [element(2, start({Module, a}, [self()], Config, #{set_on_spawn => false}))];
-            false -> []
-        end,
-    _ = scratch_module(Module, Config, "a(N, M) -> N + M.\n", ["a/2", "work/1"]),
-    spoor_leftovers:eventually(fun() ->
-        ok = Module:work(10),
-        maps:get(events, spoor:status(Session)) >= 12
-    end),
-    3 = Module:a(1, 2),
-    All = [Session | Named],
-    [spoor_leftovers:eventually(fun() -> reloads(Path) =:= 1 end) || #{path := Path} <- All],
-    %% Told once, not each second.
-    timer:sleep(1200),
-    [#{path := Path} | _] = [stop(S) || S <- All],
-    ?assertMatch(#{{Module, a, 2} := 1}, maps:from_list(spoor_reading:counts(Path))),
-    [?assertEqual(1, reloads(P)) || #{path := P} <- All],
-    unload(Module).
-
-%% Who asked for every module gets those that come later too.
-modules_loaded_later_are_traced_where_all_are(Config) ->
-    Module = scratch_module(spoor_scratch_4, Config),
-    unload(Module),
-    [
-        begin
-            {ok, Session} = start({'_', '_', '_'}, Procs, Config, #{force => true, set_on_spawn => false}),
-            Rounds = [reload_and_work(Module, N) || N <- lists:seq(1, 3)],
-            #{path := Path} = stop(Session),
-            ?assertMatch(#{{Module, work, 1} := 33}, maps:from_list(spoor_reading:counts(Path))),
-            ?assertEqual([ok, ok, ok], Rounds),
-            %% From here on nothing is traced that is loaded.
-            ok = reload_and_work(Module, 4),
-            spoor_leftovers:assert_untraced([{Module, work, 1}, {lists, seq, 2}]),
-            ?assertEqual({traced, false}, erlang:trace_info(on_load, traced)),
-            assert_gone(Session, Path)
-        end
-     || Procs <- [[self()], all]
-    ],
-    unload(Module).
-
-somebody_traces_what_is_loaded_later(Config) ->
-    0 = erlang:trace_pattern(on_load, true, [local]),
-    Options = #{force => true, set_on_spawn => false},
-    case {spoor_leftovers:is_session_vm(), start({'_', '_', '_'}, [self()], Config, Options)} of
-        {true, {ok, Session}} -> stop(Session);
-        {false, Answer} -> ?assertEqual({error, {tracer_conflict, [on_load]}}, Answer)
-    end,
-    ?assertEqual({traced, local}, erlang:trace_info(on_load, traced)),
-    0 = erlang:trace_pattern(on_load, false, [local]).
-
-reload_and_work(Module, _Nth) ->
-    _ = code:purge(Module),
-    {module, Module} = code:load_file(Module),
-    Module:work(10).
-
-reloads(Path) ->
-    {ok, Bytes} = file:read_file(Path),
-    length(binary:matches(Bytes, <<"reloaded">>)).
+%%% Cases: the tracer module
 
 the_tracer_module_is_reloaded(Config) ->
     {ok, Session} = start({?MODULE, work, 1}, all, Config),
@@ -657,25 +550,3 @@ stop_load({Pid, Servers}) ->
     receive
         {Pid, stopped} -> [Server ! stop || Server <- Servers]
     end.
-
-scratch_module(Module, Config) -> scratch_module(Module, Config, "", ["work/1"]).
-
-scratch_module(Module, Config, More, Exported) ->
-    Dir = ?config(priv_dir, Config),
-    Source = filename:join(Dir, atom_to_list(Module) ++ ".erl"),
-    Text = [
-        "-module(", atom_to_list(Module), ").\n-export([", lists:join(", ", Exported), "]).\n", More,
-        "work(0) -> ok;\nwork(N) -> ?MODULE:work(N - 1).\n"
-    ],
-    ok = file:write_file(Source, Text),
-    {ok, Module} = compile:file(Source, [{outdir, Dir}]),
-    true = code:add_pathz(Dir),
-    _ = code:purge(Module),
-    {module, Module} = code:load_file(Module),
-    Module.
-
-unload(Module) ->
-    _ = code:purge(Module),
-    true = code:delete(Module),
-    _ = code:purge(Module),
-    ok.
