@@ -94,7 +94,7 @@ fn numbers_of_processes_that_exited_are_used_again() {
     for threads in [1, 2, 5] {
         let dealt = calls_of(
             |recording, calls| {
-                let deal = Deal::of_anybody(recording, Names::default(), Window::ALL, |_| true);
+                let deal = Deal::new(recording, Names::default(), Window::ALL, |_| true);
                 let outcome = calls.replay().deal(deal, |_| Some(true), |_| ());
                 let met = outcome.tracees.len() as u64;
                 assert!(met < PROCESSES * 3 / 4, "{met} numbers");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use spoor_analyzer::model::processes::Processes;
+use spoor_analyzer::model::processes::{Known, Processes};
 use spoor_analyzer::model::procs::{Procs, Row};
 use spoor_analyzer::model::slow::{Slow, SlowCall};
 use spoor_analyzer::model::states::Split;
@@ -76,7 +76,8 @@ fn analyzed(recording: &Recording) -> (Vec<SlowCall>, Vec<Row>) {
         procs.event(&event, &processes, true);
     }
     let outcome = stream.finish();
-    let rows = procs.rows(recording, Window::ALL, &processes, &outcome.tracees, &outcome.names);
+    let known = Known { recording, processes: &processes, tracees: &outcome.tracees, names: &outcome.names };
+    let rows = procs.rows(Window::ALL, &known);
     slow.end_of_recording(recording, |_| String::new());
     let mut trees = slow.trees();
     let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);

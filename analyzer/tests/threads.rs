@@ -153,7 +153,7 @@ fn report(bytes: &[u8], threads: usize, window: Window) -> Answer {
     // Twice: tables go on from one recording to the next.
     for _ in 0..2 {
         let recording = opened(bytes);
-        let deal = Deal::new(&recording, std::mem::take(&mut names), Tracees::default(), window, |_| true);
+        let deal = Deal::new(&recording, std::mem::take(&mut names), window, |_| true);
         let outcome = calls.replay().deal(deal, |asked| Some(asked.lane != 2), |_| ());
         clocks.extend(of_clocks(&outcome.findings));
         names = outcome.names;
@@ -226,7 +226,7 @@ fn play<T: Table>(
 ) -> Names {
     let recording = opened(bytes);
     if threads > 0 {
-        let deal = Deal::new(&recording, Names::default(), Tracees::default(), window, |_| true);
+        let deal = Deal::new(&recording, Names::default(), window, |_| true);
         let asked = |asked: &Asked<'_>| {
             decide(asked.tracee, asked.tracees.identity(asked.tracee), asked.names);
             Some(asked.lane != 2)

@@ -18,7 +18,7 @@ main() ->
 
 record(Mode, File, Rounds) ->
     Dir = filename:dirname(File),
-    Variant = bench_variants:open(spoor_disk, #{disk => Dir, shm => Dir, ring => 256 * 1024 * 1024}),
+    Variant = bench_variants:open(spoor_disk, #{disk => Dir, shm => Dir, ring => ring_bytes()}),
     lists:foreach(fun code:ensure_loaded/1, ?MODULES),
     lists:foreach(fun(Module) -> erlang:trace_pattern({Module, '_', '_'}, true, [local]) end, ?MODULES),
     {ok, Server} = bench_server:start(),
@@ -37,6 +37,9 @@ record(Mode, File, Rounds) ->
         "one" -> io:format("~b~n", [Took]);
         _ -> io:format("~p~n", [maps:with([events, dropped, overwritten], Summary)])
     end.
+
+%% A storm makes new processes all the time: a long recording of it cannot be made of laps.
+ring_bytes() -> list_to_integer(os:getenv("SPOOR_RING_BYTES", integer_to_list(256 * 1024 * 1024))).
 
 flags("one") -> flags("calls");
 flags("calls") -> [call, return_to, arity, procs];

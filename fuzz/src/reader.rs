@@ -24,7 +24,7 @@ pub fn run(data: &[u8]) {
     watch::run(usize::from(data[1] >> 4), || {
         let Ok(recording) = read::Recording::open(source, "fuzz.spoor") else { return };
         recording.audit();
-        recording.infos();
+        recording.notes();
         let span = recording.end_ns.saturating_sub(recording.start_ns);
         let from = |part: u64| recording.start_ns.saturating_add(span / 16 * part);
         let window = match data[1] {

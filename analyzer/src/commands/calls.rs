@@ -32,7 +32,7 @@ pub(super) fn run(args: &cli::Calls) -> Result<Health> {
     let filter = args.table.filter(Picks::Functions);
     let mut calls = Calls::new(args.threads.count());
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
-        deal(recording, names, window, &filter, calls.replay(), |_, _| ())
+        deal(recording, names, window, &filter, calls.replay(), None, |_, _| ())
     })?;
     let report = calls.report(&summed.names, &filter, args.sort, args.rows.most(args.table.json));
     if report.functions_found == 0 {
@@ -52,7 +52,7 @@ fn run_keyed(args: &cli::Calls) -> Result<Health> {
     let (mut groups, mut modules) = (Groups::new(filter.grouping), Modules::default());
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
         let (shares, rows) = keyed.shares();
-        let decide = |next: &Asked<'_>, processes: &_| {
+        let decide = |next: &Asked<'_>, group| {
             let (names, until) = (next.names, next.names.function_count());
             let takes = |id| filter.takes_function(names, FunctionId(id));
             match rows {
@@ -62,13 +62,12 @@ fn run_keyed(args: &cli::Calls) -> Result<Health> {
                 }),
                 Rows::Processes(rows, asked) => {
                     asked.tell_until(until, takes);
-                    if groups.known(next.tracee).is_none() {
-                        rows.tell(next.tracee.0, 1 + groups.of(next.tracee, processes, next.tracees, names));
-                    }
+                    rows.tell(next.tracee.0, 1 + group);
                 }
             }
         };
-        let outcome = deal(recording, names, window, &filter, shares, decide)?;
+        let apart = by_group.then_some(&mut groups);
+        let outcome = deal(recording, names, window, &filter, shares, apart, decide)?;
         if let Rows::Processes(rows, _) = rows {
             rows.clear();
         }

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use spoor_format::text::{WriteError, write_raw};
 
-use super::{Health, each, feed, nothing_matches, stdout, tell, window};
+use super::{Health, Next, each, feed, nothing_matches, stdout, tell, window};
 use crate::cli::{self, Picks};
 use crate::model::filter::Filter;
 use crate::read::{Event, Ledger, Names, Recording};
@@ -22,12 +22,9 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
             return Ok(Health::Fine.and(&recording.findings));
         }
         let (mut left, mut taken) = (args.limit.unwrap_or(usize::MAX), false);
-        let (outcome, _) = feed(
-            recording,
-            Names::default(),
-            window(&args.select.window, recording)?,
-            &filter,
-            |event, processes, asked_for| {
+        let (outcome, _) =
+            feed(recording, Names::default(), window(&args.select.window, recording)?, &filter, |next, known| {
+                let Next::Event(event, asked_for) = next else { return Ok(true) };
                 if left == 0 {
                     return Ok(false);
                 }
@@ -35,11 +32,10 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
                     left -= 1;
                     taken = true;
                     let view = if args.json { view::dump::json } else { view::dump::text };
-                    view(event, processes, &mut out)?;
+                    view(event, known.processes, &mut out)?;
                 }
                 Ok(true)
-            },
-        )?;
+            })?;
         out.flush()?;
         tell(recording, &outcome.findings)?;
         if !taken && args.limit != Some(0) {

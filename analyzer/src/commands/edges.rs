@@ -25,7 +25,7 @@ pub(super) fn run(args: &cli::Edges, side: Side) -> Result<Health> {
     let mut edges = Edges::new(side, args.threads.count());
     let summed = Summed::read(&table.input, &table.select.window, |recording, window, names| {
         let (shares, asked) = edges.shares();
-        deal(recording, names, window, &filter, shares, |next: &Asked<'_>, _| {
+        deal(recording, names, window, &filter, shares, None, |next: &Asked<'_>, _| {
             let names = next.names;
             asked.tell_until(names.function_count(), |id| filter.takes_function(names, FunctionId(id)));
         })

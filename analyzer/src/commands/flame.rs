@@ -23,21 +23,20 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
     let threads = args.threads.count();
     let mut returning = Returning::new(threads);
     let mut summed = Summed::read(&args.input, &args.select.window, |recording, window, names| {
-        deal(recording, names, window, &filter, returning.shares(), |_, _| ())
+        deal(recording, names, window, &filter, returning.shares(), None, |_, _| ())
     })?;
     let running = returning.running();
     let mut flame = Flame::new(returning, threads, args.per_process);
     let mut groups = Groups::new(filter.grouping);
     summed.again(|recording, window, names| {
         let (shares, group_of) = flame.shares();
-        let decide = |next: &Asked<'_>, processes: &_| {
-            if let Some(group_of) = group_of
-                && groups.known(next.tracee).is_none()
-            {
-                group_of.tell(next.tracee.0, groups.of(next.tracee, processes, next.tracees, next.names));
+        let decide = |next: &Asked<'_>, group| {
+            if let Some(group_of) = group_of {
+                group_of.tell(next.tracee.0, group);
             }
         };
-        let outcome = deal(recording, names, window, &filter, shares, decide)?;
+        let apart = args.per_process.then_some(&mut groups);
+        let outcome = deal(recording, names, window, &filter, shares, apart, decide)?;
         group_of.into_iter().for_each(|told| told.clear());
         groups.end_of_recording();
         Ok(outcome)

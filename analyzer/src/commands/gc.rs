@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::summed::Summed;
-use super::{Health, feed, not_recorded, nothing_matches};
+use super::{Health, Next, feed, not_recorded, nothing_matches};
 use crate::cli::{self, Picks};
 use crate::model::gc::Gc;
 use crate::model::group::Groups;
@@ -18,10 +18,15 @@ pub(super) fn run(args: &cli::Sums) -> Result<Health> {
     filter.names_first = true;
     let (mut gc, mut seen) = (Gc::new(Groups::new(filter.grouping), LONGEST), false);
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
-        let (outcome, processes) = feed(recording, names, window, &filter, |event, processes, asked_for| {
-            seen |= matches!(event.kind, kind::GC_MINOR_START..=kind::GC_MAJOR_END);
-            if asked_for {
-                gc.event(event, processes);
+        let (outcome, processes) = feed(recording, names, window, &filter, |next, known| {
+            match next {
+                Next::Event(event, asked_for) => {
+                    seen |= matches!(event.kind, kind::GC_MINOR_START..=kind::GC_MAJOR_END);
+                    if asked_for {
+                        gc.event(event, known.processes);
+                    }
+                }
+                Next::Leave(gone) => gc.leave(gone, known),
             }
             Ok(true)
         })?;

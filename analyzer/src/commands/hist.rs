@@ -37,7 +37,7 @@ pub(super) fn run(args: &cli::Hist) -> Result<Health> {
     let summed = Summed::read(&table.input, &table.select.window, |recording, window, names| {
         length = length.saturating_add(window.within(recording).length_ns());
         begins = begins.or(recording.clock.known_wall_ns(window.from_ns.max(recording.start_ns)));
-        deal(recording, names, window, &filter, calls.replay(), |_, _| ())
+        deal(recording, names, window, &filter, calls.replay(), None, |_, _| ())
     })?;
     let (durations, functions, clipped) = calls.distribution(&summed.names, &filter);
     if functions.is_empty() {

@@ -19,7 +19,7 @@ pub(super) fn run(args: &cli::Info) -> Result<Health> {
             counts.round(round);
         });
         progress.finish_and_clear();
-        let report = counts.report(recording, &recording.infos());
+        let report = counts.report(recording, &recording.notes());
         if args.json {
             serde_json::to_writer_pretty(&mut out, &report)?;
             writeln!(out)?;

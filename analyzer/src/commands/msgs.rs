@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::summed::Summed;
-use super::{Health, feed, not_recorded, nothing_matches};
+use super::{Health, Next, feed, not_recorded, nothing_matches};
 use crate::cli::{self, Picks};
 use crate::model::group::Groups;
 use crate::model::msgs::Msgs;
@@ -15,9 +15,14 @@ pub(super) fn run(args: &cli::Sums) -> Result<Health> {
     (filter.everyone, filter.names_first) = (true, true);
     let (mut msgs, mut seen) = (Msgs::new(Groups::new(filter.grouping)), false);
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
-        let (outcome, processes) = feed(recording, names, window, &filter, |event, processes, asked_for| {
-            seen |= matches!(event.kind, kind::SEND | kind::RECEIVE);
-            msgs.event(event, processes, asked_for);
+        let (outcome, processes) = feed(recording, names, window, &filter, |next, known| {
+            match next {
+                Next::Event(event, asked_for) => {
+                    seen |= matches!(event.kind, kind::SEND | kind::RECEIVE);
+                    msgs.event(event, known.processes, asked_for);
+                }
+                Next::Leave(gone) => msgs.leave(gone, known),
+            }
             Ok(true)
         })?;
         msgs.end_of_recording(recording, |tracee| {

@@ -6,12 +6,11 @@ use serde::Serialize;
 use spoor_format::chunk::Identity;
 
 use super::summed::Summed;
-use super::{Health, feed, nothing_matches};
+use super::{Health, Next, feed, nothing_matches};
 use crate::cli::{self, Picks};
 use crate::model::group::{Grouping, Groups};
-use crate::model::processes::Processes;
+use crate::model::processes::Known;
 use crate::model::procs::{GroupRow, Procs, Row, Sums, on_cpu_ns};
-use crate::read::{Names, Tracees};
 use crate::view;
 
 #[derive(Serialize, JsonSchema)]
@@ -61,30 +60,43 @@ impl Rows {
 
 /// So many are kept anyhow.
 const MANY: usize = 1 << 10;
+/// And no more single ones than this, whatever is asked for.
+const MOST_SINGLE: usize = 100_000;
 
 pub(super) fn run(args: &cli::Procs) -> Result<Health> {
     let mut filter = args.table.filter(Picks::Processes);
     filter.everyone = true;
     let most = args.rows.most(args.table.json);
+    let most = if args.each { most.min(MOST_SINGLE) } else { most };
     let mut rows = Rows { keep: most, ..Rows::default() };
     let (mut groups, mut sums) = (Groups::new(filter.grouping), Sums::default());
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
         let mut procs = Procs::new(recording);
-        let mut take = |tracee, row: Row, processes: &Processes, tracees: &Tracees, names: &Names| {
-            sums.add(groups.of(tracee, processes, tracees, names), &row);
+        let mut take = |tracee, row: Row, known: &Known<'_>| {
+            sums.add(groups.of(tracee, known.processes, known.tracees, known.names), &row);
+            // It is asked for but once, and the number may be another's later.
+            groups.forget(tracee);
             if args.each {
-                rows.add(tracees.identity(tracee), row);
+                rows.add(known.tracees.identity(tracee), row);
             }
         };
-        let (outcome, processes) = feed(recording, names, window, &filter, |event, processes, asked_for| {
-            procs.event(event, processes, asked_for);
-            if let Some((tracee, row)) = procs.let_go(event, processes) {
-                take(tracee, row, processes, event.tracees(), event.names());
+        let (outcome, processes) = feed(recording, names, window, &filter, |next, known| {
+            match next {
+                Next::Event(event, asked_for) => {
+                    procs.event(event, known.processes, asked_for);
+                    if let Some((tracee, row)) = procs.let_go(known) {
+                        take(tracee, row, known);
+                    }
+                }
+                Next::Leave(gone) => {
+                    procs.leave(gone, window, known).into_iter().for_each(|(tracee, row)| take(tracee, row, known));
+                }
             }
             Ok(true)
         })?;
-        for (tracee, row) in procs.rows(recording, window, &processes, &outcome.tracees, &outcome.names) {
-            take(tracee, row, &processes, &outcome.tracees, &outcome.names);
+        let known = Known { recording, processes: &processes, tracees: &outcome.tracees, names: &outcome.names };
+        for (tracee, row) in procs.rows(window, &known) {
+            take(tracee, row, &known);
         }
         rows.end_of_recording();
         groups.end_of_recording();

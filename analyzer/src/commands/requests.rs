@@ -3,9 +3,10 @@
 use anyhow::Result;
 
 use super::summed::Summed;
-use super::{Health, feed, not_recorded, nothing_matches};
+use super::{Health, Next, feed, not_recorded, nothing_matches};
 use crate::cli::{self, Picks};
 use crate::model::group::Groups;
+use crate::model::processes::Known;
 use crate::model::requests::{By, Requests};
 use crate::view;
 
@@ -18,11 +19,15 @@ pub(super) fn run(args: &cli::Requests) -> Result<Health> {
     let several = paths.len() > 1 || paths.iter().any(|path| path.is_dir());
     let mut requests = Requests::new(by, Groups::new(filter.grouping), args.slowest, several);
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
-        let (outcome, processes) = feed(recording, names, window, &filter, |event, processes, asked_for| {
-            requests.event(event, processes, asked_for);
+        let (outcome, processes) = feed(recording, names, window, &filter, |next, known| {
+            match next {
+                Next::Event(event, asked_for) => requests.event(event, known.processes, asked_for),
+                Next::Leave(gone) => requests.leave(gone, known),
+            }
             Ok(true)
         })?;
-        requests.end_of_recording(recording, &processes, &outcome.tracees, &outcome.names);
+        let (tracees, names) = (&outcome.tracees, &outcome.names);
+        requests.end_of_recording(&Known { recording, processes: &processes, tracees, names });
         Ok(outcome)
     })?;
     let report = requests.report(cli::most(args.limit, args.table.json));

@@ -7,7 +7,7 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, each, feed, nothing_matches, stdout, style, tell, window, write_to};
+use super::{About, Health, Next, each, feed, nothing_matches, stdout, style, tell, window, write_to};
 use crate::cli::{self, Picks};
 use crate::model::pressure::{self, Pressure};
 use crate::model::sched::{Report, Sched};
@@ -65,11 +65,19 @@ fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, pressure::Re
     let window = Window { from_ns: from, to_ns: asked.to_ns };
     let mut pressure = Pressure::new(recording, from, to);
     // Who is sent a message is told by others: they are all looked at.
-    let (outcome, processes) = feed(recording, Names::default(), window, &filter, |event, processes, asked_for| {
-        if asked_for {
-            sched.event(event);
+    let (outcome, processes) = feed(recording, Names::default(), window, &filter, |next, known| {
+        match next {
+            Next::Event(event, asked_for) => {
+                if asked_for {
+                    sched.event(event);
+                }
+                pressure.event(event, known.processes, asked_for);
+            }
+            Next::Leave(gone) => {
+                sched.leave(gone, known);
+                pressure.leave(gone);
+            }
         }
-        pressure.event(event, processes, asked_for);
         Ok(true)
     })?;
     let nothing = sched.is_empty();

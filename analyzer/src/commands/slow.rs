@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::summed::Summed;
-use super::{Health, feed, nothing_matches};
+use super::{Health, Next, feed, nothing_matches};
 use crate::cli;
 use crate::model::filter::FunctionFilter;
 use crate::model::slow::{Slow, SlowCall};
@@ -26,8 +26,14 @@ pub(super) fn run(args: &cli::Slow) -> Result<Health> {
     let mut functions = FunctionFilter::new(&filter);
     let mut slow = Slow::new(args.limit);
     let mut summed = Summed::read(&table.input, &table.select.window, |recording, window, names| {
-        let (outcome, processes) = feed(recording, names, window, &filter, |event, processes, asked_for| {
-            slow.event(event, processes, |function| asked_for && functions.takes(event.names(), function));
+        let (outcome, processes) = feed(recording, names, window, &filter, |next, known| {
+            match next {
+                Next::Event(event, asked_for) => {
+                    let asked = |function| asked_for && functions.takes(event.names(), function);
+                    slow.event(event, known.processes, asked);
+                }
+                Next::Leave(gone) => slow.leave(gone, known),
+            }
             Ok(true)
         })?;
         slow.end_of_recording(recording, |process| {
@@ -38,8 +44,13 @@ pub(super) fn run(args: &cli::Slow) -> Result<Health> {
     })?;
     let mut trees = slow.trees();
     summed.again(|recording, window, names| {
-        let (outcome, _) = feed(recording, names, window, &filter, |event, _, asked_for| {
-            trees.event(event, |function| asked_for && functions.takes(event.names(), function));
+        let (outcome, _) = feed(recording, names, window, &filter, |next, _| {
+            match next {
+                Next::Event(event, asked_for) => {
+                    trees.event(event, |function| asked_for && functions.takes(event.names(), function));
+                }
+                Next::Leave(gone) => trees.leave(gone),
+            }
             Ok(true)
         })?;
         trees.end_of_recording();

@@ -58,7 +58,7 @@ impl Check {
             warnings: 0,
             defects: Vec::new(),
         };
-        let mut check = Check { report, protocol: Protocol::default(), clocks: Clocks::default() };
+        let mut check = Check { report, protocol: Protocol::of(recording), clocks: Clocks::of_survey(recording) };
         recording.findings.iter().for_each(|finding| check.add(finding.clone().into(), recording));
         recording.audit().into_iter().for_each(|defect| check.add(defect, recording));
         check

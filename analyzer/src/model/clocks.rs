@@ -16,10 +16,13 @@ use std::cmp::Reverse;
 use foldhash::{HashMap, HashSet};
 use spoor_format::chunk::Identity;
 
-use crate::read::{Dealt, Deed, Event, Finding, Recording, SHARE_BITS, Step, kind};
+use crate::model::pids::Places;
+use crate::read::{Dealt, Deed, Event, Finding, Recording, SHARE_BITS, Step, TraceeId, kind};
 
 /// Messages that were sent or received, and not yet both: more are not kept.
 const MESSAGES: usize = 1 << 16;
+/// Processes of which nothing is known are forgotten when there are twice as many as before.
+const FEWEST_KEPT: usize = 4096;
 const NOWHERE: u32 = u32::MAX;
 
 /// A moment on a thread.
@@ -33,7 +36,7 @@ struct Moment {
 const NEVER: Moment = Moment { lane: NOWHERE, time: 0 };
 
 /// What is known of a process.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Life {
     /// It came in on this lane last, and was not out since.
     on: u32,
@@ -76,8 +79,10 @@ impl Worst {
 #[derive(Debug, Default)]
 pub struct Clocks {
     lives: Vec<Life>,
-    /// Of processes that are not numbered.
-    numbers: HashMap<Identity, u32>,
+    /// Of processes that are not numbered: those of which there is something to know.
+    surveyed: HashMap<Identity, Life>,
+    swept: usize,
+    places: Places,
     /// Messages that were received before they were sent, as far as is known.
     received: HashMap<u64, Moment>,
     /// And those that are on their way.
@@ -89,6 +94,11 @@ pub struct Clocks {
 }
 
 impl Clocks {
+    /// Of a recording that is surveyed.
+    pub fn of_survey(recording: &Recording) -> Clocks {
+        Clocks { places: Places::of(recording), ..Clocks::default() }
+    }
+
     /// Takes an event of a recording that is read.
     #[inline]
     pub fn event(&mut self, event: &Event<'_>) {
@@ -114,6 +124,22 @@ impl Clocks {
         let epoch = if dealt.missing || !dealt.complete { None } else { Some(dealt.epoch) };
         // Of a share, all numbers end in the same bits.
         self.of_process(dealt.tracee.0 >> SHARE_BITS, dealt.kind, now, epoch);
+    }
+
+    /// A process has no more events: its number may be another's.
+    pub fn leave(&mut self, tracee: TraceeId) {
+        self.forget(tracee.0);
+    }
+
+    /// The same, of a recording that is dealt out.
+    pub fn leave_share(&mut self, tracee: TraceeId) {
+        self.forget(tracee.0 >> SHARE_BITS);
+    }
+
+    fn forget(&mut self, number: u32) {
+        if let Some(life) = self.lives.get_mut(number as usize) {
+            *life = Life::new(u32::MAX);
+        }
     }
 
     /// What was found in the shares of a recording, together.
@@ -142,10 +168,32 @@ impl Clocks {
             Deed::Sent(reference) if step.tick >= self.hole_until => return self.message_sent(reference, now),
             _ => return,
         };
-        let next = self.numbers.len() as u32;
-        let number = *self.numbers.entry(step.whose).or_insert(next);
+        let epoch = self.epoch;
         let sure = kind.is_some() && step.tick >= self.hole_until;
-        self.of_process(number, kind.unwrap_or(kind::UNKNOWN), now, sure.then_some(self.epoch));
+        let life = match self.surveyed.get_mut(&step.whose) {
+            Some(life) => life,
+            None => self.met(step.whose),
+        };
+        let wrong = life.event(kind.unwrap_or(kind::UNKNOWN), now, sure.then_some(epoch));
+        if let Some(effect) = wrong {
+            self.found(effect, now);
+        }
+    }
+
+    /// One of which nothing is known by now.
+    #[cold]
+    fn met(&mut self, whose: Identity) -> &mut Life {
+        self.sweep();
+        self.places.replaced(whose).and_then(|gone| self.surveyed.remove(&gone));
+        self.surveyed.entry(whose).or_insert(Life::new(u32::MAX))
+    }
+
+    /// Forgets those of which there is nothing to know, when there are twice as many as before.
+    fn sweep(&mut self) {
+        if self.surveyed.len() > self.swept.saturating_mul(2).max(FEWEST_KEPT) {
+            self.surveyed.retain(|_, life| *life != Life::new(life.epoch));
+            self.swept = self.surveyed.len();
+        }
     }
 
     /// `epoch` is `None` where events may be missing.
@@ -154,28 +202,7 @@ impl Clocks {
         if self.lives.len() <= at {
             self.lives.resize(at + 1, Life::new(u32::MAX));
         }
-        let life = &mut self.lives[at];
-        let Some(epoch) = epoch else {
-            *life = Life::new(u32::MAX);
-            return;
-        };
-        if life.epoch != epoch {
-            // What it was doing is not known, nor that it is new.
-            *life = Life::new(epoch);
-        }
-        let wrong = match event {
-            kind::IN | kind::IN_EXITING => life.comes_in(now),
-            kind::OUT | kind::OUT_EXITING => life.leaves(now),
-            kind::SPAWNED => {
-                let first = std::mem::replace(&mut life.first, NEVER);
-                (first.lane != NOWHERE && first.lane != now.lane).then_some(first)
-            }
-            _ => {
-                *life = Life::new(epoch);
-                None
-            }
-        };
-        if let Some(effect) = wrong {
+        if let Some(effect) = self.lives[at].event(event, now, epoch) {
             self.found(effect, now);
         }
     }
@@ -231,6 +258,30 @@ impl Clocks {
 }
 
 impl Life {
+    /// Answers what came too early.
+    fn event(&mut self, event: u8, now: Moment, epoch: Option<u32>) -> Option<Moment> {
+        let Some(epoch) = epoch else {
+            *self = Life::new(u32::MAX);
+            return None;
+        };
+        if self.epoch != epoch {
+            // What it was doing is not known, nor that it is new.
+            *self = Life::new(epoch);
+        }
+        match event {
+            kind::IN | kind::IN_EXITING => self.comes_in(now),
+            kind::OUT | kind::OUT_EXITING => self.leaves(now),
+            kind::SPAWNED => {
+                let first = std::mem::replace(&mut self.first, NEVER);
+                (first.lane != NOWHERE && first.lane != now.lane).then_some(first)
+            }
+            _ => {
+                *self = Life::new(epoch);
+                None
+            }
+        }
+    }
+
     /// When it came in before it was out elsewhere, that is known once it is out there.
     fn comes_in(&mut self, now: Moment) -> Option<Moment> {
         if self.first.lane == NOWHERE && self.on == NOWHERE {

@@ -2,8 +2,9 @@
 
 use crate::model::group::Grouping;
 use crate::model::label;
-use crate::model::processes::Processes;
-use crate::read::{Asked, Event, FunctionId, Names, Recording, TraceeId, quoted};
+use crate::model::processes::{Known, Processes};
+use crate::model::verdicts::Verdicts;
+use crate::read::{Event, FunctionId, Names, Recording, TraceeId, quoted};
 
 /// Nothing given is everything.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +64,23 @@ impl Filter {
         self.processes.is_empty() && self.names.is_empty() && self.groups.is_empty() && !self.picks_processes()
     }
 
+    /// Is the process asked for, as far as it is known? Which functions it has events of is not looked at.
+    pub fn takes_process(&self, tracee: TraceeId, known: &Known<'_>) -> bool {
+        let Known { recording, processes, tracees, names } = *known;
+        let pid = recording.pids.text(tracees.identity(tracee));
+        let title = processes.title(tracee, names);
+        let fits =
+            |pattern: &String| same_pid(pattern, &pid) || title.as_deref().is_some_and(|title| glob(pattern, title));
+        let any = |patterns: &[String], text: &dyn Fn() -> Option<String>| {
+            patterns.is_empty() || text().is_some_and(|text| patterns.iter().any(|pattern| glob(pattern, &text)))
+        };
+        let name = || processes.get(tracee)?.name.map(|name| quoted(names.atom_text(name)));
+        let group = || Some(processes.group(self.grouping, tracee, tracees, names));
+        (self.processes.is_empty() || self.processes.iter().any(fits))
+            && any(&self.names, &name)
+            && any(&self.groups, &group)
+    }
+
     /// Must be known which processes have events of the functions?
     pub fn picks_processes(&self) -> bool {
         self.pick_processes && !self.takes_all_functions()
@@ -110,66 +128,55 @@ impl<'a> FunctionFilter<'a> {
 pub struct ProcessFilter<'a> {
     filter: &'a Filter,
     all: bool,
-    /// Processes that have events of the functions asked for.
-    picked: Option<Vec<bool>>,
+    /// What was decided of all processes, when their names were to be known first: 0 for those
+    /// that are not asked for.
+    verdicts: Option<Verdicts>,
     known: Vec<Option<bool>>,
 }
 
 impl<'a> ProcessFilter<'a> {
     /// For one recording.
-    pub fn new(filter: &'a Filter, picked: Option<Vec<bool>>) -> Self {
+    pub fn new(filter: &'a Filter, verdicts: Option<Verdicts>) -> Self {
         let all = filter.takes_all_processes();
-        ProcessFilter { filter, all, picked, known: Vec::new() }
+        ProcessFilter { filter, all, verdicts, known: Vec::new() }
     }
 
     /// Is the event's process asked for?
     #[inline]
     pub fn takes(&mut self, event: &Event<'_>, processes: &Processes) -> bool {
-        self.all || {
-            let (recording, lane, tracee) = (event.recording(), event.lane, event.tracee);
-            let (tracees, names) = (event.tracees(), event.names());
-            self.takes_tracee(&Asked { recording, lane, tracee, tracees, names }, processes)
-        }
+        self.all || self.takes_tracee(event.tracee, &Known::of(event, processes))
     }
 
     /// Is the process asked for?
-    pub fn takes_tracee(&mut self, asked: &Asked<'_>, processes: &Processes) -> bool {
+    pub fn takes_tracee(&mut self, tracee: TraceeId, known: &Known<'_>) -> bool {
         if self.all {
             return true;
         }
-        match self.known.get(asked.tracee.0 as usize) {
+        match self.known.get(tracee.0 as usize) {
             Some(Some(known)) => *known,
-            _ => self.decide(asked, processes),
+            _ => self.decide(tracee, known),
+        }
+    }
+
+    /// The process has no more events: its number may be another's.
+    pub fn forget(&mut self, tracee: TraceeId) {
+        if let Some(known) = self.known.get_mut(tracee.0 as usize) {
+            *known = None;
         }
     }
 
     #[cold]
-    fn decide(&mut self, asked: &Asked<'_>, processes: &Processes) -> bool {
-        let Asked { recording, tracee, tracees, names, .. } = *asked;
-        let pid = recording.pids.text(tracees.identity(tracee));
-        let title = processes.title(tracee, names);
-        let fits =
-            |pattern: &String| same_pid(pattern, &pid) || title.as_deref().is_some_and(|title| glob(pattern, title));
-        let filter = self.filter;
-        let any = |patterns: &[String], text: &dyn Fn() -> Option<String>| {
-            patterns.is_empty() || text().is_some_and(|text| patterns.iter().any(|pattern| glob(pattern, &text)))
+    fn decide(&mut self, tracee: TraceeId, known: &Known<'_>) -> bool {
+        let takes = match &self.verdicts {
+            Some(verdicts) => verdicts.of(known.tracees.identity(tracee)) > 0,
+            None => self.filter.takes_process(tracee, known),
         };
-        let name = || processes.get(tracee)?.name.map(|name| quoted(names.atom_text(name)));
-        let group = || Some(processes.group(filter.grouping, tracee, tracees, names));
-        let takes = (filter.processes.is_empty() || filter.processes.iter().any(fits))
-            && self.picked.as_ref().is_none_or(|picked| picked.get(tracee.0 as usize) == Some(&true))
-            && any(&filter.names, &name)
-            && any(&filter.groups, &group);
-        self.remember(tracee, takes);
-        takes
-    }
-
-    fn remember(&mut self, tracee: TraceeId, takes: bool) {
         let at = tracee.0 as usize;
         if self.known.len() <= at {
             self.known.resize(at + 1, None);
         }
         self.known[at] = Some(takes);
+        takes
     }
 }
 

@@ -3,7 +3,7 @@
 //! A pause is the time from the begin of a collection to its end in one process;
 //! no other process waits for it.
 
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use spoor_format::record::Body;
 
 use crate::model::group::Groups;
 use crate::model::histogram::{Durations, Percentiles};
-use crate::model::processes::Processes;
+use crate::model::processes::{Known, Processes};
 use crate::read::{Event, Recording, TraceeId, kind};
 
 const WORD: u64 = 8;
@@ -24,6 +24,8 @@ pub struct Gc {
     rows: BTreeMap<(u32, Kind), Stats>,
     open: HashMap<TraceeId, (Kind, u64, u32)>,
     longest: BinaryHeap<std::cmp::Reverse<Pause>>,
+    ordinal: u64,
+    gone: HashMap<u64, String>,
     named: Vec<PauseRow>,
     window_ns: u64,
 }
@@ -52,6 +54,8 @@ struct Pause {
     tracee: TraceeId,
     lane: u32,
     kind: Kind,
+    /// Among all that were kept: its name is told by this, once its process is gone.
+    ordinal: u64,
 }
 
 /// Collections of a group of processes.
@@ -117,6 +121,8 @@ impl Gc {
             rows: BTreeMap::new(),
             open: HashMap::new(),
             longest: BinaryHeap::new(),
+            ordinal: 0,
+            gone: HashMap::new(),
             named: Vec::new(),
             window_ns: 0,
         }
@@ -144,32 +150,52 @@ impl Gc {
             Some((began, at, epoch)) if began == kind && epoch == event.epoch && event.complete => {
                 let ns = event.time.saturating_sub(at);
                 stats.pauses.record(ns);
-                let at = std::cmp::Reverse(at);
-                self.longest.push(std::cmp::Reverse(Pause { ns, at, tracee: event.tracee, lane: event.lane, kind }));
-                if self.longest.len() > self.keep {
-                    self.longest.pop();
+                let (at, ordinal) = (std::cmp::Reverse(at), self.ordinal);
+                self.ordinal += 1;
+                let pause = Pause { ns, at, tracee: event.tracee, lane: event.lane, kind, ordinal };
+                self.longest.push(std::cmp::Reverse(pause));
+                if self.longest.len() > self.keep
+                    && let Some(std::cmp::Reverse(shortest)) = self.longest.pop()
+                {
+                    self.gone.remove(&shortest.ordinal);
                 }
             }
             _ => stats.untimed += 1,
         }
     }
 
+    /// These have no more events.
+    pub fn leave(&mut self, gone: &[TraceeId], known: &Known<'_>) {
+        let these: HashSet<TraceeId> = gone.iter().copied().collect();
+        for std::cmp::Reverse(pause) in self.longest.iter().filter(|pause| these.contains(&pause.0.tracee)) {
+            self.gone.entry(pause.ordinal).or_insert_with(|| known.full_name(pause.tracee));
+        }
+        for tracee in gone {
+            self.never_ends(*tracee);
+            self.groups.forget(*tracee);
+        }
+    }
+
+    fn never_ends(&mut self, tracee: TraceeId) {
+        let Some((kind, _, _)) = self.open.remove(&tracee) else { return };
+        // The group is known: the begin had one.
+        if let Some(stats) = self.groups.known(tracee).and_then(|group| self.rows.get_mut(&(group, kind))) {
+            stats.untimed += 1;
+        }
+    }
+
     /// A recording ends, of which so much was asked for.
     pub fn end_of_recording(&mut self, recording: &Recording, window_ns: u64, who: impl Fn(TraceeId) -> String) {
         self.window_ns = self.window_ns.saturating_add(window_ns);
-        for (tracee, (kind, _, _)) in self.open.drain() {
-            // The group is known: the begin had one.
-            let known = self.groups.known(tracee);
-            if let Some(stats) = known.and_then(|group| self.rows.get_mut(&(group, kind))) {
-                stats.untimed += 1;
-            }
-        }
+        let open: Vec<TraceeId> = self.open.keys().copied().collect();
+        open.into_iter().for_each(|tracee| self.never_ends(tracee));
+        let mut gone = std::mem::take(&mut self.gone);
         self.named.extend(self.longest.drain().map(|std::cmp::Reverse(pause)| PauseRow {
             recording: recording.path.clone(),
             at_ns: pause.at.0.saturating_sub(recording.start_ns),
             duration_ns: pause.ns,
             kind: pause.kind,
-            process: who(pause.tracee),
+            process: gone.remove(&pause.ordinal).unwrap_or_else(|| who(pause.tracee)),
             lane: recording.lane_name(pause.lane),
         }));
         self.named.sort_by(|a, b| {

@@ -77,6 +77,13 @@ impl Groups {
         self.of.get(tracee.0 as usize).copied().flatten()
     }
 
+    /// A process has no more events: its number may be another's.
+    pub fn forget(&mut self, tracee: TraceeId) {
+        if let Some(group) = self.of.get_mut(tracee.0 as usize) {
+            *group = None;
+        }
+    }
+
     /// A recording ends: the numbers of processes begin anew.
     pub fn end_of_recording(&mut self) {
         self.of.clear();

@@ -1,12 +1,10 @@
 //! What a recording is: the first page of any report.
 
-use std::collections::HashSet;
-
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
-use spoor_format::chunk::Identity;
 
 use crate::model::clocks::Clocks;
+use crate::model::pids::Pids;
 use crate::read::{Finding, Info, LaneLedger, Ledger, Recording, Round, SegmentFacts, State};
 
 /// A recording at a glance.
@@ -93,7 +91,7 @@ pub struct Note {
 #[derive(Debug)]
 pub struct Counts {
     kinds: Vec<u64>,
-    tracees: HashSet<Identity>,
+    tracees: Pids,
     ledger: Vec<LaneLedger>,
     findings: Vec<Finding>,
     clocks: Clocks,
@@ -103,14 +101,14 @@ impl Counts {
     /// Begins with what the headers say.
     pub fn new(recording: &Recording) -> Counts {
         let (ledger, findings) = (recording.ledger.clone(), recording.findings.clone());
-        Counts { kinds: Vec::new(), tracees: HashSet::new(), ledger, findings, clocks: Clocks::default() }
+        Counts { kinds: Vec::new(), tracees: Pids::default(), ledger, findings, clocks: Clocks::of_survey(recording) }
     }
 
     /// Takes a round of chunks.
     pub fn round(&mut self, round: Round) {
         self.kinds.resize(self.kinds.len().max(round.kinds.len()), 0);
         self.kinds.iter_mut().zip(&round.kinds).for_each(|(sum, n)| *sum += n);
-        self.tracees.extend(round.whose);
+        round.whose.iter().for_each(|whose| self.tracees.insert(*whose));
         for (lane, events, overwritten) in round.lost {
             let entry = self.ledger.iter_mut().find(|entry| entry.lane == lane);
             entry.into_iter().for_each(|entry| entry.lose(events, overwritten));

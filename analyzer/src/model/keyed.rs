@@ -197,6 +197,12 @@ impl shares::Table for Table {
         (self.counted, self.ending) = (asked_for, None);
     }
 
+    fn leave(&mut self, _: u32) {
+        if let HeardRows::Processes { last, .. } = &mut self.row_of {
+            *last = None;
+        }
+    }
+
     fn end_of_recording(&mut self, _: &Stacks) {
         self.depth.clear();
         if let HeardRows::Processes { last, .. } = &mut self.row_of {

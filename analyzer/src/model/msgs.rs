@@ -16,7 +16,7 @@ use spoor_format::term::Term;
 
 use crate::model::group::Groups;
 use crate::model::histogram::{Durations, Percentiles};
-use crate::model::processes::Processes;
+use crate::model::processes::{Known, Processes};
 use crate::model::slots::Exited;
 use crate::model::states::receiver;
 use crate::read::{Event, Recording, TraceeId, kind};
@@ -34,7 +34,7 @@ pub struct Msgs {
     others: Vec<String>,
     other_numbers: HashMap<String, u32>,
     /// Sent by a process that is not asked for, to one that may be.
-    to_others: HashMap<(u32, TraceeId), Pair>,
+    to_others: HashMap<TraceeId, HashMap<u32, Pair>>,
     queues: HashMap<TraceeId, Queue>,
     exited: Exited,
     rows: Vec<QueueRow>,
@@ -171,6 +171,27 @@ impl Msgs {
         }
     }
 
+    /// These have no more events.
+    pub fn leave(&mut self, gone: &[TraceeId], known: &Known<'_>) {
+        for tracee in gone {
+            self.was_asked_for(*tracee);
+            if let Some(queue) = self.queues.remove(tracee).filter(|queue| queue.asked_for) {
+                self.add_row(queue.row(known.full_name(*tracee), known.recording));
+            }
+            self.groups.forget(*tracee);
+        }
+    }
+
+    /// Who sent to it counts, if it was asked for.
+    fn was_asked_for(&mut self, to: TraceeId) {
+        let Some(pairs) = self.to_others.remove(&to) else { return };
+        let asked_for = self.queues.get(&to).is_some_and(|queue| queue.asked_for);
+        let Some(group) = self.groups.known(to).filter(|_| asked_for) else { return };
+        for (from, pair) in pairs {
+            self.pairs.entry((from, To::Group(group))).or_default().add(&pair);
+        }
+    }
+
     fn add_row(&mut self, row: QueueRow) {
         self.rows_found += 1;
         self.rows.push(row);
@@ -200,7 +221,7 @@ impl Msgs {
                 let group = self.groups.of(to, processes, event.tracees(), event.names());
                 match asked_for {
                     true => self.pairs.entry((from, To::Group(group))).or_default(),
-                    false => self.to_others.entry((from, to)).or_default(),
+                    false => self.to_others.entry(to).or_default().entry(from).or_default(),
                 }
             }
             None if asked_for => {
@@ -242,12 +263,8 @@ impl Msgs {
 
     /// A recording ends; the next may begin.
     pub fn end_of_recording(&mut self, recording: &Recording, who: impl Fn(TraceeId) -> String) {
-        for ((from, to), pair) in self.to_others.drain() {
-            let asked_for = self.queues.get(&to).is_some_and(|queue| queue.asked_for);
-            if let Some(group) = self.groups.known(to).filter(|_| asked_for) {
-                self.pairs.entry((from, To::Group(group))).or_default().add(&pair);
-            }
-        }
+        let others: Vec<TraceeId> = self.to_others.keys().copied().collect();
+        others.into_iter().for_each(|to| self.was_asked_for(to));
         let mut queues: Vec<(TraceeId, Queue)> = self.queues.drain().filter(|(_, queue)| queue.asked_for).collect();
         queues.sort_by_key(|(tracee, _)| *tracee);
         queues.into_iter().for_each(|(tracee, queue)| self.add_row(queue.row(who(tracee), recording)));

@@ -140,6 +140,15 @@ impl Pressure {
         }
     }
 
+    /// These have no more events.
+    pub fn leave(&mut self, gone: &[TraceeId]) {
+        for tracee in gone {
+            self.states.remove(*tracee);
+            self.last_lane.remove(tracee);
+            self.collecting.remove(tracee);
+        }
+    }
+
     fn paint(&mut self, from: u64, to: u64) {
         let (mut at, to) = (from.max(self.from), to.min(self.to));
         while at < to {

@@ -7,7 +7,7 @@ use spoor_format::record::Body;
 
 use crate::model::group::Grouping;
 use crate::model::label;
-use crate::read::{AtomId, Event, FunctionId, Info, Names, Recording, TraceeId, Tracees, Window, kind};
+use crate::read::{AtomId, Event, FunctionId, Info, Names, Recording, TraceeId, Tracees, kind};
 
 /// A process (or port).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Process {
     pub parent: Option<u64>,
     /// When the recorder last looked at it, beside the events.
     seen: u64,
+    /// All that there is to know of it is known.
+    settled: bool,
 }
 
 /// All processes of a recording, by the tracees' numbers.
@@ -35,40 +37,44 @@ impl Processes {
     /// With what the recorder found out beside the events.
     pub fn from_infos(infos: &[Info], names: &Names) -> Processes {
         let mut processes = Processes::default();
-        for info in infos {
-            if let Info::Process { time, tracee, parent, name, label, initial_call } = info {
-                let process = processes.entry(*tracee);
-                process.seen = *time;
-                replace(&mut process.parent, *parent);
-                replace(&mut process.name, *name);
-                if let Some(name) = name {
-                    processes.by_name.insert(*name, *tracee);
-                }
-                let process = processes.entry(*tracee);
-                replace(&mut process.label, label.clone());
-                replace_call(&mut process.initial_call, *initial_call, names);
-            }
-        }
+        processes.learn_infos(infos, names);
         processes
     }
 
-    /// With what all events of a window say, each of which is also handed to `look`;
-    /// also answers the numbers given.
-    pub fn of_recording(
-        recording: &Recording,
-        names: Names,
-        window: Window,
-        mut look: impl FnMut(&Event<'_>),
-    ) -> (Processes, Names, Tracees) {
-        let mut stream = recording.stream(names, Tracees::default(), window);
-        let mut processes = Processes::from_infos(stream.infos(), stream.names());
-        stream.forget_infos();
-        while let Some(event) = stream.next() {
-            processes.learn(&event);
-            look(&event);
+    /// Learns what the recorder found out beside the events.
+    pub fn learn_infos(&mut self, infos: &[Info], names: &Names) {
+        for info in infos {
+            if let Info::Process { time, tracee, parent, name, label, initial_call } = info {
+                let process = self.entry(*tracee);
+                if process.settled {
+                    continue;
+                }
+                process.seen = *time;
+                replace(&mut process.parent, *parent);
+                replace(&mut process.name, *name);
+                replace(&mut process.label, label.clone());
+                replace_call(&mut process.initial_call, *initial_call, names);
+                if let Some(name) = name {
+                    self.by_name.insert(*name, *tracee);
+                }
+            }
         }
-        let outcome = stream.finish();
-        (processes, outcome.names, outcome.tracees)
+    }
+
+    /// Of those that are known by now nothing more is learned: all events were looked at.
+    pub fn settle(&mut self, tracees: &Tracees) {
+        self.known.resize(tracees.len(), Process::default());
+        for (number, process) in self.known.iter_mut().enumerate() {
+            process.settled = !tracees.is_free(TraceeId(number as u32));
+        }
+    }
+
+    /// A process has no more events: its number may be another's.
+    pub fn forget(&mut self, tracee: TraceeId) {
+        let Some(process) = self.known.get_mut(tracee.0 as usize) else { return };
+        if std::mem::take(process).name.is_some() {
+            self.by_name.retain(|_, named| *named != tracee);
+        }
     }
 
     fn entry(&mut self, tracee: TraceeId) -> &mut Process {
@@ -96,6 +102,9 @@ impl Processes {
     fn learn_more(&mut self, event: &Event<'_>) {
         let detail = event.detail();
         let process = self.entry(event.tracee);
+        if process.settled {
+            return;
+        }
         match detail.body() {
             Some(Body::Spawned { parent, .. }) => {
                 if process.seen < event.time {
@@ -178,6 +187,31 @@ impl Processes {
     /// The process that is registered under the name now, as far as is known.
     pub fn named(&self, name: AtomId) -> Option<TraceeId> {
         self.by_name.get(&name).copied()
+    }
+}
+
+/// All that is known at a time, of processes that have numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// What is read.
+    pub recording: &'a Recording,
+    /// What is known of processes.
+    pub processes: &'a Processes,
+    /// Who they are.
+    pub tracees: &'a Tracees,
+    /// The names of the recording.
+    pub names: &'a Names,
+}
+
+impl<'a> Known<'a> {
+    /// By an event.
+    pub fn of(event: &Event<'a>, processes: &'a Processes) -> Known<'a> {
+        Known { recording: event.recording(), processes, tracees: event.tracees(), names: event.names() }
+    }
+
+    /// Title and pid.
+    pub fn full_name(&self, tracee: TraceeId) -> String {
+        self.processes.full_name(tracee, self.tracees.identity(tracee), self.recording, self.names)
     }
 }
 

@@ -8,10 +8,10 @@ use spoor_format::chunk::Identity;
 use spoor_format::record::Body;
 
 use crate::model::group::Groups;
-use crate::model::processes::Processes;
+use crate::model::processes::{Known, Processes};
 use crate::model::slots::Slots;
 use crate::model::states::{Split, States};
-use crate::read::{Event, Names, Recording, TraceeId, Tracees, Window, kind};
+use crate::read::{Event, Recording, TraceeId, Window, kind};
 
 /// Bytes of a word: recordings are of 64-bit VMs.
 const WORD: u64 = 8;
@@ -154,68 +154,64 @@ impl Procs {
 
     /// A process that exited so long ago that it has no more events, if one has been found
     /// by the last event: of many that come and go, only those are kept that are there.
-    pub fn let_go(&mut self, event: &Event<'_>, processes: &Processes) -> Option<(TraceeId, Row)> {
+    pub fn let_go(&mut self, known: &Known<'_>) -> Option<(TraceeId, Row)> {
         let tracee = self.states.leaving()?;
         let seen = self.seen.remove(tracee.0);
         // Whoever has exited has no time behind its last event.
         let split = seen.as_ref().map(|seen| self.states.split(tracee, Some(seen.last))).unwrap_or_default();
         self.states.remove(tracee);
         let seen = seen.filter(|seen| seen.asked_for)?;
-        let about = About { recording: event.recording(), processes, tracees: event.tracees(), names: event.names() };
-        Some((tracee, about.row(tracee, &seen, seen.last, split)))
+        Some((tracee, row_of(known, tracee, &seen, seen.last, split)))
+    }
+
+    /// These have no more events.
+    pub fn leave(&mut self, gone: &[TraceeId], window: Window, known: &Known<'_>) -> Vec<(TraceeId, Row)> {
+        let end = window.to_ns.min(known.recording.end_ns);
+        let rows = gone.iter().filter_map(|tracee| Some((*tracee, self.row(*tracee, end, known)?))).collect();
+        for tracee in gone {
+            self.seen.remove(tracee.0);
+            self.states.remove(*tracee);
+        }
+        rows
+    }
+
+    fn row(&self, tracee: TraceeId, end: u64, known: &Known<'_>) -> Option<Row> {
+        let seen = self.seen.get(tracee.0).filter(|seen| seen.asked_for)?;
+        let until = if seen.died.is_some() { seen.last } else { end.max(seen.last) };
+        Some(row_of(known, tracee, seen, until, self.states.split(tracee, Some(until))))
     }
 
     /// The processes that are left, by pid.
-    pub fn rows(
-        &self,
-        recording: &Recording,
-        window: Window,
-        processes: &Processes,
-        tracees: &Tracees,
-        names: &Names,
-    ) -> Vec<(TraceeId, Row)> {
-        let end = window.to_ns.min(recording.end_ns);
-        let about = About { recording, processes, tracees, names };
+    pub fn rows(&self, window: Window, known: &Known<'_>) -> Vec<(TraceeId, Row)> {
+        let end = window.to_ns.min(known.recording.end_ns);
         let mut rows: Vec<(Identity, TraceeId, Row)> = Vec::new();
         for tracee in self.seen.numbers().into_iter().map(TraceeId) {
-            let Some(seen) = self.seen.get(tracee.0).filter(|seen| seen.asked_for) else { continue };
-            let until = if seen.died.is_some() { seen.last } else { end.max(seen.last) };
-            let row = about.row(tracee, seen, until, self.states.split(tracee, Some(until)));
-            rows.push((tracees.identity(tracee), tracee, row));
+            let Some(row) = self.row(tracee, end, known) else { continue };
+            rows.push((known.tracees.identity(tracee), tracee, row));
         }
         rows.sort_by_key(|(identity, _, _)| *identity);
         rows.into_iter().map(|(_, tracee, row)| (tracee, row)).collect()
     }
 }
 
-/// What is known of processes beside what they did.
-struct About<'a> {
-    recording: &'a Recording,
-    processes: &'a Processes,
-    tracees: &'a Tracees,
-    names: &'a Names,
-}
-
-impl About<'_> {
-    fn row(&self, tracee: TraceeId, seen: &Seen, until: u64, split: Split) -> Row {
-        let (recording, pids) = (self.recording, &self.recording.pids);
-        let at = |time: u64| time.saturating_sub(recording.start_ns);
-        let parent = self.processes.get(tracee).and_then(|process| process.parent);
-        Row {
-            process: pids.text(self.tracees.identity(tracee)),
-            name: self.processes.title(tracee, self.names),
-            parent: parent.map(|word| pids.text(Identity::Process(word))),
-            born_ns: seen.born.map(at),
-            died_ns: seen.died.map(at),
-            reason: seen.reason.clone(),
-            life_ns: until - seen.first,
-            split,
-            slices: seen.slices,
-            sent: seen.sent,
-            received: seen.received,
-            collections: seen.collections,
-            memory: seen.memory,
-        }
+fn row_of(known: &Known<'_>, tracee: TraceeId, seen: &Seen, until: u64, split: Split) -> Row {
+    let (recording, pids) = (known.recording, &known.recording.pids);
+    let at = |time: u64| time.saturating_sub(recording.start_ns);
+    let parent = known.processes.get(tracee).and_then(|process| process.parent);
+    Row {
+        process: pids.text(known.tracees.identity(tracee)),
+        name: known.processes.title(tracee, known.names),
+        parent: parent.map(|word| pids.text(Identity::Process(word))),
+        born_ns: seen.born.map(at),
+        died_ns: seen.died.map(at),
+        reason: seen.reason.clone(),
+        life_ns: until - seen.first,
+        split,
+        slices: seen.slices,
+        sent: seen.sent,
+        received: seen.received,
+        collections: seen.collections,
+        memory: seen.memory,
     }
 }
 

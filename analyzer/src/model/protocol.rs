@@ -10,7 +10,8 @@ use std::collections::hash_map::Entry;
 use foldhash::HashMap;
 use spoor_format::chunk::Identity;
 
-use crate::read::{Deed, Step, kind};
+use crate::model::pids::Places;
+use crate::read::{Deed, Recording, Step, kind};
 
 /// Events of one process on two threads this near to each other have no sure order.
 const SKEW_TICKS: u64 = 10_000;
@@ -60,9 +61,15 @@ pub struct Protocol {
     /// Events may be missing up to this tick.
     hole_until: u64,
     swept: usize,
+    places: Places,
 }
 
 impl Protocol {
+    /// Of a recording.
+    pub fn of(recording: &Recording) -> Protocol {
+        Protocol { places: Places::of(recording), ..Protocol::default() }
+    }
+
     /// What is wrong with this event, after those before it.
     pub fn step(&mut self, step: &Step) -> Option<String> {
         if let Deed::Hole(until) = step.deed {
@@ -84,9 +91,13 @@ impl Protocol {
             self.lives.retain(|_, life| !life.exited || life.tick.saturating_add(SKEW_TICKS) > step.tick);
             self.swept = self.lives.len();
         }
+        let mut replaced = None;
         let (known, life) = match self.lives.entry(step.whose) {
             Entry::Occupied(life) => (true, life.into_mut()),
-            Entry::Vacant(place) => (false, place.insert(Life::default())),
+            Entry::Vacant(place) => {
+                replaced = self.places.replaced(step.whose);
+                (false, place.insert(Life::default()))
+            }
         };
         let unsure = life.lane != step.lane && step.tick.saturating_sub(life.tick) < SKEW_TICKS;
         let before = *life;
@@ -104,6 +115,7 @@ impl Protocol {
             life.born = step.tick;
         }
         (life.tick, life.lane) = (step.tick, step.lane);
+        replaced.and_then(|gone| self.lives.remove(&gone));
         wrong.filter(|_| !(unsure && known && before.tick > 0))
     }
 

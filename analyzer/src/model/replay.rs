@@ -10,7 +10,7 @@ use crate::model::calls::step_of;
 use crate::model::clocks::Clocks;
 use crate::model::shares::{Player, step_of_dealt};
 use crate::model::stack::{Observer, Stacks, Step};
-use crate::read::{Asked, Deal, Dealt, Event, Outcome, SHARE_BITS, SHARES};
+use crate::read::{Asked, Deal, Dealt, Event, Outcome, SHARE_BITS, SHARES, TraceeId};
 
 /// What is added up while stacks are replayed.
 pub trait Tally: Observer + Default + Send {
@@ -75,7 +75,12 @@ impl<T: Tally> Replay<T> {
             tally.before(&step, dealt.asked_for);
             stacks.step(step, tally);
         };
-        let mut outcome = deal.run(&mut self.shares, &mut self.tallies, take, asked, progress);
+        let leave = |Share { stacks, clocks }: &mut Share, Apart(tally): &mut Apart<T>, tracee: TraceeId| {
+            clocks.leave_share(tracee);
+            tally.before_end();
+            stacks.leave(tracee.0, tally);
+        };
+        let mut outcome = deal.run(&mut self.shares, &mut self.tallies, take, leave, asked, progress);
         outcome.findings.extend(Clocks::of_shares(self.shares.iter().map(|share| &share.clocks)).finding(recording));
         self.end();
         outcome

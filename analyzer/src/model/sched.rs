@@ -7,7 +7,7 @@
 //! leaves no events, so that idle and untraced look alike.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use spoor_format::chunk::Identity;
 use crate::model::group::Grouping;
 use crate::model::histogram::Durations;
 use crate::model::label;
-use crate::model::processes::Processes;
+use crate::model::processes::{Known, Processes};
 use crate::read::{Event, FunctionId, LaneLedger, Names, Recording, TraceeId, Tracees, kind};
 
 /// Without `in` and `out`: events of one thread and process closer together than
@@ -42,6 +42,24 @@ pub struct Sched {
     running: bool,
     exact: Activity,
     estimate: Activity,
+    titles: Titles,
+}
+
+/// Names of groups of processes that have no more events.
+#[derive(Debug, Default)]
+struct Titles {
+    titles: Vec<String>,
+    numbers: HashMap<String, u32>,
+}
+
+impl Titles {
+    fn number(&mut self, title: String) -> u32 {
+        let next = self.titles.len() as u32;
+        *self.numbers.entry(title).or_insert_with_key(|title| {
+            self.titles.push(title.clone());
+            next
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -52,6 +70,8 @@ struct Activity {
     columns: Columns,
     /// The lane that a process was last on.
     last_lane: HashMap<TraceeId, u32>,
+    /// Names of slices' processes that have no more events.
+    gone: HashMap<(TraceeId, u64), String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +93,17 @@ struct Lane {
 }
 
 /// Who was busy how long.
-type Column = Vec<(Option<TraceeId>, u64)>;
+type Column = Vec<(Who, u64)>;
+
+/// Who was busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Who {
+    /// More than are told apart.
+    Others,
+    Process(TraceeId),
+    /// A process that has no more events: the number of its group's name.
+    Gone(u32),
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Open {
@@ -197,6 +227,7 @@ impl Sched {
             keep,
             columns: Columns { from, width, count },
             last_lane: HashMap::new(),
+            gone: HashMap::new(),
         };
         Sched {
             from,
@@ -208,6 +239,18 @@ impl Sched {
             running: false,
             exact: activity(),
             estimate: activity(),
+            titles: Titles::default(),
+        }
+    }
+
+    /// These have no more events; those whose slices are open are taken out.
+    pub fn leave(&mut self, gone: &mut Vec<TraceeId>, known: &Known<'_>) {
+        let lanes = || self.exact.lanes.values().chain(self.estimate.lanes.values());
+        let open: HashSet<TraceeId> = lanes().filter_map(|lane| Some(lane.open?.tracee)).collect();
+        gone.retain(|tracee| !open.contains(tracee));
+        let mut groups: HashMap<TraceeId, Option<u32>> = gone.iter().map(|tracee| (*tracee, None)).collect();
+        for activity in [&mut self.exact, &mut self.estimate] {
+            activity.forget(&mut groups, &mut self.titles, known);
         }
     }
 
@@ -256,16 +299,17 @@ impl Sched {
         self.exact.end_all();
         self.estimate.end_all();
         let mut activity = if self.running { self.exact } else { self.estimate };
-        let groups = Groups::new(&activity, processes, tracees, names);
+        let groups = Groups::new(&activity, &self.titles.titles, processes, tracees, names);
         let who = |tracee| processes.full_name(tracee, tracees.identity(tracee), recording, names);
         let mut longest = activity.longest.drain().map(|Reverse(slice)| slice).collect::<Vec<_>>();
         longest.sort_by(|a, b| b.cmp(a));
         longest.truncate(self.keep);
+        let mut gone = std::mem::take(&mut activity.gone);
         let longest = longest.into_iter().map(|slice| SliceRow {
             at_ns: slice.start.0.saturating_sub(recording.start_ns),
             duration_ns: slice.duration,
             lane: recording.lane_name(slice.lane.0),
-            process: who(slice.tracee),
+            process: gone.remove(&(slice.tracee, slice.start.0)).unwrap_or_else(|| who(slice.tracee)),
             from_function: slice.from.map(|f| label::function(names, f)),
             to_function: slice.to.map(|f| label::function(names, f)),
         });
@@ -394,6 +438,29 @@ impl Activity {
         }
     }
 
+    fn forget(&mut self, gone: &mut HashMap<TraceeId, Option<u32>>, titles: &mut Titles, known: &Known<'_>) {
+        let Known { processes, tracees, names, .. } = *known;
+        for Reverse(slice) in self.longest.iter().filter(|slice| gone.contains_key(&slice.0.tracee)) {
+            self.gone.entry((slice.tracee, slice.start.0)).or_insert_with(|| known.full_name(slice.tracee));
+        }
+        if self.gone.len() > 2 * self.keep {
+            let kept: HashSet<(TraceeId, u64)> =
+                self.longest.iter().map(|Reverse(slice)| (slice.tracee, slice.start.0)).collect();
+            self.gone.retain(|place, _| kept.contains(place));
+        }
+        for (who, _) in self.lanes.values_mut().flat_map(|lane| lane.columns.iter_mut().flatten()) {
+            if let Who::Process(tracee) = who
+                && let Some(group) = gone.get_mut(tracee)
+            {
+                let title = || titles.number(processes.group(Grouping::Title, *tracee, tracees, names));
+                *who = Who::Gone(*group.get_or_insert_with(title));
+            }
+        }
+        for tracee in gone.keys() {
+            self.last_lane.remove(tracee);
+        }
+    }
+
     /// Events are missing: whoever was running may have left.
     fn clip_all(&mut self) {
         for lane in self.lanes.values_mut() {
@@ -433,12 +500,12 @@ impl Lane {
                 self.columns.resize(column + 1, Vec::new());
             }
             let busy = &mut self.columns[column];
-            let known = busy.iter().position(|(who, _)| *who == Some(tracee));
-            let place = known
-                .or_else(|| if busy.len() < APART { None } else { busy.iter().position(|(who, _)| who.is_none()) });
-            match place {
+            let place_of = |wanted| busy.iter().position(|(who, _)| *who == wanted);
+            let known = place_of(Who::Process(tracee));
+            match known.or_else(|| if busy.len() < APART { None } else { place_of(Who::Others) }) {
                 Some(place) => busy[place].1 = busy[place].1.saturating_add(until - at),
-                None => busy.push(((busy.len() + 1 < APART).then_some(tracee), until - at)),
+                None if busy.len() + 1 < APART => busy.push((Who::Process(tracee), until - at)),
+                None => busy.push((Who::Others, until - at)),
             }
             at = until;
         }
@@ -481,21 +548,22 @@ impl Lane {
 /// Process groups by busy time.
 struct Groups {
     rows: Vec<GroupRow>,
-    of: HashMap<Option<TraceeId>, usize>,
+    of: HashMap<Who, usize>,
 }
 
 impl Groups {
-    fn new(activity: &Activity, processes: &Processes, tracees: &Tracees, names: &Names) -> Groups {
-        let mut busy: BTreeMap<Option<TraceeId>, u64> = BTreeMap::new();
+    fn new(activity: &Activity, titles: &[String], processes: &Processes, tracees: &Tracees, names: &Names) -> Groups {
+        let mut busy: BTreeMap<Who, u64> = BTreeMap::new();
         for (who, ns) in activity.lanes.values().flat_map(|lane| lane.columns.iter().flatten()) {
             let sum = busy.entry(*who).or_default();
             *sum = sum.saturating_add(*ns);
         }
-        let name = |who: &Option<TraceeId>| match who {
-            Some(tracee) => processes.group(Grouping::Title, *tracee, tracees, names),
-            None => "others".to_owned(),
+        let name = |who: &Who| match who {
+            Who::Process(tracee) => processes.group(Grouping::Title, *tracee, tracees, names),
+            Who::Gone(group) => titles.get(*group as usize).cloned().unwrap_or_default(),
+            Who::Others => "others".to_owned(),
         };
-        let named: Vec<(Option<TraceeId>, String, u64)> = busy.iter().map(|(who, ns)| (*who, name(who), *ns)).collect();
+        let named: Vec<(Who, String, u64)> = busy.iter().map(|(who, ns)| (*who, name(who), *ns)).collect();
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
         for (_, group, ns) in &named {
             let sum = sums.entry(group).or_default();
@@ -509,7 +577,7 @@ impl Groups {
         Groups { of, rows }
     }
 
-    fn of(&self, who: Option<TraceeId>) -> usize {
+    fn of(&self, who: Who) -> usize {
         self.of.get(&who).copied().unwrap_or(0)
     }
 }

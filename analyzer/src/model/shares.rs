@@ -7,7 +7,7 @@
 use crate::model::calls::step_of;
 use crate::model::clocks::Clocks;
 use crate::model::stack::{Observer, Stacks, Step};
-use crate::read::{Asked, Deal, Dealt, Event, Outcome, SHARE_BITS, SHARES};
+use crate::read::{Asked, Deal, Dealt, Event, Outcome, SHARE_BITS, SHARES, TraceeId};
 
 /// What a recording can be dealt out to: it knows how many threads it has.
 pub trait Player {
@@ -25,6 +25,8 @@ pub trait Player {
 pub trait Table: Observer + Send {
     /// The next step comes; with `asked_for` false, a call that it begins is not asked for.
     fn before(&mut self, step: &Step, asked_for: bool);
+    /// A process has no more events, and its calls have ended: its number may be another's.
+    fn leave(&mut self, _process: u32) {}
     /// A recording ends, and all its calls have; the next may begin, with other processes.
     fn end_of_recording(&mut self, stacks: &Stacks);
 }
@@ -91,8 +93,14 @@ impl<T: Table> Player for Shares<T> {
             share.clocks.dealt(&dealt);
             share.step(step_of_dealt(&dealt), dealt.asked_for);
         };
+        let leave = |share: &mut Share<T>, _: &mut (), tracee: TraceeId| {
+            let Share { stacks, clocks, table } = share;
+            clocks.leave_share(tracee);
+            stacks.leave(tracee.0, table);
+            table.leave(tracee.0);
+        };
         let mut workers = vec![(); self.threads];
-        let mut outcome = deal.run(&mut self.shares, &mut workers, take, asked, progress);
+        let mut outcome = deal.run(&mut self.shares, &mut workers, take, leave, asked, progress);
         outcome.findings.extend(Clocks::of_shares(self.shares.iter().map(|share| &share.clocks)).finding(recording));
         self.end_of_recording();
         outcome

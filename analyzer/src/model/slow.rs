@@ -5,7 +5,7 @@
 //! takes up what lies above them. So memory does not depend on how many calls there are.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,10 +13,10 @@ use serde::Serialize;
 use crate::model::calls::step_of;
 use crate::model::label;
 use crate::model::open_calls::OpenCalls;
-use crate::model::processes::Processes;
+use crate::model::processes::{Known, Processes};
 use crate::model::stack::{Clip, Ended, Observer, Stacks};
 use crate::model::states::{Split, States};
-use crate::read::{Event, FunctionId, Names, Recording};
+use crate::read::{Event, FunctionId, Names, Recording, TraceeId};
 
 /// Nodes that the tree of one call may have; what is beyond counts for its caller.
 const NODES: usize = 1_000;
@@ -130,16 +130,21 @@ impl Slow {
         self.stacks.step(step, &mut self.seen);
     }
 
+    /// These have no more events.
+    pub fn leave(&mut self, gone: &[TraceeId], known: &Known<'_>) {
+        for tracee in gone {
+            self.stacks.leave(tracee.0, &mut self.seen);
+            self.states.iter_mut().for_each(|states| states.remove(*tracee));
+        }
+        let these: HashSet<u32> = gone.iter().map(|tracee| tracee.0).collect();
+        self.seen.name(known.recording, |process| these.contains(&process), |id| known.full_name(TraceeId(id)));
+    }
+
     /// A recording ends: names are given to what was found in it.
     pub fn end_of_recording(&mut self, recording: &Recording, who: impl Fn(u32) -> String) {
         self.stacks.end(&mut self.seen);
         (self.stacks, self.states) = (Stacks::default(), None);
-        for (ordinal, (ended, open, lane, _)) in &self.seen.facts {
-            self.seen.names.entry(*ordinal).or_insert_with(|| {
-                let lanes = (recording.lane_name(open.lane), recording.lane_name(*lane));
-                (recording.path.clone(), who(open.process), lanes, ended.start.saturating_sub(recording.start_ns))
-            });
-        }
+        self.seen.name(recording, |_| true, who);
     }
 
     /// The second pass.
@@ -153,6 +158,18 @@ impl Slow {
 /// The function that is called, if the event is a call.
 fn begins(event: &Event<'_>) -> Option<FunctionId> {
     event.function.filter(|_| event.kind == crate::read::kind::CALL)
+}
+
+impl Seen {
+    /// Gives names to the calls of these processes.
+    fn name(&mut self, recording: &Recording, these: impl Fn(u32) -> bool, who: impl Fn(u32) -> String) {
+        for (ordinal, (ended, open, lane, _)) in self.facts.iter().filter(|(_, (_, open, ..))| these(open.process)) {
+            self.names.entry(*ordinal).or_insert_with(|| {
+                let lanes = (recording.lane_name(open.lane), recording.lane_name(*lane));
+                (recording.path.clone(), who(open.process), lanes, ended.start.saturating_sub(recording.start_ns))
+            });
+        }
+    }
 }
 
 impl Observer for Seen {
@@ -240,6 +257,11 @@ impl Trees {
         let Some(step) = step_of(event) else { return };
         self.above.begins = begins(event).is_some_and(asked);
         self.stacks.step(step, &mut self.above);
+    }
+
+    /// These have no more events.
+    pub fn leave(&mut self, gone: &[TraceeId]) {
+        gone.iter().for_each(|tracee| self.stacks.leave(tracee.0, &mut self.above));
     }
 
     /// A recording ends; the next may begin.

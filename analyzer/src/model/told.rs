@@ -24,13 +24,27 @@ impl<T: Copy + Default> Told<T> {
     }
 
     /// Tells of one number; others below it have the default meanwhile.
-    pub fn tell(&self, number: u32, value: T) {
+    pub fn tell(&self, number: u32, value: T)
+    where
+        T: PartialEq,
+    {
+        if self.is_told(number, value) {
+            return;
+        }
         let mut values = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let at = number as usize;
         if values.len() <= at {
             values.resize(at + 1, T::default());
         }
         values[at] = value;
+    }
+
+    fn is_told(&self, number: u32, value: T) -> bool
+    where
+        T: PartialEq,
+    {
+        let values = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        values.get(number as usize) == Some(&value)
     }
 
     /// What was told of a number; the default for nothing.

@@ -12,9 +12,11 @@ use spoor_format::{Cursor, DecodeError};
 
 use super::identity::PidFormat;
 use super::index::ChunkRef;
-use super::names::{AtomId, FunctionId, FunctionKey, Names, TraceeId, Tracees};
+use super::kind;
+use super::names::{AtomId, FunctionId, FunctionKey, Names, TraceeId};
 use super::source::Source;
 use super::terms;
+use super::tracees::Tracees;
 
 /// No function, in [`Packed`].
 const NO_FUNCTION: u32 = u32::MAX;
@@ -48,6 +50,10 @@ pub(crate) struct Batch {
     atoms: Vec<AtomId>,
     functions: Vec<FunctionId>,
     references: References,
+    /// Tracees that are held for it, each as often as it is in here.
+    held: Vec<TraceeId>,
+    /// Who exits in it (true), or is spawned, and when.
+    lives: Vec<(u64, Identity, bool)>,
 }
 
 /// The references that a chunk defines, as terms.
@@ -103,11 +109,24 @@ impl Batch {
     /// Reads a chunk. For one that the end of the file runs through, what stands
     /// before the cut is kept; see [`ChunkRef::is_cut`].
     pub(crate) fn load(&mut self, chunk: &ChunkRef, context: &mut Context<'_>) -> Result<(), Loss> {
+        self.let_go(context.tracees);
         let result = self.read(chunk, context.source).and_then(|()| self.decode(chunk, context));
         if result.is_err() {
+            self.lives.clear();
+            self.let_go(context.tracees);
             self.clear();
         }
         result
+    }
+
+    /// All its events are in the past: whose they are is not held for it any more.
+    pub(crate) fn let_go(&mut self, tracees: &mut Tracees) {
+        for (tick, identity, exits) in self.lives.drain(..) {
+            tracees.exits(identity, tick, exits);
+        }
+        for tracee in self.held.drain(..) {
+            tracees.let_go(tracee);
+        }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -165,6 +184,8 @@ impl Batch {
             if event.whose != whose {
                 whose = event.whose;
                 tracee = context.tracees.id(whose);
+                context.tracees.hold(tracee, event.tick);
+                self.held.push(tracee);
             }
             self.learn_names(&reader, context.names)?;
             let function = match function_of(&event.body) {
@@ -173,6 +194,9 @@ impl Batch {
             };
             self.dropped.extend(event.dropped.map(|dropped| (dropped.from, dropped.until)));
             let (tick, kind, missing) = (event.tick, event.body.id(), event.missing);
+            if matches!(kind, kind::EXIT | kind::SPAWNED) {
+                self.lives.push((tick, whose, kind == kind::EXIT));
+            }
             self.events.push(Packed { tick, tracee, function, at, kind, missing });
         }
     }

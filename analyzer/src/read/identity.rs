@@ -13,6 +13,8 @@ pub struct PidFormat {
     wide: bool,
     process_bits: u32,
     port_bits: u32,
+    /// The VM has told the size of its table of processes, and it is a power of two.
+    table_is_known: bool,
 }
 
 const NUMBER_BITS_25: u64 = 0x7fff;
@@ -23,16 +25,25 @@ impl PidFormat {
     pub fn from_meta(meta: &Meta) -> Option<PidFormat> {
         let number = |key: &str| meta.get(key).and_then(|text| text.trim().parse::<u64>().ok());
         let bits = |key: &str| number(key).and_then(u64::checked_ilog2);
+        let table_is_known = number("process_limit").is_some_and(u64::is_power_of_two);
         Some(PidFormat {
             wide: number("otp_release")? >= 26,
             process_bits: bits("process_limit").filter(|bits| (3..40).contains(bits))?,
             port_bits: bits("port_limit").filter(|bits| (3..40).contains(bits))?,
+            table_is_known,
         })
     }
 
     /// Without knowing the VM: the defaults of OTP 27 and later.
     pub fn assumed() -> PidFormat {
-        PidFormat { wide: true, process_bits: 20, port_bits: 16 }
+        PidFormat { wide: true, process_bits: 20, port_bits: 16, table_is_known: false }
+    }
+
+    /// Those bits of a pid's word that are its place in the VM's table of processes: of two
+    /// processes with the same, one has exited before the other was spawned.
+    pub(crate) fn place_mask(&self) -> Option<u64> {
+        let size = 1_u64.checked_shl(self.process_bits).filter(|_| self.table_is_known)?;
+        Some(size.wrapping_sub(1))
     }
 
     /// `<0.N.S>`.

@@ -33,6 +33,7 @@ pub const TIMEOUT: u8 = 60;
 pub const OPEN: u8 = 61;
 pub const CLOSED: u8 = 62;
 pub const UNKNOWN: u8 = 64;
+pub const NOTE: u8 = 97;
 
 #[cfg(test)]
 mod tests {
@@ -71,6 +72,7 @@ mod tests {
             (OPEN, "open"),
             (CLOSED, "closed"),
             (UNKNOWN, "unknown"),
+            (NOTE, "note"),
         ];
         for (id, name) in named {
             assert_eq!(spec(id).map(|row| row.name), Some(name));

@@ -7,15 +7,18 @@ use spoor_format::status::{Found, Phase, Status};
 
 use super::batch::{Batch, Context, kind_name};
 use super::clock::Clock;
+use super::facts;
 use super::finding::Finding;
 use super::front::{self, OpenError};
 use super::identity::PidFormat;
 use super::index::{self, ChunkRef, RingIndex};
+use super::kind;
 use super::ledger::{LaneLedger, Ledger, dropped_anywhere, thinned};
 use super::live::State;
-use super::names::{AtomId, FunctionId, Names, TraceeId, Tracees};
+use super::names::{AtomId, FunctionId, Names, TraceeId};
 use super::source::Source;
 use super::stream::{self, Stream, Window};
+use super::tracees::Tracees;
 
 /// A recording.
 #[derive(Debug)]
@@ -168,9 +171,18 @@ impl Recording {
         self.events = index::read(&self.source, "events", ring, slots, true, &mut Vec::new());
     }
 
-    /// What is known of processes and of the recording itself.
-    pub fn infos(&self) -> Vec<Info> {
-        self.read_infos(&mut Names::default(), &mut Tracees::default(), &mut Vec::new())
+    /// Remarks of the recorder, in the order of time.
+    pub fn notes(&self) -> Vec<Info> {
+        let mut notes: Vec<(u64, u32, Info)> = Vec::new();
+        self.each_info_chunk(&mut Vec::new(), |chunk, batch, names, tracees| {
+            for event in batch.events.iter().filter(|event| event.kind == kind::NOTE) {
+                let (time, detail) = (self.clock.ns(event.tick), batch.detail(event, &self.schema));
+                let info = stream::info_of(time, tracees, names, self, &detail);
+                notes.extend(info.map(|info| (event.tick, chunk.header.lane, info)));
+            }
+        });
+        notes.sort_by_key(|(tick, lane, _)| (*tick, *lane));
+        notes.into_iter().map(|(_, _, info)| info).collect()
     }
 
     /// Did the ring of events begin to overwrite?
@@ -249,49 +261,22 @@ impl Recording {
         Lane { sealed_events: ended, ..lane }
     }
 
-    /// Reads the info ring: facts in the order of time.
-    pub(crate) fn read_infos(
-        &self,
-        names: &mut Names,
-        tracees: &mut Tracees,
-        findings: &mut Vec<Finding>,
-    ) -> Vec<Info> {
-        let mut infos: Vec<(u64, u32, Info)> = Vec::new();
-        self.each_info_chunk(names, tracees, findings, |chunk, batch, names, tracees| {
-            for event in &batch.events {
-                let (time, detail) = (self.clock.ns(event.tick), batch.detail(event, &self.schema));
-                let info = stream::info_of(time, tracees, names, self, &detail);
-                infos.extend(info.map(|info| (event.tick, chunk.header.lane, info)));
-            }
-        });
-        infos.sort_by_key(|(tick, lane, _)| (*tick, *lane));
-        infos.into_iter().map(|(_, _, info)| info).collect()
-    }
-
     /// Reads the info ring for what is wrong with it only.
     pub(crate) fn check_infos(&self, findings: &mut Vec<Finding>) {
-        self.each_info_chunk(&mut Names::default(), &mut Tracees::default(), findings, |_, _, _, _| ());
+        self.each_info_chunk(findings, |_, _, _, _| ());
     }
 
     fn each_info_chunk(
         &self,
-        names: &mut Names,
-        tracees: &mut Tracees,
         findings: &mut Vec<Finding>,
         mut work: impl FnMut(&ChunkRef, &Batch, &Names, &mut Tracees),
     ) {
-        let mut batch = Batch::default();
+        let (mut names, mut tracees, mut batch) = (Names::default(), Tracees::default(), Batch::default());
         for chunk in self.infos.chunks() {
             let mut context =
-                Context { source: &self.source, schema: &self.schema, names: &mut *names, tracees: &mut *tracees };
-            match batch.load(chunk, &mut context) {
-                Ok(()) => work(chunk, &batch, names, tracees),
-                Err(super::batch::Loss::Damaged(what)) => {
-                    let place = format!("info chunk {} (number {})", chunk.index, chunk.header.seq);
-                    findings.push(Finding::damage(place, what, "facts about processes: some may go without a name"));
-                }
-                Err(super::batch::Loss::Overwritten) => {}
-            }
+                Context { source: &self.source, schema: &self.schema, names: &mut names, tracees: &mut tracees };
+            findings.extend(facts::load(&mut batch, chunk, &mut context));
+            work(chunk, &batch, &names, &mut tracees);
         }
     }
 

@@ -9,12 +9,17 @@ use spoor_format::status::Phase;
 
 use super::batch::{Batch, Context, Detail, Loss, Packed};
 use super::clock::ClockCursor;
+use super::facts::Facts;
 use super::finding::Finding;
 use super::gaps::Gaps;
 use super::index::ChunkRef;
 use super::ledger::{LaneLedger, dropped_between, dropping_at_end};
-use super::names::{AtomId, FunctionId, Names, TraceeId, Tracees};
+use super::names::{AtomId, FunctionId, Names, TraceeId};
 use super::recording::{Info, Recording};
+use super::tracees::Tracees;
+
+/// So many processes that are gone are remembered, for what is done to them late.
+const REMEMBERED: usize = 1 << 16;
 
 /// A stretch of time, in monotonic nanoseconds: from the first, before the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +108,7 @@ struct Shared<'a> {
 #[derive(Debug)]
 pub struct Stream<'a> {
     shared: Shared<'a>,
+    facts: Facts,
     infos: Vec<Info>,
     lanes: Vec<LaneCursor>,
     /// The lane whose turn it is, with its events before this tick.
@@ -114,6 +120,8 @@ pub struct Stream<'a> {
     to_tick: u64,
     ledger: Vec<LaneLedger>,
     findings: Vec<Finding>,
+    /// What is wrong with the info ring.
+    about_infos: Vec<Finding>,
     done_bytes: u64,
 }
 
@@ -153,10 +161,12 @@ pub struct Outcome {
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(recording: &'a Recording, names: Names, tracees: Tracees, window: Window) -> Stream<'a> {
-        let shared = Shared { recording, names, tracees };
+        let mut shared = Shared { recording, names, tracees };
+        shared.tracees.begin(&recording.pids, REMEMBERED);
         let (from_tick, to_tick) = ticks(recording, window);
         let mut stream = Stream {
             shared,
+            facts: Facts::new(recording),
             infos: Vec::new(),
             lanes: Vec::new(),
             turn: 0,
@@ -166,12 +176,26 @@ impl<'a> Stream<'a> {
             from_tick,
             to_tick,
             ledger: recording.ledger.clone(),
-            findings: recording.findings.clone(),
+            findings: Vec::new(),
+            about_infos: Vec::new(),
             done_bytes: 0,
         };
-        stream.infos = recording.read_infos(&mut stream.shared.names, &mut stream.shared.tracees, &mut stream.findings);
+        stream.start_facts();
         stream.start();
         stream
+    }
+
+    fn start_facts(&mut self) {
+        let Shared { recording, names, tracees } = &mut self.shared;
+        let mut context = Context { source: &recording.source, schema: &recording.schema, names, tracees };
+        self.facts.start(&mut context, &mut self.about_infos);
+        self.follow_facts(0);
+    }
+
+    /// The events have come to this tick.
+    fn follow_facts(&mut self, now: u64) {
+        let Shared { recording, names, tracees } = &mut self.shared;
+        self.facts.follow(now, recording, (names, tracees), &mut self.about_infos, &mut self.infos);
     }
 
     fn start(&mut self) {
@@ -216,14 +240,39 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// What is known of processes and of the recording itself.
+    /// What is known of processes and of the recording itself, and was not forgotten: all there is
+    /// before the first event, or so many facts ahead of the events, where there are more.
     pub fn infos(&self) -> &[Info] {
         &self.infos
     }
 
     /// They are not needed any more.
     pub fn forget_infos(&mut self) {
-        self.infos = Vec::new();
+        self.infos.clear();
+    }
+
+    /// Are there facts, or numbers of tracees that are gone? Both should be looked at before
+    /// the next event, so that memory does not grow with the recording.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        !self.infos.is_empty() || self.shared.tracees.has_gone()
+    }
+
+    /// Whoever has these numbers has no more events: they are to be freed, once nothing is kept
+    /// by them.
+    pub fn take_gone(&mut self) -> Vec<TraceeId> {
+        if self.shared.tracees.has_gone() { self.shared.tracees.take_gone() } else { Vec::new() }
+    }
+
+    /// Nothing is kept by these numbers any more: others may get them. By those that are `kept`
+    /// something is; they are told again later.
+    pub fn free(&mut self, numbers: Vec<TraceeId>, kept: Vec<TraceeId>) {
+        self.shared.tracees.free(numbers, kept);
+    }
+
+    /// The recording.
+    pub fn recording(&self) -> &'a Recording {
+        self.shared.recording
     }
 
     /// The names so far.
@@ -299,6 +348,7 @@ impl<'a> Stream<'a> {
             return None;
         }
         let now = cursor.batch.events.last().map(|event| event.tick);
+        self.follow_facts(now.unwrap_or(0));
         self.advance(self.turn, now);
         self.next_turn();
         Some(())
@@ -363,6 +413,7 @@ impl<'a> Stream<'a> {
                 return;
             }
         }
+        cursor.batch.let_go(&mut self.shared.tracees);
         cursor.batch.clear();
         cursor.next = 0;
         cursor.exhausted = true;
@@ -377,8 +428,16 @@ impl<'a> Stream<'a> {
     }
 
     /// Ends reading.
-    pub fn finish(self) -> Outcome {
-        Outcome { names: self.shared.names, tracees: self.shared.tracees, ledger: self.ledger, findings: self.findings }
+    pub fn finish(mut self) -> Outcome {
+        let recording = self.shared.recording;
+        if self.facts.are_left() {
+            self.about_infos.clear();
+            recording.check_infos(&mut self.about_infos);
+        }
+        let mut findings = recording.findings.clone();
+        findings.append(&mut self.about_infos);
+        findings.append(&mut self.findings);
+        Outcome { names: self.shared.names, tracees: self.shared.tracees, ledger: self.ledger, findings }
     }
 }
 

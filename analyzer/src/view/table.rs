@@ -30,11 +30,15 @@ const GAP: &str = "  ";
 /// A name is not shortened to less than this.
 const SHORTEST_NAME: usize = 24;
 
+/// Whoever sees so many has asked for all that there are.
+const MANY: usize = 1 << 13;
+
 /// Says how many rows were found beside those that are shown.
 pub fn more(found: usize, shown: usize, out: &mut dyn Write) -> io::Result<()> {
     match found.saturating_sub(shown) {
         0 => Ok(()),
-        more => writeln!(out, "({} more rows: --limit 0)", count(more as u64)),
+        more if shown < MANY => writeln!(out, "({} more rows: --limit 0)", count(more as u64)),
+        more => writeln!(out, "({} more rows)", count(more as u64)),
     }
 }
 

@@ -2,12 +2,12 @@
 //! end in one recording and from the other in another.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use super::report::{Line, Parts, Row, SlowRequest};
 use crate::model::group::Groups;
-use crate::model::processes::Processes;
-use crate::read::{Event, Names, Recording, TraceeId, Tracees};
+use crate::model::processes::Known;
+use crate::read::TraceeId;
 
 /// Ends of requests that wait for their other ends, in the recordings to come.
 const MOST_HALVES: usize = 1 << 17;
@@ -40,19 +40,6 @@ pub(super) enum Who {
     Other(u32),
     OtherNode,
     Unknown,
-}
-
-/// What is known of processes by now.
-pub(super) struct View<'a> {
-    pub(super) processes: &'a Processes,
-    pub(super) tracees: &'a Tracees,
-    pub(super) names: &'a Names,
-}
-
-impl<'a> View<'a> {
-    pub(super) fn of(event: &Event<'a>, processes: &'a Processes) -> View<'a> {
-        View { processes, tracees: event.tracees(), names: event.names() }
-    }
 }
 
 /// How a request ended.
@@ -151,7 +138,7 @@ impl Accounts {
         })
     }
 
-    pub(super) fn add(&mut self, settled: &Settled, view: &View<'_>) {
+    pub(super) fn add(&mut self, settled: &Settled, view: &Known<'_>) {
         let ordinal = self.remember_slow(settled);
         let key = match self.by {
             By::Server => self.key(settled.server, view),
@@ -188,7 +175,7 @@ impl Accounts {
         }
     }
 
-    fn key(&mut self, who: Who, view: &View<'_>) -> RowKey {
+    fn key(&mut self, who: Who, view: &Known<'_>) -> RowKey {
         match who {
             Who::Process(tracee) => RowKey::Group(self.groups.of(tracee, view.processes, view.tracees, view.names)),
             Who::Other(other) => RowKey::Other(other),
@@ -267,21 +254,27 @@ impl Accounts {
         }
     }
 
-    pub(super) fn end_of_recording(&mut self, recording: &Recording, view: &View<'_>) {
+    /// Names are given to the slow requests of these processes, or of all.
+    fn name(&mut self, known: &Known<'_>, these: Option<&HashSet<TraceeId>>) {
         let others = &self.others;
         let name = |who: Who| match who {
-            Who::Process(tracee) => {
-                view.processes.full_name(tracee, view.tracees.identity(tracee), recording, view.names)
-            }
+            Who::Process(tracee) => known.full_name(tracee),
             Who::Other(other) => others.get(other as usize).cloned().unwrap_or_default(),
             Who::OtherNode => "on another node".to_owned(),
             Who::Unknown => "not recorded".to_owned(),
         };
+        let is_of_these = |who: Who| match (these, who) {
+            (None, _) => true,
+            (Some(these), Who::Process(tracee)) => these.contains(&tracee),
+            _ => false,
+        };
         for slow in self.slow.values_mut() {
-            if let Slow::Found(found) = slow {
+            if let Slow::Found(found) = slow
+                && (is_of_these(found.client) || is_of_these(found.server))
+            {
                 *slow = Slow::Told(SlowRequest {
-                    recording: recording.path.clone(),
-                    at_ns: found.at.unwrap_or(0).saturating_sub(recording.start_ns),
+                    recording: known.recording.path.clone(),
+                    at_ns: found.at.unwrap_or(0).saturating_sub(known.recording.start_ns),
                     client_wait_ns: found.client_wait,
                     at_server_ns: found.at_server,
                     client: name(found.client),
@@ -291,6 +284,17 @@ impl Accounts {
                 });
             }
         }
+    }
+
+    /// These have no more events, and no open requests.
+    pub(super) fn leave(&mut self, gone: &[TraceeId], known: &Known<'_>) {
+        let these: HashSet<TraceeId> = gone.iter().copied().collect();
+        self.name(known, Some(&these));
+        gone.iter().for_each(|tracee| self.groups.forget(*tracee));
+    }
+
+    pub(super) fn end_of_recording(&mut self, known: &Known<'_>) {
+        self.name(known, None);
         self.groups.end_of_recording();
     }
 

@@ -13,7 +13,7 @@ mod key;
 mod report;
 mod server;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use spoor_format::record::Body;
 use spoor_format::term::tag;
@@ -22,10 +22,10 @@ pub use account::By;
 pub use report::{Counts, Line, Parts, Report, SlowRequest, Split};
 
 use crate::model::group::Groups;
-use crate::model::processes::Processes;
+use crate::model::processes::{Known, Processes};
 use crate::model::states::receiver;
-use crate::read::{Event, FunctionId, Names, Recording, TraceeId, Tracees, kind};
-use account::{Accounts, End, Settled, View, Who};
+use crate::read::{Event, FunctionId, Names, TraceeId, kind};
+use account::{Accounts, End, Settled, Who};
 use key::Key;
 use server::{Received, Server};
 
@@ -204,7 +204,7 @@ impl Requests {
         }
         let oldest = self.order.iter().position(is_open);
         if let Some((_, place)) = oldest.and_then(|at| self.order.drain(..=at).next_back()) {
-            let view = View::of(event, processes);
+            let view = Known::of(event, processes);
             self.settle(place, None, true, &view);
         }
     }
@@ -301,11 +301,11 @@ impl Requests {
         request.client = Some(event.tracee);
         request.look(event, asked_for);
         let end = if answered { End::Answered(event.time) } else { End::ServerDied };
-        self.settle(place, Some(end), false, &View::of(event, processes));
+        self.settle(place, Some(end), false, &Known::of(event, processes));
     }
 
     /// A request ends, as far as it can be followed; `end` is how, where the client was told.
-    fn settle(&mut self, place: u32, end: Option<End>, not_followed: bool, view: &View<'_>) {
+    fn settle(&mut self, place: u32, end: Option<End>, not_followed: bool, view: &Known<'_>) {
         let Some(request) = self.requests.get_mut(place as usize).and_then(Option::take) else { return };
         self.free.push(place);
         self.open.remove(&request.key);
@@ -328,15 +328,32 @@ impl Requests {
         }
     }
 
-    /// A recording ends; the next may begin.
-    pub fn end_of_recording(&mut self, recording: &Recording, processes: &Processes, tracees: &Tracees, names: &Names) {
-        let view = View { processes, tracees, names };
-        for (id, place) in std::mem::take(&mut self.order) {
-            if self.at(place).is_some_and(|request| request.id == id) {
-                self.settle(place, None, false, &view);
+    /// These have no more events; those that open requests are of are taken out.
+    pub fn leave(&mut self, gone: &mut Vec<TraceeId>, known: &Known<'_>) {
+        let mut of_requests: HashSet<TraceeId> = HashSet::new();
+        for request in self.requests.iter().flatten() {
+            of_requests.extend(request.client);
+            of_requests.extend(request.received.map(|received| received.server));
+            if let Who::Process(to) = request.to {
+                of_requests.insert(to);
             }
         }
-        self.accounts.end_of_recording(recording, &view);
+        gone.retain(|tracee| !of_requests.contains(tracee));
+        for tracee in &*gone {
+            self.servers.remove(tracee);
+            self.clients.remove(tracee);
+        }
+        self.accounts.leave(gone, known);
+    }
+
+    /// A recording ends; the next may begin.
+    pub fn end_of_recording(&mut self, known: &Known<'_>) {
+        for (id, place) in std::mem::take(&mut self.order) {
+            if self.at(place).is_some_and(|request| request.id == id) {
+                self.settle(place, None, false, known);
+            }
+        }
+        self.accounts.end_of_recording(known);
         self.servers.clear();
         self.clients.clear();
     }

@@ -179,6 +179,16 @@ impl Stacks {
         }
     }
 
+    /// There are no more events of the process: its number may be another's.
+    pub fn leave(&mut self, process: u32, observer: &mut impl Observer) {
+        let at = (process >> self.share_bits) as usize;
+        if at < self.stacks.len() {
+            self.forget(at, Clip::End, observer);
+            self.learners += 1;
+            self.stacks[at] = Stack::of(self.learners);
+        }
+    }
+
     /// There are no more events.
     pub fn end(&mut self, observer: &mut impl Observer) {
         for at in 0..self.stacks.len() {

@@ -22,9 +22,10 @@ use super::finding::Finding;
 use super::gaps::Gaps;
 use super::index::ChunkRef;
 use super::ledger::{LaneLedger, dropped_between};
-use super::names::{FunctionId, Names, TraceeId, Tracees};
-use super::recording::{Info, Recording};
+use super::names::{FunctionId, Names, TraceeId};
+use super::recording::Recording;
 use super::stream::{self, Outcome, Window};
+use super::tracees::Tracees;
 
 /// Processes are dealt out by the last bits of their numbers: two to the power of
 /// this are the shares.
@@ -69,7 +70,6 @@ pub struct Deal<'a> {
     recording: &'a Recording,
     names: Names,
     tracees: Tracees,
-    infos: Vec<Info>,
     from_tick: u64,
     to_tick: u64,
     kept: Box<Kept>,
@@ -84,8 +84,6 @@ pub struct Deal<'a> {
     /// Parts to be used again.
     spare: Vec<Part>,
     done_bytes: u64,
-    /// Numbers of tracees that have exited are used again.
-    reuses: bool,
 }
 
 /// A chunk that is to be read.
@@ -127,44 +125,19 @@ struct Lane {
 }
 
 impl<'a> Deal<'a> {
-    /// Of a recording, with the kinds of events that `kinds` takes.
-    pub fn new(
-        recording: &'a Recording,
-        names: Names,
-        tracees: Tracees,
-        window: Window,
-        kinds: impl Fn(u8) -> bool,
-    ) -> Deal<'a> {
-        let mut deal = Deal::without_infos(recording, names, tracees, window, kinds);
-        deal.infos = recording.read_infos(&mut deal.names, &mut deal.tracees, &mut deal.findings);
-        deal
-    }
-
-    /// As [`Deal::new`], for whom it is all the same whose the events are: the facts about
-    /// processes are left out, and numbers of processes that have exited are used again,
-    /// so that memory does not depend on how many there were.
-    pub fn of_anybody(recording: &'a Recording, names: Names, window: Window, kinds: impl Fn(u8) -> bool) -> Deal<'a> {
-        let mut deal = Deal::without_infos(recording, names, Tracees::default(), window, kinds);
-        recording.check_infos(&mut deal.findings);
-        deal.reuses = true;
-        deal
-    }
-
-    fn without_infos(
-        recording: &'a Recording,
-        names: Names,
-        tracees: Tracees,
-        window: Window,
-        kinds: impl Fn(u8) -> bool,
-    ) -> Deal<'a> {
+    /// Of a recording, with the kinds of events that `kinds` takes. Facts about processes are
+    /// left out. Numbers of processes that are gone are used again, so that memory does not
+    /// depend on how many there were.
+    pub fn new(recording: &'a Recording, names: Names, window: Window, kinds: impl Fn(u8) -> bool) -> Deal<'a> {
         let (from_tick, to_tick) = stream::ticks(recording, window);
         let mut kept = Box::new([false; 256]);
         kept.iter_mut().zip(0..=u8::MAX).for_each(|(kept, id)| *kept = of_stacks(id) && kinds(id));
+        let mut tracees = Tracees::default();
+        tracees.begin(&recording.pids, 0);
         let mut deal = Deal {
             recording,
             names,
             tracees,
-            infos: Vec::new(),
             from_tick,
             to_tick,
             kept,
@@ -177,8 +150,8 @@ impl<'a> Deal<'a> {
             findings: recording.findings.clone(),
             spare: Vec::new(),
             done_bytes: 0,
-            reuses: false,
         };
+        recording.check_infos(&mut deal.findings);
         deal.plan();
         deal
     }
@@ -186,11 +159,6 @@ impl<'a> Deal<'a> {
     /// What is dealt out.
     pub fn recording(&self) -> &'a Recording {
         self.recording
-    }
-
-    /// What is known of processes and of the recording itself.
-    pub fn infos(&self) -> &[Info] {
-        &self.infos
     }
 
     /// The names so far.
@@ -247,14 +215,15 @@ impl<'a> Deal<'a> {
     }
 
     /// Deals out all. Each share is handed its events in order, by `take`, together
-    /// with one of the workers, of which there are as many as threads may be used.
-    /// `asked` says of a tracee on a lane whether its events are wanted, and asked for;
+    /// with one of the workers, of which there are as many as threads may be used; and is told
+    /// by `leave` who has no more events: the number may be another's then. `asked` says of a tracee on a lane whether its events are wanted, and asked for;
     /// `progress` is told how many bytes are done.
     pub fn run<S: Send, W: Send>(
         mut self,
         shares: &mut [S; SHARES],
         workers: &mut [W],
         take: impl Fn(&mut S, &mut W, Dealt) + Sync,
+        leave: impl Fn(&mut S, &mut W, TraceeId),
         mut asked: impl FnMut(&Asked<'_>) -> Option<bool>,
         mut progress: impl FnMut(u64),
     ) -> Outcome {
@@ -270,6 +239,7 @@ impl<'a> Deal<'a> {
             next = self.next_round();
             self.turn(horizon, &mut next, (&mut orders, &mut *shares), workers, &take);
             self.forget(horizon, &mut orders);
+            self.free(shares, workers, &leave);
             progress(self.done_bytes);
         }
         Outcome { names: self.names, tracees: self.tracees, ledger: self.ledger, findings: self.findings }
@@ -339,6 +309,18 @@ impl<'a> Deal<'a> {
         orders.iter_mut().for_each(|order| order.forget_holes(gone));
     }
 
+    /// The numbers of those that are gone are free.
+    fn free<S, W>(&mut self, shares: &mut [S], workers: &mut [W], leave: &impl Fn(&mut S, &mut W, TraceeId)) {
+        let gone = self.tracees.take_gone();
+        let Some(worker) = workers.first_mut() else { return };
+        for id in &gone {
+            if let Some(share) = shares.get_mut(usize::try_from(id.0).unwrap_or(0) % SHARES) {
+                leave(share, worker, *id);
+            }
+        }
+        self.tracees.free(gone, Vec::new());
+    }
+
     /// Takes a decoded round in: names, processes, and what is missing.
     fn link(&mut self, round: &mut Vec<Read>, asked: &mut impl FnMut(&Asked<'_>) -> Option<bool>) {
         for Read { next, mut part } in round.drain(..) {
@@ -346,20 +328,16 @@ impl<'a> Deal<'a> {
             self.follow(&next, &mut part);
             let (Some(lane), Some(parts)) = (self.lanes.get(place), self.parts.get_mut(place)) else { continue };
             let (recording, number, tracees) = (self.recording, lane.number, &mut self.tracees);
-            let (mut held, reuses) = (std::mem::take(&mut part.held), self.reuses);
-            part.link(&mut self.names, self.from_tick, |identity: Identity, names| {
+            let mut held = std::mem::take(&mut part.held);
+            part.link(&mut self.names, self.from_tick, |identity: Identity, tick, names| {
                 let tracee = tracees.id(identity);
-                if reuses {
-                    tracees.hold(tracee);
-                    held.push(tracee);
-                }
+                tracees.hold(tracee, tick);
+                held.push(tracee);
                 let asked = asked(&Asked { recording, lane: number, tracee, tracees, names });
                 asked.map(|asked_for| (tracee, asked_for))
             });
             part.held = held;
-            if reuses {
-                part.lives().for_each(|(identity, exits)| tracees.exits(identity, exits));
-            }
+            part.lives().for_each(|(identity, tick, exits)| tracees.exits(identity, tick, exits));
             let at = |tick, place| Moment { tick, lane: number, part: parts.next(), place };
             let missing = part.missing.iter().map(|(tick, place)| (at(*tick, *place), *tick));
             self.holes.extend(missing.map(|(at, until)| Hole { at, from: None, until }));

@@ -188,12 +188,12 @@ impl Part {
     }
 
     /// Gives its names and tracees the recording's numbers. `whose` answers for a
-    /// tracee its number, and whether its events are wanted, and asked for.
+    /// tracee, and the tick of its first event, its number, and whether its events are wanted, and asked for.
     pub(super) fn link(
         &mut self,
         names: &mut Names,
         from_tick: u64,
-        mut whose: impl FnMut(Identity, &Names) -> Option<(TraceeId, bool)>,
+        mut whose: impl FnMut(Identity, u64, &Names) -> Option<(TraceeId, bool)>,
     ) {
         let mut atoms: Vec<AtomId> = Vec::with_capacity(self.ends.len());
         let mut start = 0;
@@ -219,7 +219,8 @@ impl Part {
             if from >= until {
                 continue;
             }
-            let Some((tracee, asked_for)) = whose(*identity, names) else { continue };
+            let tick = self.events.get(from as usize).map_or(0, |event| event.tick);
+            let Some((tracee, asked_for)) = whose(*identity, tick, names) else { continue };
             let share = usize::try_from(tracee.0).unwrap_or(0) % SHARES;
             if let Some(runs) = self.runs.get_mut(share) {
                 runs.push(Run { tracee, asked_for, from, until });
@@ -229,11 +230,12 @@ impl Part {
         self.lives.retain(|(place, _)| *place >= first);
     }
 
-    /// Who exits in it (true), or is spawned, in this order.
-    pub(super) fn lives(&self) -> impl Iterator<Item = (Identity, bool)> {
+    /// Who exits in it (true), or is spawned, when, in this order.
+    pub(super) fn lives(&self) -> impl Iterator<Item = (Identity, u64, bool)> {
         self.lives.iter().filter_map(|(place, exits)| {
             let after = self.whose.partition_point(|(_, from)| from <= place);
-            Some((self.whose.get(after.checked_sub(1)?)?.0, *exits))
+            let tick = self.events.get(*place as usize)?.tick;
+            Some((self.whose.get(after.checked_sub(1)?)?.0, tick, *exits))
         })
     }
 

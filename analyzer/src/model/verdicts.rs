@@ -1,0 +1,85 @@
+//! A number for each process of a recording, decided once all is known of it and asked for by
+//! its pid: packed, as there may be tens of millions. Neighbours mostly have the same.
+
+use foldhash::HashMap;
+use spoor_format::chunk::Identity;
+
+/// Pids of a page.
+const PAGE: usize = 1 << 10;
+/// Stands for a number that has no room in a page.
+const ELSEWHERE: u16 = u16::MAX;
+
+/// Numbers by process.
+#[derive(Debug, Default)]
+pub struct Verdicts {
+    pages: HashMap<u64, Page>,
+    others: HashMap<Identity, u32>,
+}
+
+#[derive(Debug)]
+enum Page {
+    /// All that were told of have this number.
+    Same(u16),
+    Each(Box<[u16; PAGE]>),
+}
+
+impl Verdicts {
+    /// Tells of a process; what was told of one with the same pid before is forgotten.
+    pub fn tell(&mut self, identity: Identity, number: u32) {
+        let Identity::Process(word) = identity else {
+            self.others.insert(identity, number);
+            return;
+        };
+        let short = u16::try_from(number).unwrap_or(ELSEWHERE);
+        if short == ELSEWHERE {
+            self.others.insert(identity, number);
+        }
+        let page = self.pages.entry(word / PAGE as u64).or_insert(Page::Same(short));
+        if let Page::Same(same) = page {
+            if *same == short {
+                return;
+            }
+            *page = Page::Each(Box::new([*same; PAGE]));
+        }
+        if let Page::Each(each) = page {
+            each[word as usize % PAGE] = short;
+        }
+    }
+
+    /// What was told of a process: there must have been something.
+    pub fn of(&self, identity: Identity) -> u32 {
+        let short = match identity {
+            Identity::Process(word) => match self.pages.get(&(word / PAGE as u64)) {
+                Some(Page::Same(same)) => *same,
+                Some(Page::Each(each)) => each[word as usize % PAGE],
+                None => 0,
+            },
+            _ => ELSEWHERE,
+        };
+        match short {
+            ELSEWHERE => self.others.get(&identity).copied().unwrap_or(0),
+            short => u32::from(short),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_its_own() {
+        let mut verdicts = Verdicts::default();
+        let number = |word: u64| match word % 1000 {
+            0 => 100_000,
+            n if n < 500 => 7,
+            n => n as u32,
+        };
+        (0..5_000).for_each(|word| verdicts.tell(Identity::Process(word), number(word)));
+        verdicts.tell(Identity::Port(3), 9);
+        assert!((0..5_000).all(|word| verdicts.of(Identity::Process(word)) == number(word)));
+        assert_eq!((verdicts.of(Identity::Port(3)), verdicts.of(Identity::Port(4))), (9, 0));
+        verdicts.tell(Identity::Process(1), 8);
+        assert_eq!((verdicts.of(Identity::Process(1)), verdicts.of(Identity::Process(2))), (8, 7));
+    }
+}
