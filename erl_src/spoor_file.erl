@@ -3,7 +3,7 @@
 
 -include_lib("kernel/include/file.hrl").
 
--export([path/1, directory/1, usual/0, own_directory/1, snapshot_path/2, text/1]).
+-export([path/1, directory/1, usual/0, own_directory/1, snapshot_path/2, next_snapshot/1, text/1]).
 
 %% @doc The path of a new recording: `spoor-NODE-UTC-OSPID-N.spoor', another one
 %% each time.
@@ -105,6 +105,31 @@ user_id() ->
 snapshot_path(Path, N) ->
     Base = to_binary(filename:rootname(Path, ".spoor")),
     <<Base/binary, "-snap-", (integer_to_binary(N))/binary, ".spoor">>.
+
+%% @doc The number of a recording's next copy: behind those of all that are there. To try
+%% one name after the other would cost a visit to the disk for each.
+-spec next_snapshot(file:filename_all()) -> pos_integer().
+next_snapshot(Path) ->
+    Prefix = <<(filename:basename(to_binary(Path), <<".spoor">>))/binary, "-snap-">>,
+    Names =
+        case file:list_dir(filename:dirname(Path)) of
+            {ok, All} -> [Name || Name <- All, is_list(Name)];
+            {error, _} -> []
+        end,
+    1 + lists:max([0 | [snapshot_number(unicode:characters_to_binary(Name), Prefix) || Name <- Names]]).
+
+-spec snapshot_number(binary(), binary()) -> non_neg_integer().
+snapshot_number(Name, Prefix) ->
+    Size = byte_size(Prefix),
+    case Name of
+        <<Prefix:Size/binary, Rest/binary>> ->
+            case string:to_integer(Rest) of
+                {N, _} when is_integer(N), N > 0 -> N;
+                _ -> 0
+            end;
+        _ ->
+            0
+    end.
 
 %% Only what is harmless in a file name.
 -spec node_name() -> string().

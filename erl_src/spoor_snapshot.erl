@@ -58,7 +58,7 @@ ended_within(Pid, Ms) ->
 
 -spec copy(spoor:id(), binary(), map()) -> {ok, snapshot()} | {error, spoor:reason()}.
 copy(Id, Path, #{last := Last} = Asked) ->
-    case begin_copy(Id, Path, last_ms(Last), 1) of
+    case begin_copy(Id, Path, last_ms(Last), spoor_file:next_snapshot(Path)) of
         {ok, Copy, Part} ->
             receive
                 {spoor_tracer, Id, {copied, Part, Answer}} -> finish(Answer, Copy, Part, maps:merge(Asked, lost(Id)))
@@ -69,7 +69,7 @@ copy(Id, Path, #{last := Last} = Asked) ->
             {error, {file_error, Copy, Posix}}
     end.
 
-%% The first free name, taken by making the file that is written first.
+%% A free name from the `Nth' on, taken by making the file that is written first.
 -spec begin_copy(spoor:id(), binary(), non_neg_integer(), pos_integer()) ->
     {ok, binary(), binary()} | {error, binary(), atom()}.
 begin_copy(Id, Path, LastMs, N) ->

@@ -50,6 +50,10 @@ what_is_there_already_is_not_written(Config) ->
     {ok, #{path := Second}} = spoor:snapshot(Session),
     ?assertEqual(spoor_file:snapshot_path(Path, 2), Second),
     ?assertEqual(8#600, mode(Second)),
+    %% A name that was free before is not looked for.
+    ok = file:delete(spoor_file:snapshot_path(Path, 1)),
+    {ok, #{path := Third}} = spoor:snapshot(Session),
+    ?assertEqual(spoor_file:snapshot_path(Path, 3), Third),
     {ok, _} = spoor:stop(Session).
 
 a_directory_is_made_private(Config) ->
