@@ -1,14 +1,21 @@
 %% @doc What a scheduler sees of snapshots that are taken beside it: processes that do
 %% nothing but call a traced function and read the clock, each on a scheduler of its own,
-%% and the gaps between two readings. Phases in turn: untraced; recorded; recorded while
-%% snapshots are taken back to back, asked for from a scheduler that does nothing else.
+%% and the gaps between two readings. Phases in turn: recorded while snapshots are taken
+%% back to back, asked for from a scheduler that does nothing else; untraced; recorded;
+%% on a tmpfs snapshots again, `cold'. Before `snapshots' as much memory is used and freed
+%% as the copies will take: of a host that takes free memory back from a virtual machine,
+%% each new page costs 100 to 300 us in which a processor stands still, whoever it is that
+%% writes there. `cold' shows these too.
+%%
+%% A gap costs the probe no memory that stays, but for those over 100 us: its own collections
+%% would be gaps.
 %%
 %% Of each gap the system is asked what it was: the thread waited for a processor, and
 %% for how much of that time who copies ran, or other threads of ours (the keeper, the
 %% scheduler that asks, dirty ones); it had page faults; it slept, as for a lock; or it was on its
 %% processor all the time, as far as the system knows (an interrupt, a hypervisor).
 %%
-%% The command line: `-s bench_stalls main -extra DIRECTORY BUSY ROUNDS MS OUT'; see
+%% The command line: `-s bench_stalls main -extra DIRECTORY BUSY ROUNDS MS warm|plain OUT'; see
 %% `benches/stalls'.
 -module(bench_stalls).
 
@@ -16,28 +23,32 @@
 
 %% Gaps shorter than this are not looked at, longer ones counted.
 -define(SEEN_NS, 20_000).
--define(LIMITS_US, [100, 200, 500, 1_000, 4_000]).
 %% A gap is held against what the system said so long before it, at most.
 -define(BASE_NS, 100_000).
+%% Written and freed before `snapshots'.
+-define(WARM_MIB, 800).
+%% Places of a probe's counts of gaps, by how long who copies ran in them, in us.
+-define(COUNTED_US, 10_000).
 
 main() ->
-    [Dir, Busy, Rounds, Ms, Out] = init:get_plain_arguments(),
+    [Dir, Busy, Rounds, Ms, Warm, Out] = init:get_plain_arguments(),
     {ok, _} = application:ensure_all_started(spoor),
     {module, _} = code:ensure_loaded(bench_empty_tracer),
     Limits = #{dir => Dir, time => infinity, max_events => infinity, link => false},
     {ok, Session} = spoor:start([bench_stalls_work], Limits),
-    Setting = #{session => Session, busy => list_to_integer(Busy), ms => list_to_integer(Ms)},
-    Kinds = [untraced, recorded, snapshots],
+    Setting = #{session => Session, busy => list_to_integer(Busy), ms => list_to_integer(Ms), dir => Dir},
+    Kinds = [snapshots, untraced, recorded] ++ [cold || Warm =:= "warm"],
     %% The first round is for the VM to find its memory, and makes the thread that copies.
     _ = [phase(Kind, Setting) || Kind <- Kinds],
     Seen = [{Kind, phase(Kind, Setting)} || _ <- lists:seq(1, list_to_integer(Rounds)), Kind <- Kinds],
     {ok, _} = spoor:stop(Session),
-    Rows = [{Kind, row([Phase || {K, Phase} <- Seen, K =:= Kind])} || Kind <- Kinds],
+    Shown = [untraced, recorded, snapshots] ++ [cold || lists:member(cold, Kinds)],
+    Rows = [{Kind, row([Phase || {K, Phase} <- Seen, K =:= Kind])} || Kind <- Shown],
     say("OTP ~s, ~s busy on ~b processors, ~s rounds of ~s ms each; a second of a scheduler:", [
         otp(), Busy, erlang:system_info(logical_processors_available), Rounds, Ms
     ]),
     [say("~-34s ~s", [Name, [io_lib:format("~12s", [text(maps:get(Key, Row))]) || {_, Row} <- Rows]]) || {Key, Name} <- columns()],
-    copies(lists:append([C || {snapshots, #{copies := C}} <- Seen])),
+    copies(lists:append([C || {_, #{copies := C}} <- Seen])),
     Lines = [
         [lists:join($\t, ["stalls", Busy, atom_to_list(Kind), atom_to_list(Key), text(maps:get(Key, Row))]), $\n]
      || {Kind, Row} <- Rows, {Key, _} <- columns()
@@ -62,33 +73,40 @@ text(Name) when is_atom(Name) -> atom_to_list(Name);
 text(N) when is_integer(N) -> integer_to_list(N);
 text(N) -> float_to_list(N, [{decimals, 2}]).
 
+%% Rates are medians of the phases': one in which somebody else was busy counts as one.
 row(Phases) ->
-    Seconds = lists:sum([S || #{seconds := S} <- Phases]),
-    Sum = fun(Key) -> lists:sum([N || #{Key := N} <- Phases]) end,
-    Gaps = lists:append([G || #{gaps := G} <- Phases]),
-    Long = [Gap || {Ns, _} = Gap <- Gaps, Ns > 100_000],
-    Rate = fun(Kind) -> length([x || Gap <- Long, kind(Gap) =:= Kind]) / Seconds end,
-    Copying = lists:sort([copying(Gap) || Gap <- Gaps]),
+    Long = lists:append([G || #{gaps := G} <- Phases]),
+    Rate = fun(Is) -> median([length(lists:filter(Is, Gaps)) / S || #{gaps := Gaps, seconds := S} <- Phases]) end,
+    Each = fun(Key) -> median([N / S || #{Key := N, seconds := S} <- Phases]) end,
+    Copying = counted([C || #{counts := C} <- Phases]),
+    Kinds = [copying, ours, others, faults, slept, on_processor],
     maps:merge(
-        maps:from_list([{Kind, Rate(Kind)} || Kind <- [copying, ours, others, faults, slept, on_processor]]),
+        maps:from_list([{Kind, Rate(fun(Gap) -> kind(Gap) =:= Kind end)} || Kind <- Kinds]),
         #{
             name => maps:get(kind, hd(Phases)),
-            over_100 => length(Long) / Seconds,
-            over_1000 => length([x || {Ns, _} <- Long, Ns > 1_000_000]) / Seconds,
-            longest => lists:max([0 | [Ns || {Ns, _} <- Gaps]]) div 1_000,
-            copying_longest => lists:last([0 | Copying]) div 1_000,
-            copying_p999 => lists:nth(max(1, length(Copying) * 999 div 1000), Copying ++ [0]) div 1_000,
-            ours_longest => lists:max([0 | [ours(Gap) || Gap <- Gaps]]) div 1_000,
-            waited => 100 * Sum(waited) / Seconds / 1.0e9,
-            blocked => 100 * Sum(blocked) / Seconds / 1.0e9,
-            taken => Sum(taken) / Seconds,
-            given => Sum(given) / Seconds,
-            minor => Sum(minor) / Seconds,
-            major => Sum(major) / Seconds,
-            copier => 100 * Sum(copier) / Seconds / 1.0e9,
-            calls => Sum(calls) / Seconds / 1.0e6
+            over_100 => Rate(fun(_) -> true end),
+            over_1000 => Rate(fun({Ns, _}) -> Ns > 1_000_000 end),
+            longest => lists:max([0 | [Ns || {Ns, _} <- Long]]) div 1_000,
+            copying_longest => lists:max([0 | [copying(Gap) || Gap <- Long]]) div 1_000,
+            copying_p999 => quantile(Copying, 0.999),
+            ours_longest => lists:max([0 | [ours(Gap) || Gap <- Long]]) div 1_000,
+            waited => Each(waited) / 1.0e7,
+            blocked => Each(blocked) / 1.0e7,
+            taken => Each(taken),
+            given => Each(given),
+            minor => Each(minor),
+            major => Each(major),
+            copier => Each(copier) / 1.0e7,
+            calls => Each(calls) / 1.0e6
         }
     ).
+
+median(Numbers) ->
+    {Lower, Upper} = lists:split(length(Numbers) div 2, lists:sort(Numbers)),
+    case length(Numbers) rem 2 of
+        1 -> hd(Upper);
+        0 -> (lists:last(Lower) + hd(Upper)) / 2
+    end.
 
 %% What a gap was, of those that come first.
 kind({_, {_, _, Major, _, _, _, _}}) when Major > 0 -> faults;
@@ -106,6 +124,21 @@ kind(_) -> on_processor.
 copying({_, {Waited, _, _, _, _, Ran, _}}) -> min(Waited, Ran).
 ours({_, {Waited, _, _, _, _, Ran, Others}}) -> min(Waited, Ran + Others).
 
+%% The gaps of all probes, {Microseconds that who copies ran, how many}, shortest first.
+counted(Counts) ->
+    Add = fun(Us, N, All) -> maps:update_with(Us, fun(Old) -> Old + N end, N, All) end,
+    lists:sort(maps:to_list(lists:foldl(fun(Of, All) -> maps:fold(Add, All, Of) end, #{}, lists:append(Counts)))).
+
+quantile([], _) -> 0;
+quantile(Counted, Share) -> quantile(Counted, Share * lists:sum([N || {_, N} <- Counted]), 0).
+
+quantile([{Us, _}], _, _) -> Us;
+quantile([{Us, N} | Rest], Rank, Before) ->
+    case Before + N >= Rank of
+        true -> Us;
+        false -> quantile(Rest, Rank, Before + N)
+    end.
+
 copies(Copies) ->
     Took = lists:sort([T || #{took := T} <- Copies]),
     Sum = fun(Key) -> lists:sum([N || #{Key := N} <- Copies]) end,
@@ -114,7 +147,8 @@ copies(Copies) ->
         Sum(chunks), Sum(overtaken)
     ]).
 
-phase(Kind, #{session := Session, busy := Busy, ms := Ms}) ->
+phase(Kind, #{session := Session, busy := Busy, ms := Ms, dir := Dir}) ->
+    ok = warm(Kind, filename:join(Dir, "warm")),
     Over = atomics:new(1, []),
     Probed = lists:append([sched_names(N) || N <- lists:seq(1, Busy)]),
     Before = threads(),
@@ -122,7 +156,7 @@ phase(Kind, #{session := Session, busy := Busy, ms := Ms}) ->
     Ours = [Tid || {_, Tid} <- Found],
     Probes = [spawn_probe(N, Kind, Over, Ours) || N <- lists:seq(1, Busy)],
     Began = erlang:monotonic_time(),
-    Copier = [spawn_copier(Busy + 1, Session, Over) || Kind =:= snapshots],
+    Copier = [spawn_copier(Busy + 1, Session, Over) || Kind =:= snapshots orelse Kind =:= cold],
     timer:sleep(Ms),
     atomics:put(Over, 1, 1),
     Seen = [receive {Probe, Facts} -> Facts end || Probe <- Probes],
@@ -132,18 +166,28 @@ phase(Kind, #{session := Session, busy := Busy, ms := Ms}) ->
     %% To free the pages of a large file takes a processor for milliseconds.
     [ok = file:delete(Path) || #{path := Path} <- lists:append(Copies)],
     {Ran, Waited} = {change(Probed, 2, Before, After), change(Probed, 3, Before, After)},
-    Used = fun(Place) -> lists:sum([element(Place, Usage) || {_, _, Usage} <- Seen]) end,
+    Used = fun(Place) -> lists:sum([element(Place, Usage) || {_, _, _, Usage} <- Seen]) end,
     #{
         kind => Kind,
         seconds => Busy * Ms / 1_000,
-        gaps => lists:append([Gaps || {Gaps, _, _} <- Seen]),
-        calls => lists:sum([Calls || {_, Calls, _} <- Seen]),
+        gaps => lists:append([Gaps || {Gaps, _, _, _} <- Seen]),
+        counts => [Counts || {_, Counts, _, _} <- Seen],
+        calls => lists:sum([Calls || {_, _, Calls, _} <- Seen]),
         waited => Waited,
         blocked => max(0, Busy * (Ended - Began) - Ran - Waited),
         minor => Used(2), major => Used(3), given => Used(4), taken => Used(5),
         copier => Busy * change([<<"spoor_copy">>], 2, Before, After),
         copies => lists:append(Copies)
     }.
+
+warm(snapshots, Path) ->
+    {ok, File} = file:open(Path, [write, raw]),
+    Part = binary:copy(<<1>>, 1 bsl 20),
+    lists:foreach(fun(_) -> ok = file:write(File, Part) end, lists:seq(1, ?WARM_MIB)),
+    ok = file:close(File),
+    file:delete(Path);
+warm(_, _) ->
+    ok.
 
 %% Names as the VM gives them, before and from OTP 26 on.
 sched_names(N) ->
@@ -190,10 +234,12 @@ copies(Session, Over, Made) ->
 spawn_probe(Scheduler, Kind, Over, Ours) ->
     Parent = self(),
     Probe = fun() ->
+        Counts = atomics:new(?COUNTED_US, []),
         Usage = bench_empty_tracer:thread_usage(Ours),
         Now = now_ns(),
-        {Gaps, Calls} = probe(work(Kind), Over, Ours, {Usage, Now}, Now, [], 0),
-        Parent ! {self(), {Gaps, Calls, minus(bench_empty_tracer:thread_usage(Ours), Usage)}}
+        {Gaps, Calls} = probe(work(Kind), Over, {Ours, Counts}, {Usage, Now}, Now, [], 0),
+        Used = minus(bench_empty_tracer:thread_usage(Ours), Usage),
+        Parent ! {self(), {Gaps, found(Counts), Calls, Used}}
     end,
     spawn_opt(Probe, [link, {scheduler, Scheduler}, {min_heap_size, 100_000}]).
 
@@ -202,19 +248,24 @@ work(_) -> fun bench_stalls_work:call/1.
 
 now_ns() -> erlang:monotonic_time(nanosecond).
 
-probe(Work, Over, Ours, {Base, BaseAt} = Known, Last, Gaps, Calls) ->
+found(Counts) ->
+    maps:from_list([{Us, N} || Us <- lists:seq(1, ?COUNTED_US), N <- [atomics:get(Counts, Us)], N > 0]).
+
+probe(Work, Over, {Ours, Counts} = For, {Base, BaseAt} = Known, Last, Gaps, Calls) ->
     _ = Work(Calls),
     Now = now_ns(),
     if
         Now - Last >= ?SEEN_NS; Now - BaseAt >= ?BASE_NS ->
             Usage = bench_empty_tracer:thread_usage(Ours),
-            Seen = [{Now - Last, minus(Usage, Base)} || Now - Last >= ?SEEN_NS] ++ Gaps,
+            Gap = {Now - Last, minus(Usage, Base)},
+            _ = [atomics:add(Counts, min(?COUNTED_US, 1 + copying(Gap) div 1_000), 1) || Now - Last >= ?SEEN_NS],
+            Seen = [Gap || Now - Last > 100_000] ++ Gaps,
             case atomics:get(Over, 1) of
-                0 -> Again = now_ns(), probe(Work, Over, Ours, {Usage, Again}, Again, Seen, Calls + 1);
+                0 -> Again = now_ns(), probe(Work, Over, For, {Usage, Again}, Again, Seen, Calls + 1);
                 1 -> {Seen, Calls}
             end;
         true ->
-            probe(Work, Over, Ours, Known, Now, Gaps, Calls + 1)
+            probe(Work, Over, For, Known, Now, Gaps, Calls + 1)
     end.
 
 minus({A1, A2, A3, A4, A5, A6, A7}, {B1, B2, B3, B4, B5, B6, B7}) ->
