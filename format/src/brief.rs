@@ -7,6 +7,7 @@
 //! all ([`event`]) stays in the processor's cache.
 
 use crate::codec::{Full, MAX_VARINT, Put, Sink, groups};
+use crate::hint::{likely, unlikely};
 use crate::record::{GC_SIZES, Ref, id_of};
 use crate::term::tag;
 
@@ -98,6 +99,14 @@ impl Kind {
     pub const SPAWN: Kind = kind("spawn", tag::PID, HAS_TAG | HAS_WORD | HAS_LAST);
     /// By a local process, the `word`; `last` is the function.
     pub const SPAWNED: Kind = kind("spawned", tag::PID, HAS_TAG | HAS_WORD | HAS_LAST);
+    /// To a local process, the `word`.
+    pub const LINK: Kind = kind("link", tag::PID, HAS_TAG | HAS_WORD);
+    /// To a local process, the `word`.
+    pub const UNLINK: Kind = kind("unlink", tag::PID, HAS_TAG | HAS_WORD);
+    /// By a local process, the `word`.
+    pub const GETTING_LINKED: Kind = kind("getting_linked", tag::PID, HAS_TAG | HAS_WORD);
+    /// By a local process, the `word`.
+    pub const GETTING_UNLINKED: Kind = kind("getting_unlinked", tag::PID, HAS_TAG | HAS_WORD);
     /// With [`sizes`].
     pub const GC_MINOR_START: Kind = kind("gc_minor_start", 0, 0);
     /// With [`sizes`].
@@ -147,7 +156,7 @@ impl Line {
 pub fn short_event(space: &mut [u8; ROOM], process: Option<u64>, line: Line, delta: u64) -> usize {
     let mut at = put_process(space, process);
     at = begin(space, at, line);
-    at = put_short(space, at, delta);
+    at = put_delta(space, at, delta);
     if line.kind.has(HAS_TAG) {
         space[at & PLACE] = (line.kind.0 >> 8) as u8;
         at += 1;
@@ -167,7 +176,7 @@ pub fn short_event(space: &mut [u8; ROOM], process: Option<u64>, line: Line, del
 pub fn short_function(space: &mut [u8; ROOM], process: Option<u64>, kind: Kind, delta: u64, function: Ref) -> usize {
     let mut at = put_process(space, process);
     space[at & PLACE] = kind.0 as u8;
-    at = put_short(space, at + 1, delta);
+    at = put_delta(space, at + 1, delta);
     put_short(space, at, function)
 }
 
@@ -229,14 +238,31 @@ fn put_word(space: &mut [u8; ROOM], at: usize, word: u64) -> usize {
     at + 1 + (before >> 3) as usize
 }
 
-/// A varint of one or two bytes.
+/// A varint of one or two bytes, probably one.
 #[inline(always)]
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
 fn put_short(space: &mut [u8; ROOM], at: usize, value: u64) -> usize {
-    if value < 0x80 {
+    if likely(value < 0x80) {
         space[at & PLACE] = value as u8;
         return at + 1;
     }
+    put_two(space, at, value)
+}
+
+/// A varint of one or two bytes, probably two.
+#[inline(always)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
+fn put_delta(space: &mut [u8; ROOM], at: usize, value: u64) -> usize {
+    if unlikely(value < 0x80) {
+        space[at & PLACE] = value as u8;
+        return at + 1;
+    }
+    put_two(space, at, value)
+}
+
+#[inline(always)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
+fn put_two(space: &mut [u8; ROOM], at: usize, value: u64) -> usize {
     let both = value & 0x7f | 0x80 | (value & 0x3f80) << 1;
     space[at & PLACE..][..2].copy_from_slice(&(both as u16).to_le_bytes());
     at + 2
@@ -327,6 +353,27 @@ pub fn process_info<S: Sink>(
     Ok(())
 }
 
+/// Are the numbers of a fact as short as they nearly always are?
+#[inline(always)]
+pub fn is_short_info(delta: u64, process: u64, parent: u64, initial_call: Ref) -> bool {
+    initial_call >> 14 | (process | parent) >> 28 | delta >> 56 == 0
+}
+
+/// As [`process_info`], of what [`is_short_info`]; says how many bytes that took.
+#[inline(always)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
+pub fn short_process_info(space: &mut [u8; ROOM], delta: u64, process: u64, parent: u64, initial_call: Ref) -> usize {
+    space[0] = PROCESS_INFO;
+    let (bytes, count) = groups(delta);
+    space[1..9].copy_from_slice(&bytes.to_le_bytes());
+    let mut at = put_word(space, 1 + count, process);
+    space[at & PLACE] = tag::PID;
+    at = put_word(space, at + 1, parent);
+    space[at & PLACE] = 0;
+    space[(at & PLACE) + 1] = tag::NONE;
+    put_short(space, at + 2, initial_call)
+}
+
 #[inline(always)]
 fn pid(put: &mut Put<'_>, word: u64) {
     put.byte(tag::PID);
@@ -373,7 +420,8 @@ mod tests {
 
     /// Numbers of every length.
     fn number() -> impl Strategy<Value = u64> {
-        (any::<u64>(), 0..64_u32).prop_map(|(number, shift)| number >> shift)
+        // Short ones more often than others, as they are.
+        (any::<u64>(), prop_oneof![0..64_u32, 36..64_u32]).prop_map(|(number, shift)| number >> shift)
     }
 
     proptest! {
@@ -392,6 +440,10 @@ mod tests {
             prop_assert_eq!(of(Kind::SEND_REPLY), bytes(|s| write::send(s, delta, RawTerm::NONE)));
             prop_assert_eq!(of(Kind::SPAWN), bytes(|s| write::spawn(s, delta, pid, last)));
             prop_assert_eq!(of(Kind::SPAWNED), bytes(|s| write::spawned(s, delta, pid, last)));
+            prop_assert_eq!(of(Kind::LINK), bytes(|s| write::link(s, delta, pid)));
+            prop_assert_eq!(of(Kind::UNLINK), bytes(|s| write::unlink(s, delta, pid)));
+            prop_assert_eq!(of(Kind::GETTING_LINKED), bytes(|s| write::getting_linked(s, delta, pid)));
+            prop_assert_eq!(of(Kind::GETTING_UNLINKED), bytes(|s| write::getting_unlinked(s, delta, pid)));
             prop_assert_eq!(of(Kind::EXIT), bytes(|s| write::exit(s, delta, RawTerm::trusted(&atom))));
         }
 
@@ -454,6 +506,12 @@ mod tests {
             let pid = term(|writer| writer.pid(word));
             let pid = RawTerm::trusted(&pid);
             prop_assert_eq!(bytes(|s| process(s, word)), bytes(|s| write::process(s, 0, word)));
+            let parent = word;
+            if is_short_info(delta, other, parent, of) {
+                let mut space = [0xee; ROOM];
+                let used = short_process_info(&mut space, delta, other, parent, of);
+                prop_assert_eq!(&space[..used], &bytes(|s| process_info(s, delta, other, parent, of))[..]);
+            }
             prop_assert_eq!(
                 bytes(|s| process_info(s, delta, other, word, of)),
                 bytes(|s| write::process_info(s, delta, other, pid, 0, RawTerm::NONE, of))

@@ -29,6 +29,7 @@ pub mod clock;
 mod codec;
 mod error;
 pub mod header;
+pub mod hint;
 pub mod lane;
 pub mod record;
 pub mod reference;

@@ -7,13 +7,12 @@
 //! store buffer.
 
 use spoor_core::lane::Lane;
-use spoor_core::stream::Stream;
-use spoor_format::Full;
-use spoor_format::brief::{self, Head, Kind as Brief, Line};
+use spoor_format::brief::{Head, Kind as Brief, Line};
+use spoor_format::hint::{likely, unlikely};
 
 use crate::atoms;
 use crate::collections::gc_sizes;
-use crate::initial::{Initial, initial_call};
+use crate::initial::initial_function;
 use crate::tracer::{Arguments, function_of, identity};
 use crate::vm::{self, Env, Kind, VmNames, Word};
 use crate::wire;
@@ -21,14 +20,14 @@ use crate::wire;
 /// Stores an event if it is so; false when it was not stored.
 #[inline(always)]
 pub(crate) fn is_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) -> bool {
-    if !lane.is_simple(tick) || vm::kind(arguments.tracee()) != Kind::Pid {
+    if unlikely(!lane.is_simple(tick) || vm::kind(arguments.tracee()) != Kind::Pid) {
         return false;
     }
     // What the kinds have in common is there once: the less code, the more of it, and of the
     // VM's, stays in the processor's cache.
     let tag = arguments.tag();
     let kind = if tag == atoms::CALL.word() {
-        if lane.content_bytes() > 0 || vm::map_size(env, arguments.options()) > 0 {
+        if unlikely(lane.content_bytes() > 0 || vm::map_size(env, arguments.options()) > 0) {
             return false;
         }
         Brief::CALL
@@ -70,25 +69,25 @@ fn is_of_process_stored(lane: &mut Lane, env: Env, tick: u64, arguments: Argumen
 
 #[inline(always)]
 fn of_message(lane: &mut Lane, env: Env, arguments: Arguments) -> Option<Line> {
-    if lane.content_bytes() > 0 {
+    if unlikely(lane.content_bytes() > 0) {
         return None;
     }
     let (options, term) = (arguments.options(), arguments.term());
     let to = if arguments.tag() == atoms::SEND.word() {
         Some(vm::only_value(options, atoms::EXTRA.word())?)
-    } else if vm::map_size(env, options) > 0 || term == atoms::TIMEOUT.word() {
+    } else if unlikely(vm::map_size(env, options) > 0 || term == atoms::TIMEOUT.word()) {
         return None;
     } else {
         None
     };
     let message = wire::read(env, term);
-    if message.is_printed() {
+    if unlikely(message.is_printed()) {
         return None;
     }
     let Some(to) = to else {
         return Some(Line { head: message.head(lane.names())?, ..Line::new(Brief::RECEIVE, 0) });
     };
-    if vm::kind(to) == Kind::Pid && to != vm::INVALID_PID {
+    if likely(vm::kind(to) == Kind::Pid && to != vm::INVALID_PID) {
         let head = message.head(lane.names())?;
         return Some(Line { head, word: vm::identity_word(to), ..Line::new(Brief::SEND, 0) });
     }
@@ -103,24 +102,37 @@ fn of_message(lane: &mut Lane, env: Env, arguments: Arguments) -> Option<Line> {
 #[inline(always)]
 fn of_process(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) -> Option<Line> {
     let (tag, term) = (arguments.tag(), arguments.term());
-    let kind = if tag == atoms::SPAWN.word() {
+    let kind = if tag == atoms::EXIT.word() {
+        let reason = vm::is_atom(term).then(|| lane.names().atom(term, &VmNames(env)))?;
+        return Some(Line::new(Brief::EXIT, reason.ok()?));
+    } else if vm::kind(term) != Kind::Pid {
+        return None;
+    } else if tag == atoms::SPAWN.word() {
         Brief::SPAWN
     } else if tag == atoms::SPAWNED.word() {
         Brief::SPAWNED
-    } else if tag == atoms::EXIT.word() && vm::is_atom(term) {
-        return Some(Line::new(Brief::EXIT, lane.names().atom(term, &VmNames(env)).ok()?));
     } else {
-        return None;
+        return Some(Line { word: vm::identity_word(term), ..Line::new(of_link(tag)?, 0) });
     };
     let spawned = vm::only_value(arguments.options(), atoms::EXTRA.word())?;
-    if vm::kind(term) != Kind::Pid {
-        return None;
-    }
+    let function = vm::function(spawned)?;
     if tag == atoms::SPAWNED.word() {
-        store_initial_call(lane, env, tick, arguments, spawned);
+        // What it is called outlives the event in the info ring.
+        let (process, parent) = (vm::identity_word(arguments.tracee()), vm::identity_word(term));
+        lane.spawned(tick, process, parent, initial_function(spawned)?, &VmNames(env));
     }
-    let function = function_of(env, lane.names(), spawned).ok()?;
+    let function = lane.names().function(function, &VmNames(env)).ok()?;
     Some(Line { word: vm::identity_word(term), ..Line::new(kind, function) })
+}
+
+fn of_link(tag: Word) -> Option<Brief> {
+    let kinds = [
+        (&atoms::LINK, Brief::LINK),
+        (&atoms::GETTING_LINKED, Brief::GETTING_LINKED),
+        (&atoms::UNLINK, Brief::UNLINK),
+        (&atoms::GETTING_UNLINKED, Brief::GETTING_UNLINKED),
+    ];
+    kinds.into_iter().find(|(of, _)| of.word() == tag).map(|(_, kind)| kind)
 }
 
 /// By itself for the room it needs.
@@ -128,27 +140,4 @@ fn of_process(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments) -> Opt
 fn is_gc_stored(lane: &mut Lane, tick: u64, arguments: Arguments, kind: Brief) -> bool {
     let sizes = gc_sizes(arguments.term());
     lane.names().whose_word(arguments.tracee(), identity).is_ok() && lane.collection(tick, kind, &sizes)
-}
-
-/// What a process that was spawned is called outlives the event in the info ring.
-#[inline(never)]
-fn store_initial_call(lane: &mut Lane, env: Env, tick: u64, arguments: Arguments, spawned: Word) {
-    let (process, parent) = (vm::identity_word(arguments.tracee()), vm::identity_word(arguments.term()));
-    lane.info(tick, |stream, delta| {
-        let function = initial_function(env, stream, spawned)?;
-        brief::process_info(stream, delta, process, parent, function)
-    });
-}
-
-/// The reference of what a process really runs that was spawned as `{M, F, Args}`.
-pub(crate) fn initial_function(env: Env, stream: &mut Stream, spawned: Word) -> Result<u64, Full> {
-    let function = match initial_call(spawned) {
-        Initial::Function(term) => return function_of(env, stream, term),
-        Initial::Callback(module) => (module, atoms::INIT.word(), 1),
-        Initial::Started(module, name, arguments) => match vm::list_length(env, arguments) {
-            Some(arity) => (module, name, u64::from(arity)),
-            None => return Ok(0),
-        },
-    };
-    stream.function(function, &VmNames(env))
 }

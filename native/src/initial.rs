@@ -1,12 +1,25 @@
 //! What a spawned process really runs: through `proc_lib` and `gen`, as
 //! `proc_lib:translate_initial_call/1` looks.
 
+use spoor_core::stream::FunctionWords;
+
 use crate::atoms;
 use crate::vm::{self, Word};
 
+/// What a process really runs that was spawned as `{M, F, Args}`: words of two atoms, and the arity.
+pub(crate) fn initial_function(spawned: Word) -> Option<FunctionWords> {
+    match initial_call(spawned) {
+        Initial::Function(term) => vm::function(term),
+        Initial::Callback(module) => Some((module, atoms::INIT.word(), 1)),
+        Initial::Started(module, name, arguments) => {
+            vm::list_length(arguments).map(|arity| (module, name, u64::from(arity)))
+        }
+    }
+}
+
 /// What a spawned process really runs.
 #[derive(Clone, Copy)]
-pub(crate) enum Initial {
+enum Initial {
     /// The callback module of a behaviour.
     Callback(Word),
     /// The function that `proc_lib` was asked to start: module, name, arguments.
@@ -16,7 +29,7 @@ pub(crate) enum Initial {
 }
 
 /// Looks through `proc_lib` and `gen`, as `proc_lib:translate_initial_call/1` does.
-pub(crate) fn initial_call(spawned: Word) -> Initial {
+fn initial_call(spawned: Word) -> Initial {
     through_proc_lib(spawned).unwrap_or(Initial::Function(spawned))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! vm       the VM's words and functions (unsafe island)
+//! learned  what differs between VMs
 //! bits     binaries and bitstrings, without copying them
 //! atoms    atoms known by name, as words
 //! values   terms into the recording's own encoding, bounded
@@ -23,6 +24,7 @@ mod bits;
 mod collections;
 mod frequent;
 mod initial;
+mod learned;
 mod nif;
 mod tracer;
 mod values;

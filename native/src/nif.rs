@@ -293,7 +293,7 @@ fn describe_one(env: Env<'_>, recording: &recording::Recording, process: Term<'_
     let (env, undefined) = (env.as_c_arg(), crate::atoms::UNDEFINED.word());
     recording.info(|s, delta| {
         let name = if vm::is_atom(name) && name != undefined { s.atom(name, &VmNames(env))? } else { 0 };
-        let initial = match vm::function(env, initial) {
+        let initial = match vm::function(initial) {
             Some(function) => s.function(function, &VmNames(env))?,
             None => 0,
         };

@@ -28,6 +28,7 @@ use spoor_format::term::RawTerm;
 use crate::atoms::{self, Atom};
 use crate::collections::gc_sizes;
 use crate::frequent;
+use crate::initial::initial_function;
 use crate::values;
 use crate::vm::{self, Env, Kind, VmNames, Word};
 use crate::wire;
@@ -42,7 +43,7 @@ inventory::submit! {
 unsafe extern "C" fn enabled(_env: *mut ErlNifEnv, _argc: c_int, argv: *const ErlNifTerm) -> ErlNifTerm {
     // SAFETY: the VM found the function by its arity, 3.
     let state = State::from_word(unsafe { vm::argument(argv, 1) });
-    if state.is_recording() && !state.is_governed() {
+    if state.is_simply_recording() {
         return vm::answer(atoms::TRACE.word());
     }
     // SAFETY: as above.
@@ -67,8 +68,9 @@ unsafe extern "C" fn enabled_gc(env: *mut ErlNifEnv, argc: c_int, argv: *const E
 
 /// A recording that has ended answers `remove` where the VM understands it, else
 /// `discard`.
+#[cold]
 #[inline(never)]
-fn not_simply_enabled(tag: Word, state: State, tracee: Word) -> ErlNifTerm {
+extern "C" fn not_simply_enabled(tag: Word, state: State, tracee: Word) -> ErlNifTerm {
     if state.is_recording() {
         return governed_enabled(tag, state, tracee);
     }
@@ -337,7 +339,7 @@ impl Offered {
     /// What a recording that is thinned wants to know.
     #[inline(never)]
     fn about(&self) -> About {
-        let key = |term| vm::function(self.env, term).map_or(0, function_key);
+        let key = |term| vm::function(term).map_or(0, function_key);
         let flow = match self.tag {
             tag if tag == atoms::CALL.word() => Flow::Call(key(self.term)),
             tag if tag == atoms::RETURN_TO.word() => Flow::Resume(key(self.term)),
@@ -526,7 +528,10 @@ impl Offered {
         let pid = vm::identity_word(self.tracee);
         if self.is(&atoms::SPAWNED) {
             lane.info(self.tick, |s, delta| {
-                let function = frequent::initial_function(self.env, s, self.extra())?;
+                let function = match initial_function(self.extra()) {
+                    Some(function) => s.function(function, &VmNames(self.env))?,
+                    None => 0,
+                };
                 self.with_term(s, self.term, |s, parent| {
                     write::process_info(s, delta, pid, parent, 0, RawTerm::NONE, function)
                 })
@@ -540,9 +545,10 @@ impl Offered {
 }
 
 /// Defines a function, or finds that there is none.
+#[cold]
 #[inline(never)]
 fn function_not_known(env: Env, stream: &mut Stream, term: Word) -> Result<u64, Full> {
-    match vm::function(env, term) {
+    match vm::function(term) {
         Some(function) => stream.function(function, &VmNames(env)),
         None => Ok(0),
     }

@@ -15,6 +15,7 @@ use spoor_format::lane::LaneKind;
 use spoor_format::reference::{Halves, Reference as Told};
 
 use crate::bits;
+use crate::learned::{self, LEARNED, NO_HEADER};
 
 /// A term as the VM holds it.
 pub(crate) type Word = u64;
@@ -35,7 +36,6 @@ const UTF8: c_int = 2; // OTP 26 and later; 25 answers "no"
 unsafe extern "C" {
     fn enif_make_atom(env: Env, name: *const c_char) -> Word;
     fn enif_get_atom(env: Env, atom: Word, buffer: *mut c_char, size: u32, encoding: c_int) -> c_int;
-    fn enif_get_list_length(env: Env, list: Word, length: *mut u32) -> c_int;
     fn enif_get_tuple(env: Env, tuple: Word, arity: *mut c_int, elements: *mut *const Word) -> c_int;
     fn enif_get_list_cell(env: Env, list: Word, head: *mut Word, tail: *mut Word) -> c_int;
     fn enif_get_map_size(env: Env, map: Word, size: *mut usize) -> c_int;
@@ -54,7 +54,6 @@ unsafe extern "C" {
     fn enif_make_list_cell(env: Env, head: Word, tail: Word) -> Word;
     fn enif_make_int(env: Env, value: c_int) -> Word;
     fn enif_make_ref(env: Env) -> Word;
-    fn enif_system_info(info: *mut SystemInfo, size: usize);
 }
 
 /// `ErlNifMapIterator`, with room to spare.
@@ -153,35 +152,7 @@ pub(crate) fn small(word: Word) -> Option<i64> {
 /// worked out from the rest.
 #[inline(always)]
 pub(crate) fn identity_word(word: Word) -> u64 {
-    word >> 4 & IDENTITY_BITS.load(Ordering::Relaxed)
-}
-
-/// Bits of the words of pids and ports that tell one from others.
-static IDENTITY_BITS: AtomicU64 = AtomicU64::new(u64::MAX);
-
-/// To OTP 25 the low 28 bits tell, and those above have the place in the VM's table, for speed.
-fn learn_identities() {
-    // SAFETY: plain data, for which all zeroes are a value.
-    let mut info: SystemInfo = unsafe { std::mem::zeroed() };
-    // SAFETY: a struct of our own, of which the VM fills as much as its size says.
-    unsafe { enif_system_info(&mut info, size_of::<SystemInfo>()) };
-    if info.otp_release.is_null() {
-        return;
-    }
-    // SAFETY: the VM's own text, which ends with 0 and lives as long.
-    let release = unsafe { CStr::from_ptr(info.otp_release) };
-    if release.to_str().ok().and_then(|release| release.parse().ok()).is_some_and(|release: u32| release <= 25) {
-        IDENTITY_BITS.store((1 << 28) - 1, Ordering::Relaxed);
-    }
-}
-
-/// The beginning of `ErlNifSysInfo`, as all releases have it.
-#[repr(C)]
-struct SystemInfo {
-    driver_version: [c_int; 2],
-    erts_version: *const c_char,
-    otp_release: *const c_char,
-    threads: [c_int; 4],
+    word >> 4 & LEARNED.identity_bits.load(Ordering::Relaxed)
 }
 
 /// The header of a boxed term.
@@ -258,11 +229,11 @@ pub(crate) unsafe fn argument(arguments: *const ErlNifTerm, place: usize) -> Wor
 
 /// Module, name and arity of `{M, F, Arity}` or `{M, F, Args}`, as the format
 /// wants them: words of atoms and a number.
-pub(crate) fn function(env: Env, word: Word) -> Option<(Word, Word, u64)> {
+pub(crate) fn function(word: Word) -> Option<(Word, Word, u64)> {
     let [module, name, third] = triple(word)?;
     let arity = match small(third) {
         Some(arity) => arity as u64,
-        None => u64::from(list_length(env, third)?),
+        None => u64::from(list_length(third)?),
     };
     (is_atom(module) && is_atom(name)).then_some((module, name, arity))
 }
@@ -275,11 +246,13 @@ pub(crate) fn arguments(word: Word) -> Option<Word> {
     }
 }
 
-pub(crate) fn list_length(env: Env, list: Word) -> Option<u32> {
-    let mut length = 0;
-    // SAFETY: a live term, and a number of our own.
-    let proper = unsafe { enif_get_list_length(env, list, &mut length) };
-    (proper != 0).then_some(length)
+/// Elements of a proper list.
+pub(crate) fn list_length(list: Word) -> Option<u32> {
+    let (mut length, mut rest) = (0_u32, list);
+    while let Some((_, tail)) = cell(rest) {
+        (length, rest) = (length.wrapping_add(1), tail);
+    }
+    (rest == NIL).then_some(length)
 }
 
 /// The words behind the header of a local reference.
@@ -333,8 +306,8 @@ pub(crate) fn reference(word: Word) -> Option<Reference> {
 #[inline(always)]
 pub(crate) fn names_process(word: Word) -> Option<bool> {
     let header = boxed_word(word, 0);
-    let long = is_known(&LONG_ALIAS_HEADER, header);
-    let known = long || is_known(&REFERENCE_HEADER, header) || is_known(&ALIAS_HEADER, header);
+    let long = is_known(&LEARNED.long_alias_header, header);
+    let known = long || is_known(&LEARNED.reference_header, header) || is_known(&LEARNED.alias_header, header);
     (known && is_marked(word)).then_some(long)
 }
 
@@ -342,7 +315,9 @@ pub(crate) fn names_process(word: Word) -> Option<bool> {
 #[inline(always)]
 pub(crate) fn has_reference_header(word: Word) -> bool {
     let header = boxed_word(word, 0);
-    is_known(&LONG_ALIAS_HEADER, header) || is_known(&REFERENCE_HEADER, header) || is_known(&ALIAS_HEADER, header)
+    is_known(&LEARNED.long_alias_header, header)
+        || is_known(&LEARNED.reference_header, header)
+        || is_known(&LEARNED.alias_header, header)
 }
 
 #[inline(always)]
@@ -365,22 +340,13 @@ pub(crate) fn printed_reference(word: Word, space: &mut [u8]) -> &str {
     let text = printed(word, space);
     let (header, words) = (boxed_word(word, 0), boxed_words(word));
     if words >= 3 && is_marked(word) {
-        let layouts = [(&ALIAS_HEADER, false), (&LONG_ALIAS_HEADER, true)];
+        let layouts = [(&LEARNED.alias_header, false), (&LEARNED.long_alias_header, true)];
         if let Some((known, _)) = layouts.into_iter().find(|(_, long)| Reference::read(word, *long).is_told_by(text)) {
             known.store(header, Ordering::Relaxed);
         }
     }
     text
 }
-
-/// No header of a boxed term: a tag of an immediate.
-const NO_HEADER: u64 = u64::MAX;
-
-/// Headers in this VM, [`NO_HEADER`] until understood: of ordinary references, and of aliases,
-/// whose text names their process from OTP 26 on.
-static REFERENCE_HEADER: AtomicU64 = AtomicU64::new(NO_HEADER);
-static ALIAS_HEADER: AtomicU64 = AtomicU64::new(NO_HEADER);
-static LONG_ALIAS_HEADER: AtomicU64 = AtomicU64::new(NO_HEADER);
 
 pub(crate) fn integer(env: Env, word: Word) -> Option<i64> {
     let mut value = 0;
@@ -449,11 +415,8 @@ pub(crate) fn boxed_word(word: Word, place: usize) -> Word {
 /// their keys, the values.
 #[inline(always)]
 fn is_flat_map(word: Word) -> bool {
-    is_boxed(word) && boxed_word(word, 0) == FLAT_MAP_HEADER.load(Ordering::Relaxed)
+    is_boxed(word) && boxed_word(word, 0) == LEARNED.flat_map_header.load(Ordering::Relaxed)
 }
-
-/// Header of flat maps in this VM; no header while their layout is not known.
-static FLAT_MAP_HEADER: AtomicU64 = AtomicU64::new(0);
 
 /// Learns the header of flat maps, if what is read in place is what the VM's
 /// functions say; otherwise those are asked.
@@ -464,15 +427,15 @@ fn learn_flat_maps(env: Env) {
         // SAFETY: as many live terms as said, twice, and a word of our own.
         let is_made = unsafe { enif_make_map_from_arrays(env, keys.as_ptr(), keys.as_ptr(), pairs, &mut made) } != 0;
         if !is_made || kind(made) != Kind::Boxed {
-            return FLAT_MAP_HEADER.store(0, Ordering::Relaxed);
+            return LEARNED.flat_map_header.store(NO_HEADER, Ordering::Relaxed);
         }
         // SAFETY: a boxed word points to its header.
         let header = unsafe { *((made & !3) as *const u64) };
-        FLAT_MAP_HEADER.store(header, Ordering::Relaxed);
+        LEARNED.flat_map_header.store(header, Ordering::Relaxed);
         let found = keys.map(|key| map_value(env, made, key));
         let asked = keys.map(|key| asked_map_value(env, made, key));
         if map_size(env, made) != asked_map_size(env, made) || found != asked {
-            return FLAT_MAP_HEADER.store(0, Ordering::Relaxed);
+            return LEARNED.flat_map_header.store(NO_HEADER, Ordering::Relaxed);
         }
     }
 }
@@ -618,7 +581,7 @@ pub(crate) fn words_are_as_expected(env: Env) -> bool {
     let is_tuple = unsafe { enif_get_tuple(env, made, &mut arity, &mut elements) } != 0;
     // SAFETY: live terms and places of our own.
     let is_cell = unsafe { enif_get_list_cell(env, list, &mut head, &mut tail) } != 0;
-    learn_identities();
+    learned::identities();
     learn_references(env);
     learn_flat_maps(env);
     bits::learn(env);
@@ -642,6 +605,6 @@ fn learn_references(env: Env) {
     }
     let mut space = [0; 64];
     if is_marked(made) && Reference::read(made, false).is_told_by(printed(made, &mut space)) {
-        REFERENCE_HEADER.store(boxed_word(made, 0), Ordering::Relaxed);
+        LEARNED.reference_header.store(boxed_word(made, 0), Ordering::Relaxed);
     }
 }

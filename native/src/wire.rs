@@ -128,6 +128,7 @@ pub(crate) fn read(env: Env, message: Word) -> Message {
     }
 }
 
+#[cold]
 #[inline(never)]
 fn read_rare(env: Env, message: Word) -> Message {
     let Some(elements) = vm::tuple(message) else { return Message::OTHER };

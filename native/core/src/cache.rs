@@ -4,6 +4,7 @@
 //! in the chunk, never a wrong name; a new chunk forgets everything at once by
 //! counting up the generation.
 
+use spoor_format::hint::likely;
 use spoor_format::record::Ref;
 
 /// Entries that share a place; all are looked at.
@@ -79,7 +80,9 @@ impl<K: Key> Cache<K> {
     #[inline(always)]
     pub(crate) fn get(&mut self, key: K) -> Option<Ref> {
         let generation = self.generation;
-        let found = self.set(key).iter().find(|entry| entry.key == key && entry.generation == generation);
+        let is_it = |entry: &&Entry<K>| entry.key == key && entry.generation == generation;
+        let [first, others @ ..] = self.set(key);
+        let found = if likely(is_it(&&*first)) { Some(&*first) } else { others.iter().find(is_it) };
         found.map(|entry| Ref::from(entry.reference))
     }
 

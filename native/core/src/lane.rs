@@ -15,7 +15,7 @@ use crate::limits::{Limit, Limits};
 use crate::pool::Grant;
 use crate::recall::Signal;
 use crate::store::{Store, Which};
-use crate::stream::Stream;
+use crate::stream::{FunctionWords, Names, Stream};
 
 /// The events' stream remembers four times 2^9 functions and as many atoms in a
 /// chunk (100 KiB); more than that are defined again.
@@ -156,6 +156,23 @@ impl Lane {
         let infos = &mut self.infos;
         // A fact that finds no chunk is told again by the next sweep.
         let _ = catch_unwind(AssertUnwindSafe(|| infos.record(tick, write)));
+    }
+
+    /// Stores in the info ring what a process is that was spawned: by whom, and what it runs.
+    #[inline(always)]
+    pub fn spawned(&mut self, tick: u64, process: u64, parent: u64, function: FunctionWords, names: &impl Names) {
+        if !self.infos.spawned(tick, process, parent, function) {
+            self.spawned_in_full(tick, process, parent, function, names);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn spawned_in_full(&mut self, tick: u64, process: u64, parent: u64, function: FunctionWords, names: &impl Names) {
+        self.info(tick, |stream, delta| {
+            let function = stream.function(function, names)?;
+            brief::process_info(stream, delta, process, parent, function)
+        });
     }
 
     /// Looks what was asked of the lane since it looked last.

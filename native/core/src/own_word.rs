@@ -28,11 +28,15 @@ mod imp {
 
     /// How far from the thread's own address the variable lies in all threads; 0 while that is
     /// not known.
-    static PLACE: AtomicUsize = AtomicUsize::new(0);
+    static PLACE: Alone = Alone(AtomicUsize::new(0));
+
+    /// In a line of the processor's cache: every event reads it.
+    #[repr(align(64))]
+    struct Alone(AtomicUsize);
 
     #[inline(always)]
     pub(crate) fn get() -> *const () {
-        let mut place = PLACE.load(Ordering::Relaxed);
+        let mut place = PLACE.0.load(Ordering::Relaxed);
         if place == 0 {
             place = described_place();
         }
@@ -82,7 +86,7 @@ mod imp {
             );
         }
         if is_same_for_all(place) {
-            PLACE.store(place, Ordering::Relaxed);
+            PLACE.0.store(place, Ordering::Relaxed);
         }
     }
 

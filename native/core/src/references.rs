@@ -4,6 +4,7 @@
 //! A direct-mapped table. References live for a short time and are made by
 //! counting, so those in use lie side by side. A forgotten one is defined again.
 
+use spoor_format::hint::likely;
 use spoor_format::record::Ref;
 use spoor_format::reference::Halves;
 
@@ -63,7 +64,7 @@ impl References {
         // Word by word: to compare them as a whole, they would first go to memory.
         let [a, b, c] = entry.words;
         let differs = a ^ words[0] | b ^ words[1] | c ^ words[2];
-        (differs == 0 && entry.generation == self.generation).then_some(Ref::from(entry.reference))
+        likely(differs == 0 && entry.generation == self.generation).then_some(Ref::from(entry.reference))
     }
 
     /// The reference that the chunk defined last.

@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
+use spoor_format::hint::unlikely;
 use spoor_format::lane::Cause;
 
 use crate::gate::Epoch;
@@ -49,6 +50,9 @@ const TAG_BITS: u32 = 4;
 struct Slot {
     /// The last state's word with the phase for its tag.
     word: AtomicU64,
+    /// The last state's word while `enabled` answers of it without asking more: it takes events,
+    /// and is not thinned. Else 0, which is no term's word.
+    plain: AtomicU64,
     /// Null, or a recording that lives until the slot is closed and quiet.
     recording: AtomicPtr<Recording>,
     /// How often somebody began to trace, since garbage collections are left to others; 0
@@ -58,15 +62,25 @@ struct Slot {
 
 impl Slot {
     const fn new() -> Slot {
-        Slot { word: AtomicU64::new(0), recording: AtomicPtr::new(std::ptr::null_mut()), gc_guard: AtomicU64::new(0) }
+        Slot {
+            word: AtomicU64::new(0),
+            plain: AtomicU64::new(0),
+            recording: AtomicPtr::new(std::ptr::null_mut()),
+            gc_guard: AtomicU64::new(0),
+        }
     }
 }
 
-static TABLE: [Slot; SLOTS] = [const { Slot::new() }; SLOTS];
+static TABLE: Slots = Slots([const { Slot::new() }; SLOTS]);
+
+/// In lines of the processor's cache that nobody else stores to: every event looks here.
+#[repr(align(64))]
+struct Slots([Slot; SLOTS]);
 
 /// What the VM keeps for each traced process: names one recording. It is a small
 /// integer, `generation << 5 | governed << 4 | slot`; here is its word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct State(u64);
 
 const GOVERNED_BIT: u32 = TAG_BITS + SLOT_BITS;
@@ -106,7 +120,7 @@ impl State {
 
     #[inline(always)]
     fn slot(self) -> &'static Slot {
-        &TABLE[self.index()]
+        &TABLE.0[self.index()]
     }
 
     #[inline(always)]
@@ -114,7 +128,15 @@ impl State {
         self.0 & !TAG | phase as u64
     }
 
-    /// Does the recording take events? One load, for the `enabled` callback.
+    /// Does the recording take events, and without being thinned? One load, for the `enabled`
+    /// callback.
+    #[inline(always)]
+    pub fn is_simply_recording(self) -> bool {
+        // Relaxed: nothing is reached through the answer.
+        self.slot().plain.load(Ordering::Relaxed) == self.0
+    }
+
+    /// Does the recording take events? One load.
     #[inline(always)]
     pub fn is_recording(self) -> bool {
         // Relaxed: nothing is reached through the answer.
@@ -173,7 +195,14 @@ impl State {
     /// From recording to stopping; false when it was not recording.
     pub(crate) fn stop(self) -> bool {
         let (from, to) = (self.word(Phase::Recording), self.word(Phase::Stopping));
-        self.slot().word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let stopped = self.slot().word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        self.is_plain_no_more();
+        stopped
+    }
+
+    /// Not if there is another recording by now.
+    fn is_plain_no_more(self) {
+        let _ = self.slot().plain.compare_exchange(self.0, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -187,7 +216,7 @@ fn first_generation() -> u64 {
 
 /// Takes a free slot for a recording that is being made.
 pub(crate) fn reserve(governed: bool) -> Result<State, OpenError> {
-    for (index, slot) in TABLE.iter().enumerate() {
+    for (index, slot) in TABLE.0.iter().enumerate() {
         let old = slot.word.load(Ordering::Relaxed);
         let free = old & TAG == Phase::Closed as u64 && slot.recording.load(Ordering::Acquire).is_null();
         let generation = if old == 0 { first_generation() } else { (old >> (GOVERNED_BIT + 1)) + 1 };
@@ -210,6 +239,8 @@ pub(crate) fn publish(state: State, recording: Box<Recording>) {
     let slot = state.slot();
     slot.gc_guard.store(0, Ordering::Relaxed);
     slot.recording.store(Box::into_raw(recording), Ordering::Release);
+    // First: whoever finds the recording open may stop it.
+    slot.plain.store(if state.is_governed() { 0 } else { state.0 }, Ordering::Relaxed);
     slot.word.store(state.word(Phase::Recording), Ordering::Release); // pairs with Acquire in `enter`
 }
 
@@ -218,6 +249,7 @@ pub(crate) fn publish(state: State, recording: Box<Recording>) {
 pub(crate) fn withdraw(state: State) -> Option<Box<Recording>> {
     let slot = state.slot();
     slot.word.store(state.word(Phase::Closed), Ordering::SeqCst);
+    state.is_plain_no_more();
     wait_until_nobody_is_inside();
     let recording = slot.recording.swap(std::ptr::null_mut(), Ordering::AcqRel);
     // SAFETY: the pointer came from `Box::into_raw` in `publish` and is taken out
@@ -314,7 +346,7 @@ pub fn enter(state: State, work: impl FnOnce(&mut Lane)) {
     let Some(inside) = Inside::enter() else { return nested(state) };
     let mut recent = inside.0.recent.get();
     // Acquire pairs with Release in `publish`.
-    if recent.state != state || recent.word.load(Ordering::Acquire) != state.0 {
+    if unlikely(recent.state != state || recent.word.load(Ordering::Acquire) != state.0) {
         match another_lane(&inside, state) {
             Some(another) => recent = another,
             None => return,
@@ -422,7 +454,7 @@ pub fn with<R>(state: State, work: impl FnOnce(&Recording) -> R) -> Option<R> {
 
 /// Asks all open recordings to end, for this reason.
 pub(crate) fn close_all(reason: &str) {
-    for slot in &TABLE {
+    for slot in &TABLE.0 {
         let state = State(slot.word.load(Ordering::Acquire) | TAG);
         let _ = with(state, |recording| recording.close(reason));
     }

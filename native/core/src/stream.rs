@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicU64;
 
 use spoor_format::brief::{self, Head, Kind, Line};
 use spoor_format::chunk::{ChunkHeader, Identity};
+use spoor_format::hint::unlikely;
 use spoor_format::lane::Cause;
 use spoor_format::record::{Ref, write};
 use spoor_format::reference::{Halves, define_halves};
@@ -41,6 +42,12 @@ pub type FunctionWords = (u64, u64, u64);
 /// The tag of the VM's small integers, and its bits.
 const SMALL: u64 = 0xf;
 const SMALL_BITS: u32 = 4;
+
+/// The arity as a word, too.
+#[inline(always)]
+fn by_words((module, name, arity): FunctionWords) -> FunctionWords {
+    (module, name, arity << SMALL_BITS | SMALL)
+}
 
 /// The chunk being written.
 #[derive(Debug)]
@@ -162,7 +169,7 @@ impl Stream {
         let delta = tick.wrapping_sub(self.last_tick);
         let is_same = self.whose_word == whose;
         let process = if is_same { 0 } else { identity(whose) };
-        if !line.is_short(process, delta) {
+        if unlikely(!line.is_short(process, delta)) {
             // By parts, which stay in registers.
             return self.brief_of_any(tick, whose, identity(whose), line.head, line.kind, line.word, line.last);
         }
@@ -186,7 +193,7 @@ impl Stream {
         let delta = tick.wrapping_sub(self.last_tick);
         let is_same = self.whose_word == whose;
         let process = if is_same { 0 } else { identity(whose) };
-        if !Line::new(kind, function).is_short(process, delta) {
+        if unlikely(!Line::new(kind, function).is_short(process, delta)) {
             return self.brief_of_any(tick, whose, identity(whose), Head::NONE, kind, 0, function);
         }
         let process = (!is_same).then_some(process);
@@ -240,10 +247,24 @@ impl Stream {
         true
     }
 
+    /// Stores what a process is that was spawned, if all that it takes is at hand.
+    #[inline(always)]
+    pub(crate) fn spawned(&mut self, tick: u64, process: u64, parent: u64, function: FunctionWords) -> bool {
+        let delta = tick.wrapping_sub(self.last_tick);
+        let Some(function) = self.known_function(by_words(function)) else { return false };
+        if !self.is_clean() || !brief::is_short_info(delta, process, parent, function) {
+            return false;
+        }
+        let Some(space) = self.space_of() else { return false };
+        self.at += brief::short_process_info(space, delta, process, parent, function);
+        self.commit_at(tick);
+        true
+    }
+
     /// The next bytes, if so many are left.
     #[inline(always)]
     fn space_of<const ROOM: usize>(&mut self) -> Option<&mut [u8; ROOM]> {
-        if self.end - self.at < ROOM {
+        if unlikely(self.end - self.at < ROOM) {
             return None;
         }
         // SAFETY: `at` lies within the payload.
@@ -426,8 +447,7 @@ impl Stream {
     /// The chunk's reference of a function; defines it when the chunk has not yet.
     #[inline(always)]
     pub fn function(&mut self, function: FunctionWords, names: &impl Names) -> Result<Ref, Full> {
-        let (module, name, arity) = function;
-        let words = (module, name, arity << SMALL_BITS | SMALL);
+        let words = by_words(function);
         match self.known_function(words) {
             Some(reference) => Ok(reference),
             None => self.define_function(function, words, names),
