@@ -22,6 +22,7 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
             return Ok(Health::Fine.and(&recording.findings));
         }
         let (mut left, mut taken) = (args.limit.unwrap_or(usize::MAX), false);
+        let mut lines = view::dump::Lines::default();
         let (outcome, _) =
             feed(recording, Names::default(), window(&args.select.window, recording)?, &filter, |next, known| {
                 let Next::Event(event, asked_for) = next else { return Ok(true) };
@@ -31,8 +32,10 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
                 if asked_for && takes(&filter, event) {
                     left -= 1;
                     taken = true;
-                    let view = if args.json { view::dump::json } else { view::dump::text };
-                    view(event, known.processes, &mut out)?;
+                    match args.json {
+                        true => view::dump::json(event, known.processes, &mut out)?,
+                        false => lines.text(event, known.processes, &mut out)?,
+                    }
                 }
                 Ok(true)
             })?;

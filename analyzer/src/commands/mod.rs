@@ -376,7 +376,7 @@ fn known_before(
     if !filter.needs_names() {
         return Ok(Before { verdicts: None, learned, names, tracees });
     }
-    let (mut verdicts, mut functions) = (Verdicts::default(), FunctionFilter::new(filter));
+    let (mut verdicts, mut functions) = (Verdicts::new(recording.pids), FunctionFilter::new(filter));
     let mut picked = filter.picks_processes().then(Vec::new);
     let mut tell = |tracee: TraceeId, known: &Known<'_>, picked: &mut Option<Vec<bool>>| {
         let picks = picked.as_mut().is_none_or(|picked| picked.get_mut(tracee.0 as usize).is_some_and(std::mem::take));

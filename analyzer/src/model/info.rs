@@ -101,7 +101,13 @@ impl Counts {
     /// Begins with what the headers say.
     pub fn new(recording: &Recording) -> Counts {
         let (ledger, findings) = (recording.ledger.clone(), recording.findings.clone());
-        Counts { kinds: Vec::new(), tracees: Pids::default(), ledger, findings, clocks: Clocks::of_survey(recording) }
+        Counts {
+            kinds: Vec::new(),
+            tracees: Pids::new(recording.pids),
+            ledger,
+            findings,
+            clocks: Clocks::of_survey(recording),
+        }
     }
 
     /// Takes a round of chunks.

@@ -3,26 +3,33 @@
 use foldhash::{HashMap, HashSet};
 use spoor_format::chunk::Identity;
 
-use crate::read::Recording;
+use crate::read::{PidFormat, Recording};
 
 /// Pids of a page.
 const PAGE: u64 = 1 << 10;
 
 /// A set of processes and ports: neighbours share a page.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pids {
+    format: PidFormat,
     pages: HashMap<u64, Box<[u64; PAGE as usize / 64]>>,
     others: HashSet<Identity>,
     count: usize,
 }
 
 impl Pids {
+    /// Of a VM whose pids are like this.
+    pub fn new(format: PidFormat) -> Pids {
+        Pids { format, pages: HashMap::default(), others: HashSet::default(), count: 0 }
+    }
+
     /// Adds one, if it is not in it.
     pub fn insert(&mut self, identity: Identity) {
         let Identity::Process(word) = identity else {
             self.count += usize::from(self.others.insert(identity));
             return;
         };
+        let word = self.format.dense(word);
         let page = self.pages.entry(word / PAGE).or_insert_with(|| Box::new([0; PAGE as usize / 64]));
         let (bits, bit) = (&mut page[(word % PAGE) as usize / 64], 1 << (word % 64));
         self.count += usize::from(*bits & bit == 0);
@@ -68,7 +75,7 @@ mod tests {
 
     #[test]
     fn each_counts_once() {
-        let mut pids = Pids::default();
+        let mut pids = Pids::new(PidFormat::assumed());
         for word in (0..5_000).chain(4_000..6_000).map(|n| n * 8) {
             pids.insert(Identity::Process(word));
         }

@@ -103,7 +103,6 @@ struct Seen {
     ordinal: u64,
     /// The call that begins now is asked for.
     begins: bool,
-    now: Now,
     open: OpenCalls<Open>,
     ending: Option<Open>,
     found: BinaryHeap<Reverse<Found>>,
@@ -124,16 +123,15 @@ impl Slow {
         states.event(event, processes);
         states.let_go();
         let Some(step) = step_of(event) else { return };
-        let split = states.split(event.tracee, None);
-        self.seen.now = Now { time: event.time, lane: event.lane, split };
         self.seen.begins = begins(event).is_some_and(asked);
-        self.stacks.step(step, &mut self.seen);
+        let whose = Some((&*states, event.tracee));
+        self.stacks.step(step, &mut During { seen: &mut self.seen, time: event.time, lane: event.lane, whose });
     }
 
     /// These have no more events.
     pub fn leave(&mut self, gone: &[TraceeId], known: &Known<'_>) {
         for tracee in gone {
-            self.stacks.leave(tracee.0, &mut self.seen);
+            self.stacks.leave(tracee.0, &mut During::end(&mut self.seen));
             self.states.iter_mut().for_each(|states| states.remove(*tracee));
         }
         let these: HashSet<u32> = gone.iter().map(|tracee| tracee.0).collect();
@@ -142,7 +140,7 @@ impl Slow {
 
     /// A recording ends: names are given to what was found in it.
     pub fn end_of_recording(&mut self, recording: &Recording, who: impl Fn(u32) -> String) {
-        self.stacks.end(&mut self.seen);
+        self.stacks.end(&mut During::end(&mut self.seen));
         (self.stacks, self.states) = (Stacks::default(), None);
         self.seen.name(recording, |_| true, who);
     }
@@ -172,28 +170,60 @@ impl Seen {
     }
 }
 
-impl Observer for Seen {
+/// An event is looked at. What the time went to is asked only for calls that are asked for.
+struct During<'a> {
+    seen: &'a mut Seen,
+    time: u64,
+    lane: u32,
+    whose: Option<(&'a States, TraceeId)>,
+}
+
+impl<'a> During<'a> {
+    /// There are no more events.
+    fn end(seen: &'a mut Seen) -> During<'a> {
+        During { seen, time: 0, lane: 0, whose: None }
+    }
+
+    fn now(&self) -> Now {
+        let split = self.whose.map(|(states, tracee)| states.split(tracee, None)).unwrap_or_default();
+        Now { time: self.time, lane: self.lane, split }
+    }
+}
+
+impl Observer for During<'_> {
     fn called(&mut self, process: u32, _parent: u32, _function: FunctionId) -> u32 {
-        if !self.begins {
+        if !self.seen.begins {
             return 0;
         }
-        let Now { lane, split, .. } = self.now;
-        self.ordinal += 1;
-        self.open.insert(Open { ordinal: self.ordinal, process, lane, split, doubted: None })
+        let Now { lane, split, .. } = self.now();
+        self.seen.ordinal += 1;
+        self.seen.open.insert(Open { ordinal: self.seen.ordinal, process, lane, split, doubted: None })
     }
 
     fn doubted(&mut self, frame: u32) {
-        if let Some(open) = self.open.get_mut(frame) {
-            open.doubted = Some(self.now);
+        if self.seen.open.get(frame).is_some() {
+            let now = self.now();
+            self.seen.open.get_mut(frame).into_iter().for_each(|open| open.doubted = Some(now));
         }
     }
 
     fn leaves(&mut self, frame: u32) {
-        self.ending = self.open.remove(frame);
+        self.seen.ending = self.seen.open.remove(frame);
     }
 
     fn ended(&mut self, ended: &Ended) {
-        let Some(open) = self.ending.take() else { return };
+        let Some(open) = self.seen.ending.take() else { return };
+        let now = self.now();
+        self.seen.ended(ended, open, now);
+    }
+
+    fn total(&mut self, _function: FunctionId, _ns: u64) {}
+    fn clipped(&mut self, _function: Option<FunctionId>, _why: Clip) {}
+    fn spent(&mut self, _frame: u32, _ns: u64, _on_scheduler: bool) {}
+}
+
+impl Seen {
+    fn ended(&mut self, ended: &Ended, open: Open, now: Now) {
         let found = Found { duration: ended.duration, ordinal: Reverse(open.ordinal) };
         if self.found.len() >= self.keep {
             match self.found.peek() {
@@ -207,13 +237,9 @@ impl Observer for Seen {
             }
         }
         self.found.push(Reverse(found));
-        let end = open.doubted.filter(|doubted| doubted.time == ended.start + ended.duration).unwrap_or(self.now);
+        let end = open.doubted.filter(|doubted| doubted.time == ended.start + ended.duration).unwrap_or(now);
         self.facts.insert(open.ordinal, (*ended, open, end.lane, end.split.since(&open.split)));
     }
-
-    fn total(&mut self, _function: FunctionId, _ns: u64) {}
-    fn clipped(&mut self, _function: Option<FunctionId>, _why: Clip) {}
-    fn spent(&mut self, _frame: u32, _ns: u64, _on_scheduler: bool) {}
 }
 
 /// The second pass.

@@ -4,14 +4,17 @@
 use foldhash::HashMap;
 use spoor_format::chunk::Identity;
 
+use crate::read::PidFormat;
+
 /// Pids of a page.
 const PAGE: usize = 1 << 10;
 /// Stands for a number that has no room in a page.
 const ELSEWHERE: u16 = u16::MAX;
 
 /// Numbers by process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Verdicts {
+    format: PidFormat,
     pages: HashMap<u64, Page>,
     others: HashMap<Identity, u32>,
 }
@@ -24,12 +27,18 @@ enum Page {
 }
 
 impl Verdicts {
+    /// Of a VM whose pids are like this.
+    pub fn new(format: PidFormat) -> Verdicts {
+        Verdicts { format, pages: HashMap::default(), others: HashMap::default() }
+    }
+
     /// Tells of a process; what was told of one with the same pid before is forgotten.
     pub fn tell(&mut self, identity: Identity, number: u32) {
         let Identity::Process(word) = identity else {
             self.others.insert(identity, number);
             return;
         };
+        let word = self.format.dense(word);
         let short = u16::try_from(number).unwrap_or(ELSEWHERE);
         if short == ELSEWHERE {
             self.others.insert(identity, number);
@@ -49,11 +58,14 @@ impl Verdicts {
     /// What was told of a process: there must have been something.
     pub fn of(&self, identity: Identity) -> u32 {
         let short = match identity {
-            Identity::Process(word) => match self.pages.get(&(word / PAGE as u64)) {
-                Some(Page::Same(same)) => *same,
-                Some(Page::Each(each)) => each[word as usize % PAGE],
-                None => 0,
-            },
+            Identity::Process(word) => {
+                let word = self.format.dense(word);
+                match self.pages.get(&(word / PAGE as u64)) {
+                    Some(Page::Same(same)) => *same,
+                    Some(Page::Each(each)) => each[word as usize % PAGE],
+                    None => 0,
+                }
+            }
             _ => ELSEWHERE,
         };
         match short {
@@ -69,7 +81,7 @@ mod tests {
 
     #[test]
     fn each_has_its_own() {
-        let mut verdicts = Verdicts::default();
+        let mut verdicts = Verdicts::new(PidFormat::assumed());
         let number = |word: u64| match word % 1000 {
             0 => 100_000,
             n if n < 500 => 7,

@@ -327,6 +327,11 @@ impl<'a> Detail<'a> {
         None
     }
 
+    /// Does its first record say all there is?
+    pub(super) fn is_bare(&self) -> bool {
+        self.records().next().is_some_and(|record| record.body.class().timed())
+    }
+
     fn records(&self) -> impl Iterator<Item = Record<'a>> {
         let (mut cursor, schema) = (Cursor::new(self.payload), self.schema);
         std::iter::from_fn(move || if cursor.is_empty() { None } else { Record::decode(&mut cursor, schema).ok() })

@@ -46,6 +46,16 @@ impl PidFormat {
         Some(size.wrapping_sub(1))
     }
 
+    /// A number for a pid's word such that processes that are spawned one after the other have
+    /// near ones. Up to OTP 25 the place in the table stands in front of the number that says it.
+    pub(crate) fn dense(&self, word: u64) -> u64 {
+        let (place, data) = (word >> 28, word & 0x0fff_ffff);
+        let low = self.process_bits.saturating_sub(3);
+        let line = data & 1_u64.checked_shl(low).map_or(0, |bit| bit.wrapping_sub(1));
+        let in_line = data.checked_shr(low).unwrap_or(0) & 7;
+        if !self.wide && place == line << 3 | in_line { data | 1 << 63 } else { word }
+    }
+
     /// `<0.N.S>`.
     pub fn pid(&self, word: u64) -> String {
         let (number, serial) = if self.wide {
@@ -96,6 +106,14 @@ mod tests {
     #[test]
     fn pids_of_25_hold_number_and_serial_side_by_side() {
         assert_eq!(format("25", "262144").pid(0x8123), "<0.291.1>");
+    }
+
+    #[test]
+    fn pids_of_25_that_follow_each_other_are_near_each_other() {
+        let otp25 = format("25", "262144");
+        let dense = [6_640_019_442_708, 6_642_166_926_357, 11_186_511_058_009].map(|word| otp25.dense(word));
+        assert_eq!(dense.map(|word| word & 0xffff_ffff), [3092, 3093, 300_121]);
+        assert_eq!(otp25.dense(0x8123), 0x8123);
     }
 
     #[test]

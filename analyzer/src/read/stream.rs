@@ -13,6 +13,7 @@ use super::facts::Facts;
 use super::finding::Finding;
 use super::gaps::Gaps;
 use super::index::ChunkRef;
+use super::kind;
 use super::ledger::{LaneLedger, dropped_between, dropping_at_end};
 use super::names::{AtomId, FunctionId, Names, TraceeId};
 use super::recording::{Info, Recording};
@@ -74,6 +75,11 @@ impl<'a> Event<'a> {
     /// All that the event says.
     pub fn detail(&self) -> Detail<'a> {
         self.batch.detail(&self.packed, &self.stream.recording.schema)
+    }
+
+    /// Is the function that it names all that it says?
+    pub fn says_function_only(&self) -> bool {
+        matches!(self.kind, kind::CALL..=kind::RETURN_FROM | kind::IN..=kind::OUT_EXITED) && self.detail().is_bare()
     }
 
     /// The names of the recording.

@@ -1,21 +1,87 @@
 //! Events, one a line.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
+use spoor_format::chunk::Identity;
 use spoor_format::record::GC_SIZES;
 
 use crate::model::label;
-use crate::model::processes::Processes;
+use crate::model::processes::{Process, Processes};
 use crate::read::{Event, FieldValue, quoted};
-use crate::view::units::{seconds, wall};
+use crate::view::units::wall;
 
 /// One line of text: seconds since the start, lane, process, what, its fields.
 pub fn text(event: &Event<'_>, processes: &Processes, out: &mut dyn Write) -> io::Result<()> {
+    Lines::default().text(event, processes, out)
+}
+
+/// Processes whose names are remembered.
+const REMEMBERED: usize = 64;
+
+/// Lines of text of one recording: what is in many of them is put into words once.
+#[derive(Debug, Default)]
+pub struct Lines {
+    lanes: Vec<Option<String>>,
+    kinds: Vec<Option<String>>,
+    functions: Vec<Option<String>>,
+    /// Of each process the name, as long as nothing else becomes known of it.
+    processes: Vec<Option<(Identity, Option<Process>, String)>>,
+    line: String,
+}
+
+impl Lines {
+    /// A line, as [`text`] writes it.
+    pub fn text(&mut self, event: &Event<'_>, processes: &Processes, out: &mut dyn Write) -> io::Result<()> {
+        let recording = event.recording();
+        let at = event.time.saturating_sub(recording.start_ns);
+        self.line.clear();
+        // Writing into a String cannot fail.
+        let _ = write!(self.line, "{}.{:09} ", at / 1_000_000_000, at % 1_000_000_000);
+        let lane = || format!("{:<4} ", recording.lane_name(event.lane));
+        self.line.push_str(known(&mut self.lanes, event.lane as usize, lane));
+        self.push_process(event, processes);
+        let kind = || recording.kind_name(event.kind);
+        self.line.push_str(known(&mut self.kinds, usize::from(event.kind), kind));
+        match event.function.filter(|_| event.says_function_only()) {
+            Some(id) => {
+                let function = || format!(" {}", label::function(event.names(), id));
+                self.line.push_str(known(&mut self.functions, id.0 as usize, function));
+                self.line.push('\n');
+                out.write_all(self.line.as_bytes())
+            }
+            None => {
+                out.write_all(self.line.as_bytes())?;
+                fields(event, out)?;
+                writeln!(out)
+            }
+        }
+    }
+
+    fn push_process(&mut self, event: &Event<'_>, processes: &Processes) {
+        self.processes.resize(REMEMBERED, None);
+        let (identity, process) = (event.identity(), processes.get(event.tracee));
+        let place = &mut self.processes[event.tracee.0 as usize % REMEMBERED];
+        let known = place.as_ref().is_some_and(|(whose, what, _)| *whose == identity && what.as_ref() == process);
+        if !known {
+            let name = processes.full_name(event.tracee, identity, event.recording(), event.names());
+            *place = Some((identity, process.cloned(), format!("{name:<32} ")));
+        }
+        self.line.push_str(place.as_ref().map_or("", |(_, _, name)| name));
+    }
+}
+
+/// What stands at a place; the first time it is made.
+fn known(texts: &mut Vec<Option<String>>, at: usize, make: impl FnOnce() -> String) -> &str {
+    if texts.len() <= at {
+        texts.resize(at + 1, None);
+    }
+    texts[at].get_or_insert_with(make)
+}
+
+fn fields(event: &Event<'_>, out: &mut dyn Write) -> io::Result<()> {
     let recording = event.recording();
-    let (at, lane) = (event.time.saturating_sub(recording.start_ns), recording.lane_name(event.lane));
-    let who = processes.full_name(event.tracee, event.identity(), recording, event.names());
-    write!(out, "{} {lane:<4} {who:<32} {}", seconds(at), recording.kind_name(event.kind))?;
     for (name, value) in event.detail().fields(event.names(), &recording.pids) {
         match (name.as_str(), plain(event, &value)) {
             // The name says nothing that the kind did not.
@@ -24,7 +90,7 @@ pub fn text(event: &Event<'_>, processes: &Processes, out: &mut dyn Write) -> io
             (name, text) => write!(out, " {name}={text}")?,
         }
     }
-    writeln!(out)
+    Ok(())
 }
 
 fn plain(event: &Event<'_>, value: &FieldValue) -> String {
