@@ -1,0 +1,383 @@
+//! What each thread was busy with: slices, as they begin and end, and who was on it when.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+
+use spoor_format::chunk::Identity;
+
+use super::{CLOSE_NS, GroupRow, LaneRow, LaneTimeline};
+use crate::model::group::Grouping;
+use crate::model::histogram::Durations;
+use crate::model::processes::{Known, Processes};
+use crate::read::{Event, FunctionId, LaneLedger, Names, TraceeId, Tracees, kind};
+
+/// Processes told apart in one column of one lane; more are `others`.
+const APART: usize = 16;
+
+/// Names of groups of processes that have no more events.
+#[derive(Debug, Default)]
+pub(super) struct Titles {
+    pub(super) titles: Vec<String>,
+    pub(super) numbers: HashMap<String, u32>,
+}
+
+impl Titles {
+    pub(super) fn number(&mut self, title: String) -> u32 {
+        let next = self.titles.len() as u32;
+        *self.numbers.entry(title).or_insert_with_key(|title| {
+            self.titles.push(title.clone());
+            next
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Activity {
+    pub(super) lanes: BTreeMap<u32, Lane>,
+    pub(super) longest: BinaryHeap<Reverse<Slice>>,
+    pub(super) keep: usize,
+    pub(super) columns: Columns,
+    /// The lane that a process was last on.
+    pub(super) last_lane: HashMap<TraceeId, u32>,
+    /// Names of slices' processes that have no more events.
+    pub(super) gone: HashMap<(TraceeId, u64), String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Columns {
+    pub(super) from: u64,
+    pub(super) width: u64,
+    pub(super) count: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    pub(super) events: u64,
+    pub(super) open: Option<Open>,
+    pub(super) busy: u64,
+    pub(super) slices: Durations,
+    pub(super) clipped: u64,
+    pub(super) arrivals: u64,
+    pub(super) columns: Vec<Column>,
+}
+
+/// Who was busy how long.
+pub(super) type Column = Vec<(Who, u64)>;
+
+/// Who was busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Who {
+    /// More than are told apart.
+    Others,
+    Process(TraceeId),
+    /// A process that has no more events: the number of its group's name.
+    Gone(u32),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Open {
+    pub(super) tracee: TraceeId,
+    pub(super) start: u64,
+    /// The last moment it is known to have gone on.
+    pub(super) last: u64,
+    pub(super) first_function: Option<FunctionId>,
+    pub(super) last_function: Option<FunctionId>,
+    pub(super) exited: bool,
+    /// It collects garbage.
+    pub(super) collecting: bool,
+    /// It is a process, not a port.
+    pub(super) of_process: bool,
+}
+
+/// A slice; ordered by length, then earliest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slice {
+    pub(super) duration: u64,
+    pub(super) start: Reverse<u64>,
+    pub(super) lane: Reverse<u32>,
+    pub(super) tracee: TraceeId,
+    pub(super) from: Option<FunctionId>,
+    pub(super) to: Option<FunctionId>,
+}
+
+impl Activity {
+    pub(super) fn begin(&mut self, event: &Event<'_>) {
+        self.leave(event.lane);
+        self.enter(event, event.function);
+    }
+
+    pub(super) fn enter(&mut self, event: &Event<'_>, function: Option<FunctionId>) {
+        let moved = match event.identity() {
+            Identity::Process(_) => {
+                self.last_lane.insert(event.tracee, event.lane).is_some_and(|last| last != event.lane)
+            }
+            _ => false,
+        };
+        let lane = self.lanes.entry(event.lane).or_default();
+        lane.events += 1;
+        lane.arrivals += u64::from(moved);
+        lane.open = Some(Open {
+            tracee: event.tracee,
+            start: event.time,
+            last: event.time,
+            first_function: function,
+            last_function: function,
+            exited: false,
+            collecting: false,
+            of_process: matches!(event.identity(), Identity::Process(_)),
+        });
+    }
+
+    pub(super) fn end(&mut self, event: &Event<'_>) {
+        let lane = self.lanes.entry(event.lane).or_default();
+        lane.events += 1;
+        match lane.open.take() {
+            Some(open) if open.tracee == event.tracee => {
+                let to = event.function.or(open.last_function);
+                self.close(event.lane, Open { last: event.time, last_function: to, ..open });
+            }
+            Some(open) => {
+                // The end of that one was not recorded, nor the begin of this.
+                lane.clipped += 1;
+                lane.clip(open, self.columns);
+            }
+            None => lane.clipped += 1,
+        }
+    }
+
+    pub(super) fn exited(&mut self, event: &Event<'_>) {
+        self.went_on(event);
+        if let Some(open) = self.lanes.get_mut(&event.lane).and_then(|lane| lane.open.as_mut()) {
+            open.exited |= open.tracee == event.tracee;
+        }
+    }
+
+    /// Is a process known to be on the thread?
+    pub(super) fn process_runs_on(&self, lane: u32) -> bool {
+        let open = self.lanes.get(&lane).and_then(|lane| lane.open.as_ref());
+        open.is_some_and(|open| open.of_process && !open.exited)
+    }
+
+    pub(super) fn port_of_process(&mut self, event: &Event<'_>) {
+        let lane = self.lanes.entry(event.lane).or_default();
+        lane.events += 1;
+        if let Some(open) = lane.open.as_mut() {
+            open.last = open.last.max(event.time);
+        }
+    }
+
+    pub(super) fn went_on(&mut self, event: &Event<'_>) {
+        let lane = self.lanes.entry(event.lane).or_default();
+        lane.events += 1;
+        if let Some(open) = lane.open.as_mut().filter(|open| open.tracee == event.tracee) {
+            open.last = event.time;
+        }
+    }
+
+    /// Somebody else comes: an exited process has left at its last event.
+    pub(super) fn leave(&mut self, number: u32) {
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        match lane.open.take() {
+            Some(open) if open.exited => self.close(number, open),
+            Some(open) => lane.clip(open, self.columns),
+            None => {}
+        }
+    }
+
+    /// Without in and out: slices are runs of events.
+    pub(super) fn follow(&mut self, event: &Event<'_>) {
+        let lane = self.lanes.entry(event.lane).or_default();
+        if let Some(open) = lane.open.as_mut() {
+            // Whoever collects garbage is on the thread all the time.
+            let collected = open.collecting && matches!(event.kind, kind::GC_MINOR_END | kind::GC_MAJOR_END);
+            let close = collected || event.time.saturating_sub(open.last) < CLOSE_NS;
+            if open.tracee == event.tracee && close {
+                lane.events += 1;
+                open.collecting = is_gc_start(event.kind);
+                open.last = event.time;
+                open.last_function = event.function.or(open.last_function);
+                return;
+            }
+            let open = *open;
+            lane.open = None;
+            self.close(event.lane, open);
+        }
+        self.enter(event, event.function);
+        if let Some(open) = self.lanes.get_mut(&event.lane).and_then(|lane| lane.open.as_mut()) {
+            open.collecting = is_gc_start(event.kind);
+        }
+    }
+
+    pub(super) fn close(&mut self, number: u32, open: Open) {
+        let columns = self.columns;
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        let duration = open.last.saturating_sub(open.start);
+        lane.slices.record(duration);
+        lane.busy = lane.busy.saturating_add(duration);
+        lane.paint(open.tracee, open.start, open.last, columns);
+        self.longest.push(Reverse(Slice {
+            duration,
+            start: Reverse(open.start),
+            lane: Reverse(number),
+            tracee: open.tracee,
+            from: open.first_function,
+            to: open.last_function,
+        }));
+        if self.longest.len() > self.keep {
+            self.longest.pop();
+        }
+    }
+
+    pub(super) fn forget(&mut self, gone: &mut HashMap<TraceeId, Option<u32>>, titles: &mut Titles, known: &Known<'_>) {
+        let Known { processes, tracees, names, .. } = *known;
+        for Reverse(slice) in self.longest.iter().filter(|slice| gone.contains_key(&slice.0.tracee)) {
+            self.gone.entry((slice.tracee, slice.start.0)).or_insert_with(|| known.full_name(slice.tracee));
+        }
+        if self.gone.len() > 2 * self.keep {
+            let kept: HashSet<(TraceeId, u64)> =
+                self.longest.iter().map(|Reverse(slice)| (slice.tracee, slice.start.0)).collect();
+            self.gone.retain(|place, _| kept.contains(place));
+        }
+        for (who, _) in self.lanes.values_mut().flat_map(|lane| lane.columns.iter_mut().flatten()) {
+            if let Who::Process(tracee) = who
+                && let Some(group) = gone.get_mut(tracee)
+            {
+                let title = || titles.number(processes.group(Grouping::Title, *tracee, tracees, names));
+                *who = Who::Gone(*group.get_or_insert_with(title));
+            }
+        }
+        for tracee in gone.keys() {
+            self.last_lane.remove(tracee);
+        }
+    }
+
+    /// Events are missing: whoever was running may have left.
+    pub(super) fn clip_all(&mut self) {
+        for lane in self.lanes.values_mut() {
+            if let Some(open) = lane.open.take() {
+                lane.clip(open, self.columns);
+            }
+        }
+        self.last_lane.clear();
+    }
+
+    pub(super) fn end_all(&mut self) {
+        let exited: Vec<(u32, Open)> = self
+            .lanes
+            .iter_mut()
+            .filter(|(_, lane)| lane.open.is_some_and(|open| open.exited))
+            .filter_map(|(number, lane)| Some((*number, lane.open.take()?)))
+            .collect();
+        exited.into_iter().for_each(|(number, open)| self.close(number, open));
+        self.clip_all();
+    }
+}
+
+fn is_gc_start(event: u8) -> bool {
+    matches!(event, kind::GC_MINOR_START | kind::GC_MAJOR_START)
+}
+
+impl Lane {
+    /// A slice without a known end: busy as far as is known, but not timed.
+    pub(super) fn clip(&mut self, open: Open, columns: Columns) {
+        self.clipped += 1;
+        self.busy = self.busy.saturating_add(open.last.saturating_sub(open.start));
+        self.paint(open.tracee, open.start, open.last, columns);
+    }
+
+    pub(super) fn paint(&mut self, tracee: TraceeId, start: u64, end: u64, columns: Columns) {
+        let (mut at, end) = (start.max(columns.from), end.min(columns.from + columns.width * columns.count as u64));
+        while at < end {
+            let column = ((at - columns.from) / columns.width) as usize;
+            let until = end.min(columns.from + columns.width * (column as u64 + 1));
+            if self.columns.len() <= column {
+                self.columns.resize(column + 1, Vec::new());
+            }
+            let busy = &mut self.columns[column];
+            let place_of = |wanted| busy.iter().position(|(who, _)| *who == wanted);
+            let known = place_of(Who::Process(tracee));
+            match known.or_else(|| if busy.len() < APART { None } else { place_of(Who::Others) }) {
+                Some(place) => busy[place].1 = busy[place].1.saturating_add(until - at),
+                None if busy.len() + 1 < APART => busy.push((Who::Process(tracee), until - at)),
+                None => busy.push((Who::Others, until - at)),
+            }
+            at = until;
+        }
+    }
+
+    pub(super) fn row(&self, lane: &LaneLedger, window: u64) -> LaneRow {
+        let points = self.slices.percentiles().unwrap_or_default();
+        LaneRow {
+            lane: lane.short(),
+            kind: lane.kind,
+            events: self.events,
+            busy_ns: self.busy,
+            busy_share: if window == 0 { 0.0 } else { self.busy as f64 / window as f64 },
+            slices: self.slices.count(),
+            slices_clipped: self.clipped,
+            slice_p50_ns: points.p50_ns,
+            slice_p99_ns: points.p99_ns,
+            slice_max_ns: points.max_ns,
+            migrations_in: self.arrivals,
+        }
+    }
+
+    pub(super) fn timeline(&self, lane: &LaneLedger, groups: &Groups, columns: Columns) -> LaneTimeline {
+        let column = |number: usize| {
+            let busy = self.columns.get(number).filter(|busy| !busy.is_empty())?;
+            let mut by_group: BTreeMap<usize, u64> = BTreeMap::new();
+            for (who, ns) in busy {
+                let sum = by_group.entry(groups.of(*who)).or_default();
+                *sum = sum.saturating_add(*ns);
+            }
+            let sum = by_group.values().copied().fold(0, u64::saturating_add);
+            let most =
+                by_group.iter().max_by_key(|(group, ns)| (**ns, Reverse(**group))).map_or(0, |(group, _)| *group);
+            Some((most, (sum as f64 / columns.width as f64).min(1.0)))
+        };
+        LaneTimeline { lane: lane.short(), columns: (0..columns.count).map(column).collect() }
+    }
+}
+
+/// Process groups by busy time.
+pub(super) struct Groups {
+    pub(super) rows: Vec<GroupRow>,
+    of: HashMap<Who, usize>,
+}
+
+impl Groups {
+    pub(super) fn new(
+        activity: &Activity,
+        titles: &[String],
+        processes: &Processes,
+        tracees: &Tracees,
+        names: &Names,
+    ) -> Groups {
+        let mut busy: BTreeMap<Who, u64> = BTreeMap::new();
+        for (who, ns) in activity.lanes.values().flat_map(|lane| lane.columns.iter().flatten()) {
+            let sum = busy.entry(*who).or_default();
+            *sum = sum.saturating_add(*ns);
+        }
+        let name = |who: &Who| match who {
+            Who::Process(tracee) => processes.group(Grouping::Title, *tracee, tracees, names),
+            Who::Gone(group) => titles.get(*group as usize).cloned().unwrap_or_default(),
+            Who::Others => "others".to_owned(),
+        };
+        let named: Vec<(Who, String, u64)> = busy.iter().map(|(who, ns)| (*who, name(who), *ns)).collect();
+        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+        for (_, group, ns) in &named {
+            let sum = sums.entry(group).or_default();
+            *sum = sum.saturating_add(*ns);
+        }
+        let mut rows: Vec<GroupRow> =
+            sums.into_iter().map(|(group, busy_ns)| GroupRow { group: group.to_owned(), busy_ns }).collect();
+        rows.sort_by(|a, b| b.busy_ns.cmp(&a.busy_ns).then_with(|| a.group.cmp(&b.group)));
+        let place: HashMap<&str, usize> = rows.iter().enumerate().map(|(n, row)| (row.group.as_str(), n)).collect();
+        let of = named.iter().map(|(who, group, _)| (*who, place.get(group.as_str()).copied().unwrap_or(0))).collect();
+        Groups { of, rows }
+    }
+
+    pub(super) fn of(&self, who: Who) -> usize {
+        self.of.get(&who).copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,254 @@
+//! What each scheduler thread did: slices, busy share, migrations, timeline.
+//!
+//! With `in` and `out` events a slice is what lies between the two. Without, the
+//! threads' own activity is all there is: every event says which thread it came
+//! from, and a thread whose events follow each other closely was running the
+//! process they are of. That is an estimate, and reports say so: untraced code
+//! leaves no events, so that idle and untraced look alike.
+
+mod activity;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::label;
+use crate::model::processes::{Known, Processes};
+use crate::read::{Event, LaneLedger, Names, Recording, TraceeId, Tracees, kind};
+use activity::{Activity, Columns, Groups, Lane, Titles};
+
+/// Without `in` and `out`: events of one thread and process closer together than
+/// this belong to one slice. Above the cost of traced calls by far, and below
+/// most waits.
+pub const CLOSE_NS: u64 = 100_000;
+/// Rectangles that a timeline may have, for all lanes together.
+const RECTANGLES: usize = 5_000;
+/// Columns of a timeline.
+const COLUMNS: std::ops::RangeInclusive<usize> = 100..=1_200;
+/// One recording's schedulers.
+#[derive(Debug)]
+pub struct Sched {
+    from: u64,
+    to: u64,
+    keep: usize,
+    epoch: Option<u32>,
+    last_complete: u64,
+    ended_incomplete: bool,
+    running: bool,
+    exact: Activity,
+    estimate: Activity,
+    titles: Titles,
+}
+
+/// What a recording says of its schedulers.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Report {
+    /// Slices come from in and out events; else from how events follow each other.
+    pub from_in_out_events: bool,
+    /// For an estimate: events closer than this are one slice.
+    pub estimate_bound_ns: Option<u64>,
+    /// The window, in nanoseconds since the start of the recording.
+    pub from_ns: u64,
+    /// Its end.
+    pub to_ns: u64,
+    /// Its begin in nanoseconds since 1970; null when no clock is left.
+    pub from_wall_ns: Option<u64>,
+    /// Lane by lane.
+    pub lanes: Vec<LaneRow>,
+    /// How often a process went on on another lane than before.
+    pub migrations: u64,
+    /// The longest slices.
+    pub longest: Vec<SliceRow>,
+    /// Process groups by busy time.
+    pub groups: Vec<GroupRow>,
+    /// For the picture.
+    #[serde(skip)]
+    pub timeline: Vec<LaneTimeline>,
+}
+
+/// A lane.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct LaneRow {
+    /// Its short name.
+    pub lane: String,
+    /// What kind of thread it is.
+    pub kind: &'static str,
+    /// Its events in the window.
+    pub events: u64,
+    /// Time in which it ran something.
+    pub busy_ns: u64,
+    /// The same as a part of the window, 0 to 1.
+    pub busy_share: f64,
+    /// Slices with both ends.
+    pub slices: u64,
+    /// Slices with an end outside the window or lost: not timed.
+    pub slices_clipped: u64,
+    /// Half of the slices were shorter.
+    pub slice_p50_ns: u64,
+    /// 99 of 100 slices were shorter.
+    pub slice_p99_ns: u64,
+    /// The longest.
+    pub slice_max_ns: u64,
+    /// Processes that came from another lane.
+    pub migrations_in: u64,
+}
+
+/// A slice.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct SliceRow {
+    /// When it began, in nanoseconds since the start of the recording.
+    pub at_ns: u64,
+    /// How long it was.
+    pub duration_ns: u64,
+    /// Where it ran.
+    pub lane: String,
+    /// Who ran.
+    pub process: String,
+    /// The function at its begin.
+    pub from_function: Option<String>,
+    /// The function at its end.
+    pub to_function: Option<String>,
+}
+
+/// A process group.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct GroupRow {
+    /// Name, label or initial call.
+    pub group: String,
+    /// Time on all lanes.
+    pub busy_ns: u64,
+}
+
+/// A lane's row of the picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaneTimeline {
+    /// The lane.
+    pub lane: String,
+    /// One for each column: the group that ran most (by its place in the report's
+    /// groups), and which part of the column's time somebody ran.
+    pub columns: Vec<Option<(usize, f64)>>,
+}
+
+impl Sched {
+    /// For a window in monotonic nanoseconds, keeping the `keep` longest slices.
+    pub fn new(from: u64, to: u64, lanes: usize, keep: usize) -> Sched {
+        let count = (RECTANGLES / lanes.max(1)).clamp(*COLUMNS.start(), *COLUMNS.end());
+        let width = to.saturating_sub(from).div_ceil(count as u64).max(1);
+        let activity = || Activity {
+            lanes: BTreeMap::new(),
+            longest: BinaryHeap::new(),
+            keep,
+            columns: Columns { from, width, count },
+            last_lane: HashMap::new(),
+            gone: HashMap::new(),
+        };
+        Sched {
+            from,
+            to,
+            keep,
+            epoch: None,
+            last_complete: from,
+            ended_incomplete: false,
+            running: false,
+            exact: activity(),
+            estimate: activity(),
+            titles: Titles::default(),
+        }
+    }
+
+    /// These have no more events; those whose slices are open are taken out.
+    pub fn leave(&mut self, gone: &mut Vec<TraceeId>, known: &Known<'_>) {
+        let lanes = || self.exact.lanes.values().chain(self.estimate.lanes.values());
+        let open: HashSet<TraceeId> = lanes().filter_map(|lane| Some(lane.open?.tracee)).collect();
+        gone.retain(|tracee| !open.contains(tracee));
+        let mut groups: HashMap<TraceeId, Option<u32>> = gone.iter().map(|tracee| (*tracee, None)).collect();
+        for activity in [&mut self.exact, &mut self.estimate] {
+            activity.forget(&mut groups, &mut self.titles, known);
+        }
+    }
+
+    /// Takes an event.
+    pub fn event(&mut self, event: &Event<'_>) {
+        if self.epoch != Some(event.epoch) {
+            self.epoch = Some(event.epoch);
+            self.exact.clip_all();
+            self.estimate.clip_all();
+        }
+        self.ended_incomplete = !event.complete;
+        if !event.complete {
+            return;
+        }
+        self.last_complete = event.time;
+        match event.kind {
+            // The port runs inside of the process that called it.
+            kind::PORT_IN | kind::PORT_OUT if self.exact.process_runs_on(event.lane) => {
+                self.running = true;
+                self.exact.port_of_process(event);
+            }
+            kind::IN | kind::IN_EXITING | kind::PORT_IN => {
+                self.running = true;
+                self.exact.begin(event);
+            }
+            kind::OUT | kind::OUT_EXITING | kind::OUT_EXITED | kind::PORT_OUT => {
+                self.running = true;
+                self.exact.end(event);
+            }
+            kind::EXIT => self.exact.exited(event),
+            _ => self.exact.went_on(event),
+        }
+        self.estimate.follow(event);
+        if event.kind == kind::EXIT {
+            self.exact.last_lane.remove(&event.tracee);
+            self.estimate.last_lane.remove(&event.tracee);
+        }
+    }
+
+    /// Was there no event?
+    pub fn is_empty(&self) -> bool {
+        self.epoch.is_none()
+    }
+
+    /// The report.
+    pub fn report(mut self, recording: &Recording, processes: &Processes, tracees: &Tracees, names: &Names) -> Report {
+        let (from, mut to) = (self.from, self.to);
+        if self.ended_incomplete {
+            to = self.last_complete;
+        }
+        self.exact.end_all();
+        self.estimate.end_all();
+        let mut activity = if self.running { self.exact } else { self.estimate };
+        let groups = Groups::new(&activity, &self.titles.titles, processes, tracees, names);
+        let who = |tracee| processes.full_name(tracee, tracees.identity(tracee), recording, names);
+        let mut longest = activity.longest.drain().map(|Reverse(slice)| slice).collect::<Vec<_>>();
+        longest.sort_by(|a, b| b.cmp(a));
+        longest.truncate(self.keep);
+        let mut gone = std::mem::take(&mut activity.gone);
+        let longest = longest.into_iter().map(|slice| SliceRow {
+            at_ns: slice.start.0.saturating_sub(recording.start_ns),
+            duration_ns: slice.duration,
+            lane: recording.lane_name(slice.lane.0),
+            process: gone.remove(&(slice.tracee, slice.start.0)).unwrap_or_else(|| who(slice.tracee)),
+            from_function: slice.from.map(|f| label::function(names, f)),
+            to_function: slice.to.map(|f| label::function(names, f)),
+        });
+        let window = to.saturating_sub(from);
+        let shown = |lane: &&LaneLedger| activity.lanes.contains_key(&lane.lane) || lane.kind == "scheduler";
+        let lanes: Vec<&LaneLedger> = recording.ledger.iter().filter(shown).collect();
+        let idle = Lane::default();
+        let lane_of = |lane: &LaneLedger| activity.lanes.get(&lane.lane).unwrap_or(&idle);
+        Report {
+            from_in_out_events: self.running,
+            estimate_bound_ns: (!self.running).then_some(CLOSE_NS),
+            from_ns: from.saturating_sub(recording.start_ns),
+            to_ns: to.saturating_sub(recording.start_ns),
+            from_wall_ns: recording.clock.known_wall_ns(from),
+            lanes: lanes.iter().map(|lane| lane_of(lane).row(lane, window)).collect(),
+            migrations: activity.lanes.values().map(|lane| lane.arrivals).sum(),
+            longest: longest.collect(),
+            timeline: lanes.iter().map(|lane| lane_of(lane).timeline(lane, &groups, activity.columns)).collect(),
+            groups: groups.rows,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What `sched` takes for a slice.
+
+mod common;
+
+use common::{at, clock, file, lane, pid};
+use spoor_analyzer::model::processes::Processes;
+use spoor_analyzer::model::sched::{Report, Sched};
+use spoor_analyzer::read::{Names, Recording, Source, Tracees, Window};
+use spoor_format::build::ChunkBuilder;
+use spoor_format::chunk::Identity;
+use spoor_format::header::RingKind;
+use spoor_format::lane::LaneKind;
+use spoor_format::record::write;
+use spoor_format::status::Phase;
+
+/// Of events on one thread.
+fn report(events: impl FnOnce(&mut ChunkBuilder) -> u64) -> Report {
+    let mut file = file(Phase::Stopped, "stopped");
+    file.clocks = vec![clock(1, 0), clock(2, 100_000)];
+    let mut chunk = ChunkBuilder::new(0, 1, at(0), 0);
+    let stored = events(&mut chunk);
+    file.push(RingKind::Events, chunk);
+    file.lanes = vec![lane(LaneKind::Scheduler, 1, stored, &[])];
+    let recording = Recording::open(Source::from_bytes(file.build()), "slices.spoor").expect("a recording");
+    let mut sched = Sched::new(recording.start_ns, recording.end_ns, 1, 5);
+    let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
+    while let Some(event) = stream.next() {
+        sched.event(&event);
+    }
+    let outcome = stream.finish();
+    sched.report(&recording, &Processes::default(), &outcome.tracees, &outcome.names)
+}
+
+#[test]
+fn a_port_that_a_process_calls_is_in_its_slice() {
+    let report = report(|chunk| {
+        let function = chunk.function("m", "f", 1);
+        let (process, port) = (pid(1), Identity::Port(7));
+        chunk.event(at(10), process, |to, d| write::in_(to, d, function));
+        chunk.event(at(20), port, |to, d| write::port_in(to, d, 1));
+        chunk.event(at(25), port, |to, d| write::port_out(to, d, 1));
+        chunk.event(at(40), process, |to, d| write::out(to, d, function));
+        // On its own.
+        chunk.event(at(50), port, |to, d| write::port_in(to, d, 1));
+        chunk.event(at(57), port, |to, d| write::port_out(to, d, 1));
+        6
+    });
+    let row = &report.lanes[0];
+    assert!(report.from_in_out_events);
+    assert_eq!((row.slices, row.slices_clipped, row.busy_ns, row.slice_max_ns), (2, 0, 37_000, 30_000));
+}
+
+#[test]
+fn whoever_collects_garbage_is_on_the_thread() {
+    let report = report(|chunk| {
+        chunk.event(at(100), pid(1), |to, d| write::gc_major_start(to, d, &[0, 233, 233]));
+        chunk.event(at(5_100), pid(1), |to, d| write::gc_major_end(to, d, &[0, 233, 233]));
+        // Nobody knows what it did in between.
+        chunk.event(at(9_000), pid(1), |to, d| write::gc_minor_start(to, d, &[0, 233, 233]));
+        chunk.event(at(9_500), pid(1), |to, d| write::gc_minor_end(to, d, &[0, 233, 233]));
+        4
+    });
+    assert!(!report.from_in_out_events);
+    assert_eq!(report.lanes[0].busy_ns, 5_500_000);
+}
