@@ -71,12 +71,11 @@ struct Place {
     /// The returns that may have ended it.
     ends: Vec<u64>,
     iteration: bool,
-    several_left_at_once: bool,
 }
 
 impl Place {
     fn new(function: u32, call: Option<usize>) -> Place {
-        Place { function, call, unsure: false, ends: Vec::new(), iteration: false, several_left_at_once: false }
+        Place { function, call, unsure: false, ends: Vec::new(), iteration: false }
     }
 }
 
@@ -107,9 +106,6 @@ struct Process {
     // What it has shown; each process is read by itself.
     called: Vec<u32>,
     seen: Vec<Pair>,
-    guesses: Vec<Pair>,
-    refuted: Vec<Pair>,
-    last_guess: Option<Pair>,
 }
 
 impl Process {
@@ -121,14 +117,6 @@ impl Process {
     }
     fn called_by_others(&self, called: u32, caller: u32) -> bool {
         self.seen.iter().any(|(_, c)| *c == called) && !self.seen.contains(&(caller, called))
-    }
-    fn guess(&mut self, pair: Pair) {
-        if !self.refuted.contains(&pair) {
-            self.guesses.push(pair);
-        }
-    }
-    fn unguess(&mut self, pair: Pair) {
-        self.guesses.retain(|guess| *guess != pair);
     }
 }
 
@@ -277,7 +265,7 @@ impl Oracle {
                 self.result.outcomes.push(Outcome::Clipped(Some(place.function), why));
             }
         }
-        (self.processes[at].told, self.processes[at].last_guess) = (false, None);
+        self.processes[at].told = false;
     }
 
     fn exit(&mut self, at: usize, step: &Step) {
@@ -319,13 +307,10 @@ impl Oracle {
         if let Some(found) = process.places[..below].iter().rposition(|place| place.function == target) {
             return self.goes_on(at, found, target, told, step);
         }
-        if !told && process.places[top].function == target && process.places[top].several_left_at_once {
-            return self.keep(at, top + 1, step);
-        }
         if process.called.contains(&target) {
             self.keep(at, 0, step);
-        } else if !told {
-            self.returns_outside(at, target, top, step);
+        } else {
+            self.returns_outside(at, target, 0, told, step);
         }
         self.processes[at].places.push(Place::new(target, None));
     }
@@ -344,36 +329,23 @@ impl Oracle {
             return;
         };
         process.places.truncate(found + 1);
-        if !told && !process.called.contains(&target) {
-            // What returns had been ended by a guess.
-            if let Some(guess) = process.last_guess.take() {
-                process.unguess(guess);
-                process.refuted.push(guess);
-            }
-        }
     }
 
     fn goes_on(&mut self, at: usize, found: usize, target: u32, told: bool, step: &Step) {
         let process = &mut self.processes[at];
-        process.last_guess = None;
         let above = process.calls_above(found);
-        if !told && above.len() == 1 {
-            let called = process.places[above[0]].function;
-            process.seen.push((target, called));
-            self.make_sure(at, above[0]);
-        }
-        let process = &mut self.processes[at];
-        if !told && above.len() > 1 && process.places[found].call.is_none() {
-            let (_, lower) = above.split_last().expect("more than one");
-            let of_others = |i: &&usize| process.called_by_others(process.places[**i].function, target);
-            if let Some(open) = lower.iter().rev().find(of_others) {
-                self.keep(at, open + 1, step);
+        let called = |i: &usize| process.places[*i].function;
+        if let ([alone], false) = (above.as_slice(), told) {
+            process.seen.push((target, called(alone)));
+            self.make_sure(at, *alone);
+        } else if let ([first, others @ ..], true) = (above.as_slice(), self.processes[at].places[found].call.is_none())
+        {
+            let process = &self.processes[at];
+            let seen = |i: &usize| process.seen.contains(&(target, process.places[*i].function));
+            if told || !seen(first) || others.iter().any(seen) {
+                self.returns_outside(at, target, found + 1, told, step);
                 return self.processes[at].places.push(Place::new(target, None));
             }
-            if let Some(under) = process.places[..found].iter().rposition(|place| place.call.is_some()) {
-                process.places[under].several_left_at_once = true;
-            }
-            process.guess((target, process.places[above[0]].function));
         }
         self.keep(at, found + 1, step);
         if self.processes[at].places[found].call.is_some() {
@@ -381,33 +353,26 @@ impl Oracle {
         }
     }
 
-    fn returns_outside(&mut self, at: usize, target: u32, top: usize, step: &Step) {
-        let process = &mut self.processes[at];
+    /// Those from `lowest` on may have ended.
+    fn returns_outside(&mut self, at: usize, target: u32, lowest: usize, told: bool, step: &Step) {
+        let process = &self.processes[at];
+        let top = process.top().expect("a call is open");
         let calls: Vec<usize> = (0..=top).rev().filter(|i| process.places[*i].call.is_some()).collect();
-        let function = |i: usize| process.places[i].function;
-        // From the topmost call down to one that is none of the chain.
-        let stranger = calls.iter().position(|i| *i < top && process.called_by_others(function(*i), target));
-        let seen = |i: &&usize| process.seen.contains(&(target, function(**i)));
-        let guessed = |i: &&usize| process.guesses.contains(&(target, function(**i)));
-        let chain = &calls[..stranger.unwrap_or(calls.len())];
-        if let Some(head) = chain.iter().find(seen) {
-            return self.keep(at, *head, step);
-        }
-        if let Some(head) = chain.iter().find(guessed) {
-            if *head < top {
-                process.last_guess = Some((target, function(*head)));
-            }
-            return self.keep(at, *head, step);
-        }
-        if calls.len() == 1 {
+        if calls.len() == 1 && !told {
             return self.last_call_ends(at, target, top, step);
         }
-        let lowest = *chain.last().expect("the topmost call at least");
-        let (last, first_unsure) = (function(top), stranger.map_or(0, |i| calls[i] + 1));
-        process.guess((target, function(lowest)));
+        let function = |i: usize| process.places[i].function;
+        let strange = |i: &usize| process.called_by_others(function(*i), target);
+        let known = |i: &usize| process.seen.contains(&(target, function(*i)));
+        // From the topmost call down to one that is none of the chain.
+        let above: Vec<usize> = calls.iter().copied().filter(|i| *i >= lowest).collect();
+        let end = above.iter().position(|i| *i < top && strange(i)).unwrap_or(above.len());
+        let head = if told { process.places.len() } else { above[..end].iter().copied().find(known).unwrap_or(top) };
+        let sure = above.iter().copied().find(|i| *i < head && strange(i)).map_or(lowest, |i| i + 1);
+        let last = function(top);
         let recurs = process.seen.contains(&(last, last));
-        self.keep(at, top, step);
-        let rest = &mut self.processes[at].places[first_unsure..];
+        self.keep(at, head, step);
+        let rest = &mut self.processes[at].places[sure..];
         rest.iter_mut().filter(|place| place.call.is_some()).for_each(|place| {
             place.unsure = true;
             place.ends.push(step.time);
@@ -420,16 +385,12 @@ impl Oracle {
     fn last_call_ends(&mut self, at: usize, target: u32, top: usize, step: &Step) {
         let process = &mut self.processes[at];
         let called = process.places[top].function;
-        if process.places[top].unsure && process.all_known {
+        let unsure = process.places[top].unsure;
+        if if unsure { process.all_known } else { top > 0 } {
             process.seen.push((target, called));
+        }
+        if unsure && process.all_known {
             self.make_sure(at, top);
-        } else if process.places[top].unsure {
-            let marks: Vec<u32> = process.places[top + 1..].iter().map(|mark| mark.function).collect();
-            marks.iter().for_each(|mark| process.unguess((*mark, called)));
-        } else if top > 0 {
-            process.seen.push((target, called));
-        } else {
-            process.guess((target, called));
         }
         self.keep(at, top, step);
     }

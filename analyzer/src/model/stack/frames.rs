@@ -19,8 +19,6 @@ pub(super) struct Frame {
     pub(super) unsure: bool,
     /// It was unsure already when it may have ended at a later return, too.
     pub(super) again: bool,
-    /// More than one frame above it was taken for one chain of tail calls.
-    pub(super) chained: bool,
     /// It is unsure, and an iteration of a loop whose last one is known to have ended.
     pub(super) looped: bool,
     /// The observer's number.
@@ -68,8 +66,6 @@ pub(super) struct Stack {
     pub(super) epoch: u32,
     /// All open calls are known: the process was spawned in the recording.
     pub(super) settled: bool,
-    /// The last chain that was ended on weak evidence: (caller, called).
-    pub(super) guessed: Option<(FunctionId, FunctionId)>,
     /// The last event ended a call by name: a `return_to` may tell the same return.
     pub(super) after_return: bool,
     /// 1 + the place of the topmost activation, by function.
@@ -88,7 +84,6 @@ impl Frame {
             timed: false,
             unsure: false,
             again: false,
-            chained: false,
             looped: false,
             number: 0,
             start,

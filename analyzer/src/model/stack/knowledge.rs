@@ -19,10 +19,6 @@ const SOMEBODY: FunctionId = FunctionId(u32::MAX);
 pub(super) struct Knowledge {
     /// Seen for certain, not as a tail call.
     seen: Pairs,
-    /// Taken for the beginning of a chain of tail calls.
-    chains: Pairs,
-    /// Was taken for that and turned out not to be.
-    refuted: Pairs,
 }
 
 impl Knowledge {
@@ -39,25 +35,5 @@ impl Knowledge {
     /// It is known who calls it, and that is not `caller`.
     pub(super) fn is_called_by_others(&self, called: FunctionId, caller: FunctionId) -> bool {
         self.is_seen(SOMEBODY, called) && !self.is_seen(caller, called)
-    }
-
-    pub(super) fn guess(&mut self, caller: FunctionId, called: FunctionId) {
-        if !self.refuted.contains(&(caller, called)) {
-            self.chains.insert((caller, called));
-        }
-    }
-
-    pub(super) fn is_guessed(&self, caller: FunctionId, called: FunctionId) -> bool {
-        self.chains.contains(&(caller, called))
-    }
-
-    /// There is no evidence for it; there may be some later.
-    pub(super) fn withdraw(&mut self, caller: FunctionId, called: FunctionId) {
-        self.chains.remove(&(caller, called));
-    }
-
-    pub(super) fn refute(&mut self, pair: (FunctionId, FunctionId)) {
-        self.chains.remove(&pair);
-        self.refuted.insert(pair);
     }
 }

@@ -319,7 +319,6 @@ impl Stacks {
         }
         let stack = &mut self.stacks[at];
         stack.after_return = false;
-        stack.guessed = None;
         stack.find_owner();
     }
 

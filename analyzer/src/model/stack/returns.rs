@@ -1,7 +1,7 @@
 //! What a return tells: which calls it ends, which may have ended, and what is
 //! learned from it about who calls whom.
 
-use super::frames::{Frame, Stack};
+use super::frames::Frame;
 use super::{Clip, Observer, REACH, Stacks, Step};
 use crate::read::FunctionId;
 
@@ -28,15 +28,11 @@ impl Stacks {
         if let Some(found) = stack.topmost(target, below, |_| true) {
             return self.resume(at, found, top, told, step, observer);
         }
-        if !told && stack.frames[top].function == target && stack.frames[top].chained {
-            // Nothing above it is left: what was taken for a chain was not one.
-            return self.pop_to(at, top + 1, step, observer);
-        }
         if self.stacks[at].is_traced(target) {
             // Its call would be here, had it come after any of these.
             self.pop_to(at, 0, step, observer);
-        } else if !told {
-            self.return_to_untraced(at, target, top, step, observer);
+        } else {
+            self.return_to_untraced(at, target, 0, told, step, observer);
         }
         self.mark(at, target, step);
     }
@@ -52,7 +48,6 @@ impl Stacks {
             return false;
         }
         let (called, resumed) = (top.function, stack.frames.len() - 2);
-        stack.guessed = None;
         self.learn(at, target, called);
         self.pop(at, step.time, Some(false), step.complete, observer);
         self.stacks[at].owner = Some(resumed);
@@ -65,9 +60,6 @@ impl Stacks {
         let found = stack.topmost(target, stack.frames.len(), |_| true);
         if !told {
             self.return_unseen(at, observer);
-            if found.is_some() && !self.stacks[at].is_traced(target) {
-                self.refute(at);
-            }
         }
         while self.stacks[at].frames.len() > found.map_or(0, |found| found + 1) {
             self.drop_marker(at, observer);
@@ -75,14 +67,6 @@ impl Stacks {
         if found.is_none() {
             let since = self.stacks[at].since;
             self.push_marker(at, target, since);
-        }
-    }
-
-    /// All calls since execution was in the marked function are known, and one of
-    /// them returns that should be open: it was ended too early, by a guess.
-    fn refute(&mut self, at: usize) {
-        if let Some(pair) = self.stacks[at].guessed.take() {
-            self.stacks[at].knowledge().refute(pair);
         }
     }
 
@@ -97,8 +81,6 @@ impl Stacks {
     fn resume(&mut self, at: usize, found: usize, top: usize, told: bool, step: Step, observer: &mut impl Observer) {
         let stack = &self.stacks[at];
         let target = stack.frames[found].function;
-        self.stacks[at].guessed = None;
-        let stack = &self.stacks[at];
         let real = |frame: &&Frame| !frame.marker;
         let above = stack.frames[found + 1..].iter().filter(real).take(2).count();
         let marker = stack.frames[found].marker;
@@ -108,12 +90,10 @@ impl Stacks {
             // Nothing else could have ended now: it was open all the time.
             self.stacks[at].make_sure(top, observer);
         }
-        if above > 1 && !told && marker {
-            if let Some(keep) = self.stale_marker(at, found, top, target) {
-                self.pop_to(at, keep, step, observer);
-                return self.mark(at, target, step);
-            }
-            self.chain(at, found, target);
+        let known = if told { above == 0 } else { above < 2 || self.is_chain(at, found, target, top) };
+        if marker && !known {
+            self.return_to_untraced(at, target, found + 1, told, step, observer);
+            return self.mark(at, target, step);
         }
         self.pop_to(at, found + 1, step, observer);
         if self.stacks[at].frames.get(found).is_some_and(|frame| !frame.marker) {
@@ -121,110 +101,65 @@ impl Stacks {
         }
     }
 
-    /// All above the marker is taken for one chain of tail calls.
-    fn chain(&mut self, at: usize, marker: usize, target: FunctionId) {
-        let (below, above) = self.stacks[at].frames.split_at_mut(marker);
-        if let Some(below) = below.iter_mut().rfind(|frame| !frame.marker) {
-            below.chained = true;
-        }
-        if let Some(head) = above.iter().find(|frame| !frame.marker).map(|frame| frame.function) {
-            self.stacks[at].knowledge().guess(target, head);
-        }
-    }
-
-    /// A marker may be left from an activation that has returned unseen. It is,
-    /// when a call above it is only ever made by others: then that call is open
-    /// still, and what ends is what lies above it.
-    fn stale_marker(&self, at: usize, found: usize, top: usize, target: FunctionId) -> Option<usize> {
+    /// Is all above the marker one chain of tail calls? It is when its first is known to be
+    /// called there, and none of the others.
+    fn is_chain(&self, at: usize, marker: usize, target: FunctionId, top: usize) -> bool {
         let stack = &self.stacks[at];
-        let frames = &stack.frames;
-        let mut calls = (found + 1..top).rev().take(REACH).filter(|i| !frames[*i].marker);
-        calls.find(|i| stack.is_called_by_others(frames[*i].function, target)).map(|i| i + 1)
+        let seen = |i: usize| stack.knows(|known| known.is_seen(target, stack.frames[i].function));
+        let mut calls = (marker + 1..=top).filter(|i| !stack.frames[*i].marker);
+        calls.next().is_some_and(&seen) && !calls.any(&seen)
     }
 
-    /// The frame, at or below `top`, that `target` is known to have called.
-    fn head_called_by(&self, at: usize, target: FunctionId, top: usize) -> Option<usize> {
-        let stack = &self.stacks[at];
-        let frames = &stack.frames;
-        let mut by_chain = None;
-        for i in (0..=top).rev().take(REACH).filter(|i| !frames[*i].marker) {
-            let function = frames[i].function;
-            if stack.knows(|known| known.is_seen(target, function)) {
-                return Some(i);
-            }
-            if i < top && stack.is_called_by_others(function, target) {
-                // It is not part of the chain, and so nothing below it is.
-                break;
-            }
-            if by_chain.is_none() && stack.knows(|known| known.is_guessed(target, function)) {
-                by_chain = Some(i);
-            }
-        }
-        by_chain
-    }
-
+    /// Execution resumes in a function that is not traced, and that was not marked since the
+    /// frame before `least` began: the topmost call has ended, and a chain that ends with it,
+    /// if its first is known to be called there.
     fn return_to_untraced(
         &mut self,
         at: usize,
         target: FunctionId,
-        top: usize,
+        least: usize,
+        told: bool,
         step: Step,
         observer: &mut impl Observer,
     ) {
-        let known = self.head_called_by(at, target, top);
         let stack = &self.stacks[at];
-        let alone = stack.frames[..top].iter().rev().take(REACH).all(|frame| frame.marker);
-        match known {
-            Some(head) => {
-                let called = stack.frames[head].function;
-                if head < top && !stack.knows(|known| known.is_seen(target, called)) {
-                    self.stacks[at].guessed = Some((target, called));
-                }
-                self.pop_to(at, head, step, observer);
-            }
-            None if alone => self.last_call_ends(at, target, top, step, observer),
-            None => self.doubt(at, target, top, step, observer),
+        let frames = &stack.frames;
+        let Some(top) = frames.iter().rposition(|frame| !frame.marker) else { return };
+        if !told && frames[..top].iter().rev().take(REACH).all(|frame| frame.marker) {
+            return self.last_call_ends(at, target, top, step, observer);
         }
+        let of_others = |i: usize| stack.is_called_by_others(frames[i].function, target);
+        let mut calls = (least..=top).rev().take(REACH).filter(|i| !frames[*i].marker);
+        let mut chain = calls.clone().take_while(|i| *i == top || !of_others(*i));
+        let head = chain.find(|i| stack.knows(|known| known.is_seen(target, frames[*i].function)));
+        // Who was told to end was the last of a chain, or of none: nobody knows.
+        let head = if told { frames.len() } else { head.unwrap_or(top) };
+        let sure = calls.find(|i| *i < head && of_others(*i)).map_or(least, |sure| sure + 1);
+        self.doubt(at, head, top, sure, step, observer);
     }
 
     /// The only call that is known to be open ends.
     fn last_call_ends(&mut self, at: usize, target: FunctionId, top: usize, step: Step, observer: &mut impl Observer) {
         let stack = &self.stacks[at];
         let called = stack.frames[top].function;
-        if stack.is_unsure(top) && stack.settled {
+        if top > 0 && !stack.is_unsure(top) {
+            // With a marker below, nothing older can be part of the chain.
+            self.learn(at, target, called);
+        } else if stack.is_unsure(top) && stack.settled {
             // What else could have ended now? It was open all the time.
             self.learn(at, target, called);
             self.stacks[at].make_sure(top, observer);
-        } else if stack.is_unsure(top) {
-            // Or a call did that began before we know of: no evidence for a chain.
-            let Stack { frames, knowledge, .. } = &mut self.stacks[at];
-            let known = knowledge.get_or_insert_default();
-            frames[top + 1..].iter().for_each(|marker| known.withdraw(marker.function, called));
-        } else if top > 0 {
-            // With a marker below, nothing older can be part of the chain.
-            self.learn(at, target, called);
-        } else {
-            self.stacks[at].knowledge().guess(target, called);
         }
         self.pop_to(at, top, step, observer);
     }
 
-    /// The topmost call has ended; those below it may have, as far down as to one
-    /// that is known to be called by somebody else.
-    fn doubt(&mut self, at: usize, target: FunctionId, top: usize, step: Step, observer: &mut impl Observer) {
-        let stack = &self.stacks[at];
-        let frames = &stack.frames;
-        let mut below = (0..top).rev().take(REACH).filter(|i| !frames[*i].marker);
-        let sure = below.find(|i| stack.is_called_by_others(frames[*i].function, target)).map_or(0, |i| i + 1);
-        let head = frames[sure..=top].iter().find(|frame| !frame.marker).map(|frame| frame.function);
-        if let Some(head) = head {
-            // Should it be wrong, then its return to its caller will tell.
-            self.stacks[at].knowledge().guess(target, head);
-        }
+    /// What lies above the first `head` frames has ended; those below it, down to the first
+    /// `sure`, may have.
+    fn doubt(&mut self, at: usize, head: usize, top: usize, sure: usize, step: Step, observer: &mut impl Observer) {
         let stack = &self.stacks[at];
         let last = stack.frames[top].function;
         let returns = stack.knows(|known| known.is_seen(last, last));
-        self.pop_to(at, top, step, observer);
+        self.pop_to(at, head, step, observer);
         let stack = &mut self.stacks[at];
         for frame in stack.frames.iter_mut().skip(sure).rev().take(REACH).filter(|frame| !frame.marker) {
             frame.again = frame.unsure;

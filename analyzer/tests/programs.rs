@@ -1,0 +1,181 @@
+//! Calls of programs that are known: each call that is timed is timed right.
+//!
+//! Programs are made at random: functions, traced and not, that call each other, some as
+//! tail calls. They are run, which tells when each call truly ended, and what the VM would
+//! say of it (`call` and `return_to` of traced functions) is read as a recording would be.
+
+use std::collections::HashMap;
+
+use spoor_analyzer::model::stack::{Clip, Ended, Observer, Stacks, Step};
+use spoor_analyzer::read::{FunctionId, kind};
+
+const FUNCTIONS: usize = 10;
+/// Events of a run.
+const LENGTH: usize = 3_000;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+/// What a function does: calls, each with how often it is made, in tenths; the last that is
+/// made may be a tail call.
+struct Function {
+    calls: Vec<(usize, u64)>,
+    last_is_tail: bool,
+}
+
+fn program(random: &mut Random, recurs: bool) -> Vec<Function> {
+    (0..FUNCTIONS)
+        .map(|own| {
+            let calls = (0..1 + random.below(3)).map(|_| {
+                // Mostly in one direction, so that runs come to their ends.
+                let callee = if recurs && random.below(12) == 0 {
+                    random.below(FUNCTIONS as u64) as usize
+                } else {
+                    own + 1 + random.below(FUNCTIONS as u64 / 2) as usize
+                };
+                let often = if callee > own { 4 + random.below(7) } else { 1 + random.below(3) };
+                (callee, often)
+            });
+            Function {
+                calls: calls.filter(|(callee, _)| *callee < FUNCTIONS).collect(),
+                last_is_tail: random.below(3) == 0,
+            }
+        })
+        .collect()
+}
+
+/// Does `return_from` tell the end of the function's calls?
+type Named = fn(usize) -> bool;
+
+/// A run: its events, and when each call of a traced function, by its begin, ended.
+struct Run {
+    steps: Vec<Step>,
+    ends: HashMap<u64, u64>,
+}
+
+struct Open {
+    function: usize,
+    /// Calls still to be made.
+    left: Vec<usize>,
+    last_is_tail: bool,
+    /// Traced calls that end with it, and when they began.
+    begun: Vec<(usize, u64)>,
+    told: bool,
+}
+
+/// Functions are named by their numbers in another order, so that traced ones call untraced
+/// ones and the other way round.
+fn is_traced(function: usize) -> bool {
+    function % 5 < 3
+}
+
+fn run(random: &mut Random, functions: &[Function], named: Named) -> Run {
+    let (mut time, mut steps, mut ends) = (0, Vec::new(), HashMap::new());
+    let mut stack: Vec<Open> = Vec::new();
+    let step = |time, kind, function: Option<usize>| Step {
+        time,
+        process: 0,
+        kind,
+        function: function.map(|f| FunctionId(f as u32)),
+        normal_exit: false,
+        epoch: 0,
+        complete: true,
+        missing: false,
+    };
+    // A loop that nobody traces, and that calls one function after the other.
+    let (server, entry) = (FUNCTIONS, random.below(FUNCTIONS as u64) as usize);
+    while steps.len() < LENGTH && time < 100 * LENGTH as u64 {
+        time += 1 + random.below(9);
+        let deep = stack.len() > 40;
+        let next = match stack.last_mut() {
+            None => Some(entry),
+            Some(_) if deep => None,
+            Some(open) => open.left.pop(),
+        };
+        if let Some(function) = next {
+            let left = functions[function].calls.iter().filter(|(_, often)| random.below(10) < *often);
+            let left: Vec<usize> = left.map(|(callee, _)| *callee).collect();
+            let mut open =
+                Open { function, left, last_is_tail: functions[function].last_is_tail, begun: vec![], told: false };
+            if stack.last().is_some_and(|under| under.left.is_empty() && under.last_is_tail) {
+                let gone = stack.pop().expect("it was there");
+                (open.begun, open.told) = (gone.begun, gone.told);
+            }
+            if is_traced(function) {
+                steps.push(step(time, kind::CALL, Some(function)));
+                open.begun.push((function, time));
+                open.told = true;
+            }
+            stack.push(open);
+            continue;
+        }
+        let gone = stack.pop().expect("somebody had no more calls");
+        for (function, begin) in gone.begun.into_iter().rev() {
+            ends.insert(begin, time);
+            if named(function) {
+                steps.push(step(time, kind::RETURN_FROM, Some(function)));
+            }
+        }
+        if gone.told {
+            let to = stack.last().map_or(server, |open| open.function);
+            steps.push(step(time, kind::RETURN_TO, Some(to)));
+        }
+    }
+    Run { steps, ends }
+}
+
+#[derive(Default)]
+struct Seen {
+    timed: Vec<Ended>,
+    clipped: usize,
+}
+
+impl Observer for Seen {
+    fn called(&mut self, _: u32, _: u32, _: FunctionId) -> u32 {
+        1
+    }
+    fn ended(&mut self, ended: &Ended) {
+        self.timed.push(*ended);
+    }
+    fn total(&mut self, _: FunctionId, _: u64) {}
+    fn clipped(&mut self, _: Option<FunctionId>, _: Clip) {
+        self.clipped += 1;
+    }
+    fn spent(&mut self, _: u32, _: u64, _: bool) {}
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "how much was compared is a result")]
+fn timed_calls_are_timed_right() {
+    let ways: [(&str, Named); 3] =
+        [("return_to", |_| false), ("and return_from", |_| true), ("for some", |function| function % 2 == 0)];
+    for (recurs, (way, named)) in [false, true].into_iter().flat_map(|recurs| ways.map(|way| (recurs, way))) {
+        let (mut timed, mut wrong, mut untimed) = (0, 0, 0);
+        for seed in 0..300 {
+            let mut random = Random(seed);
+            let functions = program(&mut random, recurs);
+            let run = run(&mut random, &functions, named);
+            let (mut stacks, mut seen) = (Stacks::default(), Seen::default());
+            run.steps.iter().for_each(|step| stacks.step(*step, &mut seen));
+            stacks.end(&mut seen);
+            let is_wrong = |ended: &&Ended| run.ends.get(&ended.start) != Some(&(ended.start + ended.duration));
+            timed += seen.timed.len();
+            wrong += seen.timed.iter().filter(is_wrong).count();
+            untimed += seen.clipped;
+        }
+        println!("recursion {recurs}, {way}: {timed} timed, {wrong} of them wrong, {untimed} not timed");
+        // A return to a function that recurs and ends with tail calls can be read in two ways.
+        let most = if recurs && way != "and return_from" { timed / 250 } else { 0 };
+        assert!(wrong <= most, "{wrong} of {timed} are wrong");
+        assert!(untimed < timed / 25, "{untimed} are not timed, {timed} are");
+    }
+}
