@@ -176,8 +176,8 @@ fn stalls(text: &mut String, run: &Measured) -> std::fmt::Result {
         "`benches/stalls --keep`, {}. Processes that do nothing but call a traced function and read the clock, each on \
          a scheduler of its own; snapshots are taken back to back by another. A second of one scheduler, the median of \
          the phases; the system was asked of each gap what it was. Before `snapshots` as much memory is used and freed as the copies will \
-         take, before `cold` it is not: a host that takes free memory back from a virtual machine has a processor stand \
-         still for 100 to 300 µs for each new page, whoever writes there.\n",
+         take, before `cold` it is not: where a host takes free memory back from a virtual machine, the processor of whoever \
+         writes to a new page may stand still for 100 to 300 µs.\n",
         run.fact("stalls_run")
     )?;
     let columns: Vec<String> = run.stalls.iter().map(|s| format!("{} busy, {}", s.busy, s.phase)).collect();
