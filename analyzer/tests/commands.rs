@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::{file, killed_shop};
+use spoor_format::segment::Packing;
 use spoor_format::status::Phase;
 use tempfile::TempDir;
 
@@ -140,6 +141,45 @@ fn exit_codes_are_fine_damaged_and_could_not_run() {
 }
 
 #[test]
+fn no_output_is_written_over_a_recording() {
+    let dir = shop();
+    let path = |name: &str| dir.path().join(name);
+    let whole = fs::read(path("shop.spoor")).expect("there");
+    fs::write(path("other.spoor"), &whole).expect("written");
+    fs::hard_link(path("shop.spoor"), path("linked.svg")).expect("linked");
+    fs::write(path("broken.spoor"), b"no recording any more").expect("written");
+    fs::create_dir(path("seg")).expect("made");
+    fs::copy(path("shop.spoor"), path("seg/head.spoor")).expect("copied");
+    let segment = Packing::None.file_name(3);
+    fs::write(path("seg").join(&segment), b"a segment that is damaged").expect("written");
+    let segment = format!("seg/{segment}");
+    let all: [(&[&str], &str); 10] = [
+        (&["flame", "shop.spoor", "-o"], "shop.spoor"),
+        (&["flame", "shop.spoor", "-o"], "linked.svg"),
+        (&["flame", "shop.spoor", "-o"], "other.spoor"),
+        (&["sched", "shop.spoor", "-o"], "./shop.spoor"),
+        (&["sched", ".", "-o"], "broken.spoor"),
+        (&["sched", ".", "-o"], &segment),
+        (&["flame", "seg", "-o"], &segment),
+        (&["flame", "seg/head.spoor", "-o"], &segment),
+        (&["hist", "*", "shop.spoor", "--hgrm"], "shop.spoor"),
+        (&["hist", "*", "shop.spoor", "--hlog"], "shop.spoor"),
+    ];
+    for (args, target) in all {
+        let before = fs::read(path(target)).expect("there");
+        let output = spoor(dir.path(), &[args, &[target]].concat());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?} {target}: {told}");
+        assert!(told.contains("nothing was written; name another file"), "{told}");
+        assert!(fs::read(path(target)).expect("there") == before, "{args:?} wrote over {target}");
+    }
+    for _ in 0..2 {
+        let output = spoor(dir.path(), &["flame", ".", "-o", "shop.svg"]);
+        assert!(output.status.code() < Some(2) && path("shop.svg").is_file(), "a picture is written again");
+    }
+}
+
+#[test]
 fn what_cannot_be_asked_for_is_a_usage_error() {
     let dir = shop();
     let all = [["calls", "--last", "0"], ["sched", "--to", "0"], ["dump", "--kind", "cal"], ["calls", "--from", "9"]];
@@ -162,6 +202,44 @@ fn a_filter_that_takes_nothing_says_so() {
     }
     let told = String::from_utf8(spoor(dir.path(), &["sched", "shop.spoor", "--process", "nobody"]).stderr);
     assert!(told.expect("text").contains("nothing matches --process nobody"));
+}
+
+#[test]
+fn an_empty_answer_says_what_there_is() {
+    let dir = shop();
+    let calls_only = "spoor-text 1\nheader lanes=2 clock_slots=4 info=512x2 events=4096x2\n\
+        status phase=stopped stop_tick=9000 reason=\"test\"\n\
+        meta \"otp_release\" \"27\"\nmeta \"process_limit\" \"1048576\"\nmeta \"port_limit\" \"65536\"\n\
+        clock 1 tick=1000 monotonic_ns=1000 wall_ns=7000 spread_ns=1\n\
+        clock 2 tick=10001000 monotonic_ns=10001000 wall_ns=10007000 spread_ns=1\n\
+        lane 0 kind=recorder index=0 os_tid=6 sealed_events=0 sealed_infos=0 dropped=[]\n\
+        lane 1 kind=scheduler index=1 os_tid=7 sealed_events=1 sealed_infos=0 dropped=[]\n\
+        chunk events 0 lane=1 seq=1 base_tick=1000 first_record=0 sealed=yes\n  process pid=80\n  gc_minor_start +1 sizes=[1,2,3]\n";
+    let image = spoor_format::text::parse(calls_only).unwrap_or_else(|error| panic!("{error}"));
+    fs::write(dir.path().join("gc.spoor"), image.to_bytes()).expect("written");
+    let cases: [(&[&str], &[&str]); 11] = [
+        (&["calls", "gc.spoor"], &["no calls are recorded here (but gc_minor_start 1); name the modules to trace"]),
+        (&["flame", "gc.spoor", "--folded"], &["no calls are recorded here"]),
+        (&["slow", "*", "gc.spoor"], &["no calls are recorded here"]),
+        (&["hist", "*", "gc.spoor"], &["no calls are recorded here"]),
+        (&["callers", "*", "gc.spoor"], &["no calls are recorded here"]),
+        (&["requests", "gc.spoor"], &["no requests are recorded here", "record with preset requests"]),
+        (&["msgs", "gc.spoor"], &["no messages are recorded here", "record with preset messages"]),
+        (
+            &["calls", "shop.spoor", "--scheduler", "s9"],
+            &["nothing matches --scheduler s9; schedulers recorded: s1, s2"],
+        ),
+        (&["calls", "shop.spoor", "-k", "in"], &["nothing matches --kind in: no calls; kinds recorded: ", "return_to"]),
+        (&["calls", "shop.spoor", "-f", "shop_pricing:no"], &["functions recorded: shop_pricing:", "/3"]),
+        (&["calls", "shop.spoor", "-p", "nobody"], &["nothing matches --process nobody; spoor procs"]),
+    ];
+    for (args, wanted) in cases {
+        let output = spoor(dir.path(), args);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {told}");
+        assert!(wanted.iter().all(|text| told.contains(text)), "{args:?}: {told}");
+        assert!(!stdout(&output).contains("in/out events"), "{args:?} explains what is not there");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::summed::Summed;
-use super::{Health, deal, nothing_matches};
+use super::{Health, Sought, deal};
 use crate::cli::{self, Picks};
 use crate::model::calls::Calls;
 use crate::model::group::Groups;
@@ -36,7 +36,7 @@ pub(super) fn run(args: &cli::Calls) -> Result<Health> {
     })?;
     let report = calls.report(&summed.names, &filter, args.sort, args.rows.most(args.table.json));
     if report.functions_found == 0 {
-        nothing_matches(&filter, &summed.names)?;
+        summed.nothing(Sought::Calls, &filter)?;
     }
     summed.print(&args.table, &report, |style, out| view::calls::text(&report, style, out))
 }
@@ -79,7 +79,7 @@ fn run_keyed(args: &cli::Calls) -> Result<Health> {
     let rows_found = rows.len();
     rows.truncate(args.rows.most(args.table.json));
     if rows.is_empty() {
-        nothing_matches(&filter, &summed.names)?;
+        summed.nothing(Sought::Calls, &filter)?;
     }
     let report = KeyedReport { by: &args.by, rows: &rows, rows_found, own_is_on_scheduler };
     let head = if by_group { "GROUP" } else { "MODULE" };

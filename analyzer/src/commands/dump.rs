@@ -1,11 +1,12 @@
 //! `spoor dump`.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use spoor_format::text::{WriteError, write_raw};
 
-use super::{Health, Next, each, feed, nothing_matches, stdout, tell, window};
+use super::{Health, Next, Sought, each, feed, stdout, tell, window};
 use crate::cli::{self, Picks};
 use crate::model::filter::Filter;
 use crate::read::{Event, Ledger, Names, Recording};
@@ -42,7 +43,8 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
         out.flush()?;
         tell(recording, &outcome.findings)?;
         if !taken && args.limit != Some(0) {
-            nothing_matches(&filter, &outcome.names)?;
+            let files = [PathBuf::from(&recording.path)];
+            super::nothing(Sought::Events, &files, &filter, &args.select.window)?;
         }
         writeln!(
             std::io::stderr(),

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::summed::Summed;
-use super::{Health, deal, nothing_matches};
+use super::{Health, Sought, deal};
 use crate::cli;
 use crate::model::edges::{Edges, Row, Side};
 use crate::read::{Asked, FunctionId};
@@ -34,7 +34,7 @@ pub(super) fn run(args: &cli::Edges, side: Side) -> Result<Health> {
     let rows_found = rows.len();
     rows.truncate(args.rows.most(table.json));
     if rows.is_empty() {
-        nothing_matches(&filter, &summed.names)?;
+        summed.nothing(Sought::Calls, &filter)?;
     }
     let report = Report { function: &args.of.function, rows: &rows, rows_found, own_is_on_scheduler };
     summed.print(table, &report, |style, out| view::edges::text(&rows, rows_found, own_is_on_scheduler, style, out))

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use anyhow::{Result, bail};
 
 use super::summed::Summed;
-use super::{About, Health, deal, nothing_matches, stdout, write_to};
+use super::{About, Health, Sought, deal, is_no_recording, stdout, write_to};
 use crate::cli::{self, Picks};
 use crate::model::flame::{Flame, Returning};
 use crate::model::group::Groups;
@@ -17,6 +17,7 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
     if args.output.is_none() && !args.folded && std::io::stdout().is_terminal() {
         bail!("a picture is nothing for a terminal: say where to write it, -o flame.svg");
     }
+    args.output.iter().try_for_each(|path| is_no_recording(path, &args.input.paths))?;
     let mut filter = cli::filter(&args.select, Picks::Functions);
     // Groups have their names from the begin on.
     filter.names_first = args.per_process;
@@ -44,7 +45,7 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
     let on_scheduler = args.time.as_deref().map_or(running, |time| time == "on");
     let (root, beyond) = flame.report(&summed.names, groups.each_title(), &filter, on_scheduler);
     if root.children.is_empty() {
-        nothing_matches(&filter, &summed.names)?;
+        summed.nothing(Sought::Calls, &filter)?;
     }
     let mut heading = heading(&summed.about, on_scheduler, running, root.total_ns);
     if beyond > 0 {
@@ -59,7 +60,7 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
     match &args.output {
         None => draw(&mut out)?,
         Some(path) => {
-            write_to(path, draw)?;
+            write_to(path, &args.input.paths, draw)?;
             writeln!(out, "{}: {}", path.display(), heading.subtitle)?;
         }
     }
@@ -74,7 +75,7 @@ fn heading(about: &[About], on_scheduler: bool, running: bool, total_ns: u64) ->
     };
     let time = match (on_scheduler, running) {
         (true, true) => "time on a scheduler",
-        (true, false) => "wall time (no in/out events recorded)",
+        (true, false) => "wall time (without in/out events)",
         (false, _) => "wall time",
     };
     // Counters of damaged files may say anything.

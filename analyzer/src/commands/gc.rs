@@ -3,11 +3,10 @@
 use anyhow::Result;
 
 use super::summed::Summed;
-use super::{Health, Next, feed, not_recorded, nothing_matches};
+use super::{Health, Next, Sought, feed};
 use crate::cli::{self, Picks};
 use crate::model::gc::Gc;
 use crate::model::group::Groups;
-use crate::read::kind;
 use crate::view;
 
 /// The longest pauses listed.
@@ -16,12 +15,11 @@ const LONGEST: usize = 10;
 pub(super) fn run(args: &cli::Sums) -> Result<Health> {
     let mut filter = args.table.filter(Picks::Processes);
     filter.names_first = true;
-    let (mut gc, mut seen) = (Gc::new(Groups::new(filter.grouping), LONGEST), false);
+    let mut gc = Gc::new(Groups::new(filter.grouping), LONGEST);
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
         let (outcome, processes) = feed(recording, names, window, &filter, |next, known| {
             match next {
                 Next::Event(event, asked_for) => {
-                    seen |= matches!(event.kind, kind::GC_MINOR_START..=kind::GC_MAJOR_END);
                     if asked_for {
                         gc.event(event, known.processes);
                     }
@@ -36,10 +34,8 @@ pub(super) fn run(args: &cli::Sums) -> Result<Health> {
         Ok(outcome)
     })?;
     let report = gc.report(args.rows.most(args.table.json));
-    if !seen {
-        not_recorded("garbage collections", "gc")?;
-    } else if report.groups_found == 0 {
-        nothing_matches(&filter, &summed.names)?;
+    if report.groups_found == 0 {
+        summed.nothing(Sought::Collections, &filter)?;
     }
     summed.print(&args.table, &report, |style, out| view::gc::text(&report, style, out))
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::summed::Summed;
-use super::{Health, deal, nothing_matches, write_to};
+use super::{Health, Sought, deal, is_no_recording, write_to};
 use crate::cli;
 use crate::model::calls::{Calls, Clipped};
 use crate::view;
@@ -30,6 +30,8 @@ struct FunctionCount {
 
 pub(super) fn run(args: &cli::Hist) -> Result<Health> {
     let table = &args.of.table;
+    let inputs = &table.input.paths;
+    args.hgrm.iter().chain(&args.hlog).try_for_each(|path| is_no_recording(path, inputs))?;
     let filter = args.of.filter();
     let mut calls = Calls::new(args.threads.count());
     // When the first window begins, and how long all are together.
@@ -41,7 +43,7 @@ pub(super) fn run(args: &cli::Hist) -> Result<Health> {
     })?;
     let (durations, functions, clipped) = calls.distribution(&summed.names, &filter);
     if functions.is_empty() {
-        nothing_matches(&filter, &summed.names)?;
+        summed.nothing(Sought::Calls, &filter)?;
     }
     let functions: Vec<FunctionCount> =
         functions.into_iter().map(|(function, calls)| FunctionCount { function, calls }).collect();
@@ -58,11 +60,11 @@ pub(super) fn run(args: &cli::Hist) -> Result<Health> {
         Ok(())
     })?;
     if let Some(path) = &args.hgrm {
-        write_to(path, |file| view::hist::hgrm(&durations, file))?;
+        write_to(path, inputs, |file| view::hist::hgrm(&durations, file))?;
     }
     if let Some(path) = &args.hlog {
         let (from, length) = (Duration::from_nanos(begins.unwrap_or(0)), Duration::from_nanos(length));
-        write_to(path, |file| view::hist::hlog(&durations, from, length, file))?;
+        write_to(path, inputs, |file| view::hist::hlog(&durations, from, length, file))?;
     }
     Ok(health)
 }

@@ -4,11 +4,13 @@ mod calls;
 mod check;
 mod dump;
 mod edges;
+mod empty;
 mod flame;
 mod gc;
 mod hist;
 mod info;
 mod msgs;
+mod output;
 mod procs;
 mod requests;
 mod sched;
@@ -18,8 +20,11 @@ mod summed;
 
 pub use schema::schemas;
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs::{self, File};
+use empty::{Sought, nothing};
+use output::{is_no_recording, write_to};
+
+use std::collections::HashSet;
+use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -35,13 +40,12 @@ use crate::model::clocks::Clocks;
 use crate::model::edges::Side;
 use crate::model::filter::{EventFilter, Filter, FunctionFilter, ProcessFilter, glob};
 use crate::model::group::Groups;
-use crate::model::label;
 use crate::model::processes::{Known, Processes};
 use crate::model::shares::Player;
 use crate::model::verdicts::Verdicts;
 use crate::read::{
-    Asked, Deal, Event, Finding, FunctionId, Ledger, Names, Outcome, Recording, Severity, Source, Stream, TraceeId,
-    Tracees, Window, snapshot_of,
+    Asked, Deal, Event, Finding, Ledger, Names, Outcome, Recording, Severity, Source, Stream, TraceeId, Tracees,
+    Window, snapshot_of,
 };
 use crate::view::findings;
 use crate::view::table::Style;
@@ -483,48 +487,6 @@ impl About {
         let disagree = if self.findings.iter().any(Finding::is_of_clocks) { "; clocks disagree" } else { "" };
         findings::ledger(&self.ledger) + &not_all + disagree
     }
-}
-
-/// Says that what a command looks at was not recorded, and how to record it.
-fn not_recorded(what: &str, presets: &str) -> io::Result<()> {
-    writeln!(io::stderr(), "spoor: no {what} in the window; record with preset {presets}")
-}
-
-/// Modules named when nothing fits a filter.
-const NAMED: usize = 20;
-
-/// Says that a filter took nothing, and what there is.
-fn nothing_matches(filter: &Filter, names: &Names) -> io::Result<()> {
-    let given = [
-        ("--process", &filter.processes),
-        ("--name", &filter.names),
-        ("--group", &filter.groups),
-        ("--module", &filter.modules),
-        ("--function", &filter.functions),
-        ("--scheduler", &filter.schedulers),
-        ("--kind", &filter.kinds),
-    ];
-    let given: Vec<String> =
-        given.iter().flat_map(|(option, values)| values.iter().map(move |value| format!("{option} {value}"))).collect();
-    if given.is_empty() {
-        return writeln!(io::stderr(), "spoor: nothing in the window");
-    }
-    let given = given.join(" ");
-    let of_processes = !(filter.processes.is_empty() && filter.names.is_empty() && filter.groups.is_empty());
-    if of_processes && filter.takes_all_functions() {
-        return writeln!(io::stderr(), "spoor: nothing matches {given}; spoor procs FILE --each lists the processes");
-    }
-    let ids = (0..names.function_count()).map(|id| FunctionId(id as u32));
-    let modules: BTreeSet<String> = ids.map(|id| label::module(names, id)).collect();
-    let more = if modules.len() > NAMED { ", …" } else { "" };
-    let named: Vec<String> = modules.into_iter().take(NAMED).collect();
-    writeln!(io::stderr(), "spoor: nothing matches {given}; modules recorded: {}{more}", named.join(", "))
-}
-
-/// Writes what `write` does into a file.
-fn write_to(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let mut file = BufWriter::new(File::create(path).with_context(|| path.display().to_string())?);
-    write(&mut file).and_then(|()| file.flush()).with_context(|| path.display().to_string())
 }
 
 fn stdout() -> BufWriter<io::StdoutLock<'static>> {

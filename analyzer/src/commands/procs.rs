@@ -6,7 +6,7 @@ use serde::Serialize;
 use spoor_format::chunk::Identity;
 
 use super::summed::Summed;
-use super::{Health, Next, feed, nothing_matches};
+use super::{Health, Next, Sought, feed};
 use crate::cli::{self, Picks};
 use crate::model::group::{Grouping, Groups};
 use crate::model::processes::Known;
@@ -106,7 +106,7 @@ pub(super) fn run(args: &cli::Procs) -> Result<Health> {
     let (mut rows, found) = rows.sorted();
     let rows_found = if args.each { found } else { groups.len() };
     if rows_found == 0 {
-        nothing_matches(&filter, &summed.names)?;
+        summed.nothing(Sought::Events, &filter)?;
     }
     rows.truncate(most);
     groups.truncate(most);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::summed::Summed;
-use super::{Health, Next, feed, not_recorded, nothing_matches};
+use super::{Health, Next, Sought, feed};
 use crate::cli::{self, Picks};
 use crate::model::group::Groups;
 use crate::model::processes::Known;
@@ -31,10 +31,8 @@ pub(super) fn run(args: &cli::Requests) -> Result<Health> {
         Ok(outcome)
     })?;
     let report = requests.report(cli::most(args.limit, args.table.json));
-    if report.messages == 0 {
-        not_recorded("messages", "requests")?;
-    } else if report.groups.is_empty() {
-        nothing_matches(&filter, &summed.names)?;
+    if report.groups.is_empty() {
+        summed.nothing(Sought::Requests, &filter)?;
     }
     summed.print(&args.table, &report, |style, out| view::requests::text(&report, style, out))
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, Next, each, feed, nothing_matches, stdout, style, tell, window, write_to};
+use super::{About, Health, Next, Sought, each, feed, is_no_recording, stdout, style, tell, window, write_to};
 use crate::cli::{self, Picks};
 use crate::model::pressure::{self, Pressure};
 use crate::model::sched::{Report, Sched};
@@ -24,8 +24,10 @@ pub(super) struct Answer<'a> {
 }
 
 pub(super) fn run(args: &cli::Sched) -> Result<Health> {
+    let inputs = &args.table.input.paths;
+    args.output.iter().try_for_each(|path| is_no_recording(path, inputs))?;
     let (mut out, mut number) = (stdout(), 0);
-    each(&args.table.input.paths, |recording| {
+    each(inputs, |recording| {
         let (report, pressure, about, health) = one(args, recording)?;
         if args.table.json {
             serde_json::to_writer_pretty(
@@ -44,7 +46,7 @@ pub(super) fn run(args: &cli::Sched) -> Result<Health> {
         if let Some(path) = &args.output {
             let path = numbered(path, number);
             let title = format!("{} ({})", about.path, about.state);
-            write_to(&path, |file| view::sched::svg(&report, &title, &about.account(), file))?;
+            write_to(&path, inputs, |file| view::sched::svg(&report, &title, &about.account(), file))?;
             if !args.table.json {
                 writeln!(out, "\n{}: the same as a picture", path.display())?;
             }
@@ -84,7 +86,8 @@ fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, pressure::Re
     let report = sched.report(recording, &processes, &outcome.tracees, &outcome.names);
     let pressure = pressure.report(recording, report.from_in_out_events);
     if nothing {
-        nothing_matches(&filter, &outcome.names)?;
+        let files = [PathBuf::from(&recording.path)];
+        super::nothing(Sought::Events, &files, &filter, &args.table.select.window)?;
     }
     let health = Health::Fine.and(&outcome.findings);
     Ok((report, pressure, About::new(recording, window, &outcome), health))

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::summed::Summed;
-use super::{Health, Next, feed, nothing_matches};
+use super::{Health, Next, Sought, feed};
 use crate::cli;
 use crate::model::filter::FunctionFilter;
 use crate::model::slow::{Slow, SlowCall};
@@ -58,7 +58,7 @@ pub(super) fn run(args: &cli::Slow) -> Result<Health> {
     })?;
     let calls = trees.report(&summed.names);
     if calls.is_empty() && args.limit > 0 {
-        nothing_matches(&filter, &summed.names)?;
+        summed.nothing(Sought::Calls, &filter)?;
     }
     let report = Report { function: &args.of.function, calls: &calls };
     summed.print(table, &report, |style, out| view::slow::text(&calls, style, out))

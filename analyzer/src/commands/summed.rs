@@ -8,8 +8,9 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, each_of, files, stdout, style, tell, window};
+use super::{About, Health, Sought, each_of, files, nothing, stdout, style, tell, window};
 use crate::cli::{Input, Table, WindowArgs};
+use crate::model::filter::Filter;
 use crate::read::{Names, Outcome, Recording, Window};
 use crate::view::table::Style;
 
@@ -86,6 +87,11 @@ impl<'a> Summed<'a> {
         }
         out.flush()?;
         Ok(self.health)
+    }
+
+    /// Says why the answer has nothing in it.
+    pub(super) fn nothing(&self, sought: Sought, filter: &Filter) -> io::Result<()> {
+        nothing(sought, &self.files, filter, self.window)
     }
 
     /// How reading them went.

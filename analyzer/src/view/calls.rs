@@ -58,8 +58,10 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     let more = report.functions_found - shown;
     let left_out = if more > 0 { format!(" ({more} more functions: --limit 0)") } else { String::new() };
     writeln!(out, "{} functions, {} calls{left_out}", count(shown as u64), count(report.calls))?;
-    let own =
-        if report.own_is_on_scheduler { "on a scheduler" } else { "waiting included (no in/out events recorded)" };
+    if report.functions_found == 0 {
+        return Ok(());
+    }
+    let own = if report.own_is_on_scheduler { "on a scheduler" } else { "waiting included (without in/out events)" };
     writeln!(out, "OWN: time in it and in untraced functions that it called, {own}; TOTAL: with all that it called")?;
     untimed(&report.clipped, report.unknown_returns, out)
 }
