@@ -113,6 +113,44 @@ fn examples_are_what_the_code_does() {
     }
 }
 
+/// A reply to an alias names no process: its reference tells whose it was.
+#[test]
+fn replies_to_aliases_are_messages_to_who_receives_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let lines = [
+        (0, "A sends 1 to S"),
+        (1, "A sends 2 to S"),
+        (2, "A sends 3 to S"),
+        (5, "S receives 1"),
+        (6, "S receives 2"),
+        (7, "S receives 3"),
+        (10, "S replies 1"),
+        (20, "S replies 2"),
+        (25, "A gets 1"),
+        (27, "A gets 2"),
+        (30, "S replies 3"),
+        (31, "S replies 8"),
+        (32, "S replies 9"),
+    ];
+    let text = recorded(&lines).replace("ref(1,2,9)", "printed(\"#Ref<4242.1.2.9>\")");
+    recording(&dir, "msgs.spoor", &text);
+    let answer: serde_json::Value =
+        serde_json::from_str(&spoor(&dir, &["msgs", "msgs.spoor", "--json"])).expect("JSON");
+    let pairs: Vec<(&str, &str, u64)> = answer["pairs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|row| Some((row["from"].as_str()?, row["to"].as_str()?, row["messages"].as_u64()?)))
+        .collect();
+    let elsewhere: Vec<(&str, u64)> =
+        pairs.iter().filter(|(_, to, _)| to.starts_with("aliases")).map(|(_, to, n)| (*to, *n)).collect();
+    assert_eq!(elsewhere, [("aliases", 2), ("aliases of other nodes", 1)], "{pairs:?}");
+    let queues = answer["queues"].as_array().expect("a list");
+    let client = queues.iter().find(|row| row["received"] == 2).expect("the client");
+    let numbers = ["sent", "from_elsewhere", "peak", "peak_at_ns", "left", "p50_ns", "max_ns"];
+    assert_eq!(numbers.map(|name| client[name].as_u64()), [2, 0, 2, 20, 0, 7, 15].map(Some), "{client}");
+}
+
 /// The client's node knows the wait, the server's the time there: one request, once in the list.
 #[test]
 fn a_request_in_two_recordings_is_listed_once() {

@@ -4,7 +4,8 @@
 //! that it is for: the VM writes that when the process takes it into the queue that
 //! `receive` looks at. A process that is busy does not, and so messages pile up.
 //! Delays pair the first message sent with the first that came: right for one
-//! sender, and for the sum over several.
+//! sender, and for the sum over several. A reply to an alias names no process: its
+//! reference tells whose it was, once it comes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -12,17 +13,22 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::chunk::Identity;
 use spoor_format::record::Body;
-use spoor_format::term::Term;
 
 use crate::model::group::Groups;
 use crate::model::histogram::{Durations, Percentiles};
 use crate::model::processes::{Known, Processes};
+use crate::model::requests::key::Key;
 use crate::model::slots::Exited;
 use crate::model::states::receiver;
-use crate::read::{Event, Recording, TraceeId, kind};
+use crate::read::{Detail, Event, Recording, TraceeId, kind};
 
 /// Messages on their way to one process whose times are kept.
 const KEPT: usize = 1 << 16;
+/// The shape of a reply.
+const REPLY: u64 = 2;
+/// To whom replies go that are joined with no process.
+const ALIASES: &str = "aliases";
+const ALIASES_ELSEWHERE: &str = "aliases of other nodes";
 /// Queues of processes that are listed: of more, the longest.
 pub const MOST_ROWS: usize = 1 << 13;
 
@@ -35,6 +41,7 @@ pub struct Msgs {
     other_numbers: HashMap<String, u32>,
     /// Sent by a process that is not asked for, to one that may be.
     to_others: HashMap<TraceeId, HashMap<u32, Pair>>,
+    replies: Replies,
     queues: HashMap<TraceeId, Queue>,
     exited: Exited,
     rows: Vec<QueueRow>,
@@ -57,6 +64,21 @@ struct Pair {
     bytes: u64,
 }
 
+/// Replies to aliases that have not come: sent by whom and when, by reference.
+#[derive(Debug, Default)]
+struct Replies {
+    open: HashMap<Key, Reply>,
+    order: VecDeque<Key>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Reply {
+    from: u32,
+    time: u64,
+    pair: Pair,
+    asked_for: bool,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     sent: u64,
@@ -67,6 +89,8 @@ struct Queue {
     peak_at: u64,
     times: VecDeque<u64>,
     delays: Durations,
+    /// When replies to aliases came that may have been on their way together with the next.
+    taken: VecDeque<u64>,
     missing: bool,
     asked_for: bool,
     exited_at: Option<u64>,
@@ -141,9 +165,13 @@ impl Msgs {
             kind::SEND | kind::SEND_TO_NON_EXISTING => self.send(event, processes, asked_for),
             kind::RECEIVE => {
                 self.received += u64::from(asked_for);
+                let reply = self.reply_that_comes(event, processes, asked_for);
                 let queue = self.queues.entry(event.tracee).or_default();
                 queue.asked_for |= asked_for;
-                queue.came(event);
+                match reply {
+                    Some(sent) => queue.reply_came(sent, event.time),
+                    None => queue.came(event),
+                }
             }
             kind::EXIT => self.exits(event, processes),
             kind::SPAWNED => {
@@ -216,6 +244,17 @@ impl Msgs {
             let queue = self.queues.entry(to).or_default();
             queue.sent(event.time);
         }
+        let mut this = Pair { messages: 1, lost: u64::from(nobody), ..Pair::default() };
+        if let Some(content) = event.detail().content() {
+            (this.sized, this.bytes) = (1, content.bytes().len() as u64);
+        }
+        // Of several with one reference, the first that comes is the first that was sent.
+        if to.is_none()
+            && !nobody
+            && let Some(key) = reply_to_alias(event).filter(|key| !self.replies.open.contains_key(key))
+        {
+            return self.replies(key, Reply { from, time: event.time, pair: this, asked_for });
+        }
         let pair = match to {
             Some(to) => {
                 let group = self.groups.of(to, processes, event.tracees(), event.names());
@@ -230,30 +269,61 @@ impl Msgs {
             }
             None => return,
         };
-        pair.messages += 1;
-        pair.lost += u64::from(nobody);
-        if let Some(content) = event.detail().content() {
-            pair.sized += 1;
-            pair.bytes += content.bytes().len() as u64;
+        pair.add(&this);
+    }
+
+    /// When it was sent, if it is a reply to an alias: whose that is, is known now.
+    fn reply_that_comes(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) -> Option<u64> {
+        if self.replies.open.is_empty() {
+            return None;
         }
+        let reply = self.replies.open.remove(&reply_key(&event.detail())?)?;
+        if asked_for || reply.asked_for {
+            let to = self.groups.of(event.tracee, processes, event.tracees(), event.names());
+            self.pairs.entry((reply.from, To::Group(to))).or_default().add(&reply.pair);
+        }
+        Some(reply.time)
+    }
+
+    /// A reply to an alias is on its way. One that is not asked for may be to one that is.
+    fn replies(&mut self, key: Key, reply: Reply) {
+        if self.replies.open.len() >= KEPT || self.replies.order.len() >= 2 * KEPT {
+            let Replies { open, order } = &mut self.replies;
+            order.retain(|key| open.contains_key(key));
+            // Those that are not fetched for so long may never be.
+            let most = if open.len() < KEPT { 0 } else { order.len() / 2 };
+            let oldest: Vec<Key> = order.drain(..most).collect();
+            oldest.into_iter().for_each(|key| self.not_joined(key));
+        }
+        self.replies.open.insert(key, reply);
+        self.replies.order.push_back(key);
+    }
+
+    /// Whose the alias is, nobody tells.
+    fn not_joined(&mut self, key: Key) {
+        let Some(reply) = self.replies.open.remove(&key).filter(|reply| reply.asked_for) else { return };
+        let text = if key.is_remote() { ALIASES_ELSEWHERE } else { ALIASES };
+        let other = self.other_called(text.to_owned());
+        self.pairs.entry((reply.from, To::Other(other))).or_default().add(&reply.pair);
     }
 
     #[cold]
     fn other(&mut self, event: &Event<'_>) -> u32 {
         let detail = event.detail();
         let text = match detail.body() {
-            // An alias, to which servers reply.
-            Some(Body::Send { to } | Body::SendToNonExisting { to })
-                if matches!(to.decode(), Ok(Term::Reference(_))) =>
-            {
-                Some("aliases".to_owned())
-            }
             Some(Body::Send { to } | Body::SendToNonExisting { to }) if to.pid().is_none() => {
-                detail.term_text(to, event.names(), &event.recording().pids)
+                match Key::of(to, &detail) {
+                    Some(alias) if alias.is_remote() => Some(ALIASES_ELSEWHERE.to_owned()),
+                    Some(_) => Some(ALIASES.to_owned()),
+                    None => detail.term_text(to, event.names(), &event.recording().pids),
+                }
             }
             _ => None,
         };
-        let text = text.unwrap_or_else(|| "processes without events".to_owned());
+        self.other_called(text.unwrap_or_else(|| "processes without events".to_owned()))
+    }
+
+    fn other_called(&mut self, text: String) -> u32 {
         let next = self.others.len() as u32;
         *self.other_numbers.entry(text).or_insert_with_key(|text| {
             self.others.push(text.clone());
@@ -263,6 +333,8 @@ impl Msgs {
 
     /// A recording ends; the next may begin.
     pub fn end_of_recording(&mut self, recording: &Recording, who: impl Fn(TraceeId) -> String) {
+        std::mem::take(&mut self.replies.order).into_iter().for_each(|key| self.not_joined(key));
+        self.replies = Replies::default();
         let others: Vec<TraceeId> = self.to_others.keys().copied().collect();
         others.into_iter().for_each(|to| self.was_asked_for(to));
         let mut queues: Vec<(TraceeId, Queue)> = self.queues.drain().filter(|(_, queue)| queue.asked_for).collect();
@@ -306,6 +378,19 @@ impl Msgs {
     }
 }
 
+/// The reference of a reply that is sent to an alias.
+fn reply_to_alias(event: &Event<'_>) -> Option<Key> {
+    let detail = event.detail();
+    let Some(Body::Send { to }) = detail.body() else { return None };
+    let alias = Key::of(to, &detail)?;
+    reply_key(&detail).filter(|key| *key == alias)
+}
+
+fn reply_key(detail: &Detail<'_>) -> Option<Key> {
+    let (_, reference) = detail.message().filter(|(shape, _)| *shape == REPLY)?;
+    Key::of(reference, detail)
+}
+
 impl Pair {
     fn add(&mut self, other: &Pair) {
         self.messages += other.messages;
@@ -340,6 +425,20 @@ impl Queue {
             self.times.push_back(time);
         } else {
             self.missing = true;
+        }
+    }
+
+    /// A reply to an alias, which is in no other order than that of its sending.
+    fn reply_came(&mut self, sent: u64, time: u64) {
+        self.sent += 1;
+        self.received += 1;
+        self.delays.record(time.saturating_sub(sent));
+        while self.taken.front().is_some_and(|taken| *taken < sent) || self.taken.len() >= KEPT {
+            self.taken.pop_front();
+        }
+        self.taken.push_back(time);
+        if self.taken.len() as u64 > self.peak {
+            (self.peak, self.peak_at) = (self.taken.len() as u64, sent);
         }
     }
 

@@ -53,7 +53,7 @@ fn queue(row: &QueueRow) -> Vec<String> {
         count(row.received),
         some(row.from_elsewhere),
         count(row.peak),
-        moment(row.peak_at_ns),
+        if row.peak == 0 { "-".to_owned() } else { moment(row.peak_at_ns) },
         some(row.left),
         time(points.p50_ns),
         time(points.p99_ns),

@@ -7,18 +7,18 @@ use crate::read::{AtomId, Detail};
 
 /// A reference in the eyes of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(crate) struct Key {
     /// 0 for a reference made on this node, else this node's number of the other.
-    pub(super) channel: u64,
+    pub(crate) channel: u64,
     /// The last three of the numbers in its text: every node prints the same.
-    pub(super) tail: [u64; 3],
+    pub(crate) tail: [u64; 3],
     /// One reference for several nodes, as `multi_call` had before OTP 27.
     node: Option<AtomId>,
 }
 
 impl Key {
     /// Of a reference, of one that the VM printed, or of `{Reference, Node}`.
-    pub(super) fn of(term: RawTerm<'_>, detail: &Detail<'_>) -> Option<Key> {
+    pub(crate) fn of(term: RawTerm<'_>, detail: &Detail<'_>) -> Option<Key> {
         let mut cursor = Cursor::new(term.bytes().get(1..)?);
         match *term.bytes().first()? {
             tag::REFERENCE => {
@@ -57,7 +57,7 @@ impl Key {
     }
 
     /// Was the reference made on another node?
-    pub(super) fn is_remote(&self) -> bool {
+    pub(crate) fn is_remote(&self) -> bool {
         self.channel != 0
     }
 }

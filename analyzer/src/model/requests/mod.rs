@@ -9,7 +9,7 @@
 //! are kept: memory does not grow with the file.
 
 mod account;
-mod key;
+pub(crate) mod key;
 mod report;
 mod server;
 
