@@ -70,6 +70,12 @@ fn recorded(lines: &[(u64, &str)]) -> String {
             [who, "sends", number, "to", to] => (who, number, 0, ("send", format!("to=pid({})", pid(to)))),
             [who, "receives", number] => (who, number, 0, ("receive", String::new())),
             [who, "replies", number] => (who, number, 2, ("send", format!("to=ref(1,2,{number})"))),
+            [who, "gives", "up"] => {
+                let (pid, delta) = (pid(who), time - before);
+                writeln!(text, "  process pid={pid}\n  timeout +{delta}").expect("a String takes all");
+                before = *time;
+                continue;
+            }
             [who, "gets", number] => (who, number, 2, ("receive", String::new())),
             _ => panic!("{line:?}"),
         };
@@ -151,6 +157,53 @@ fn replies_to_aliases_are_messages_to_who_receives_them() {
     assert_eq!(numbers.map(|name| client[name].as_u64()), [2, 0, 2, 20, 0, 7, 15].map(Some), "{client}");
 }
 
+/// The slowest may have been at the server for no time at all.
+#[test]
+fn a_slow_request_that_was_fast_at_the_server_has_both_ends() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let client = [(0, "A sends 1 to S"), (100, "A gets 1"), (200, "A sends 2 to S"), (298, "A gets 2")];
+    let server = [(40, "S receives 1"), (45, "S replies 1"), (240, "S receives 2"), (241, "S replies 2")];
+    recording(&dir, "client.spoor", &recorded(&client));
+    recording(&dir, "server.spoor", &recorded(&server));
+    for files in [["client.spoor", "server.spoor"], ["server.spoor", "client.spoor"]] {
+        let answer = json(&dir, &[&files[..], &["-n", "1"]].concat());
+        let first = &answer["slowest"][0];
+        let numbers = ["client_wait_ns", "at_server_ns", "service_ns", "on_the_way_ns"];
+        assert_eq!(numbers.map(|name| first[name].as_u64()), [100, 5, 5, 95].map(Some), "{files:?}: {first}");
+    }
+}
+
+/// Who never got an answer waits longest of all.
+#[test]
+fn requests_without_an_answer_are_listed_by_how_long_they_waited() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let lines = [
+        (0, "A sends 1 to S"),
+        (5, "S receives 1"),
+        (40, "S replies 1"),
+        (42, "A gets 1"),
+        (50, "B sends 2 to S"),
+        (60, "A sends 3 to S"),
+        (150, "A gives up"),
+        (160, "S replies 9"),
+    ];
+    recording(&dir, "open.spoor", &recorded(&lines));
+    let answer = json(&dir, &["open.spoor"]);
+    let slowest = answer["slowest"].as_array().expect("a list");
+    let got: Vec<_> = slowest
+        .iter()
+        .map(|of| (of["end"].as_str(), of["waited_ns"].as_u64(), of["client_wait_ns"].as_u64()))
+        .collect();
+    let wanted = [
+        (Some("unanswered"), Some(110), None),
+        (Some("timed_out"), Some(90), None),
+        (Some("answered"), None, Some(42)),
+    ];
+    assert_eq!(got, wanted);
+    let text = spoor(&dir, &["requests", "open.spoor"]);
+    assert!(text.contains("timed out") && text.contains("WAIT without an answer"), "{text}");
+}
+
 /// The client's node knows the wait, the server's the time there: one request, once in the list.
 #[test]
 fn a_request_in_two_recordings_is_listed_once() {
@@ -165,6 +218,8 @@ fn a_request_in_two_recordings_is_listed_once() {
         let of = |name: &str| slowest.iter().map(|request| request[name].as_u64()).collect::<Vec<_>>();
         assert_eq!(of("client_wait_ns"), [Some(100), Some(42)], "{files:?}");
         assert_eq!(of("at_server_ns"), [Some(90), Some(35)], "{files:?}");
+        assert_eq!(of("on_the_way_ns"), [Some(10), Some(7)], "{files:?}");
+        assert_eq!(of("service_ns"), [Some(90), Some(35)], "{files:?}");
         let recordings: Vec<_> = slowest.iter().map(|request| request["recording"].as_str()).collect();
         assert_eq!(recordings, [Some("client.spoor"); 2]);
     }

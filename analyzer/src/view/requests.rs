@@ -35,7 +35,13 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
         writeln!(out, "BEFORE: requests that the server answered while this one waited")?;
     }
     if report.slowest.iter().any(|request| at_server(request).is_some()) {
-        writeln!(out, "AT SERVER: from its coming there to the reply; what it waited in the mailbox is not known")?;
+        writeln!(out, "AT SERVER: from its coming there to the reply; how much of it in the mailbox is not known")?;
+    }
+    if report.slowest.iter().any(|request| request.on_the_way_ns.is_some()) {
+        writeln!(out, "ON THE WAY: between the nodes, there and back: the wait less the time at the server")?;
+    }
+    if report.slowest.iter().any(|request| request.waited_ns.is_some()) {
+        writeln!(out, "WAIT without an answer: until the client gave up or was told, else to the last event read")?;
     }
     Ok(())
 }
@@ -71,20 +77,24 @@ fn slowest(requests: &[SlowRequest], style: Style, out: &mut dyn Write) -> io::R
         ("SERVICE", true),
         ("DELIVERY", true),
         ("AT SERVER", true),
+        ("ON THE WAY", true),
         ("BEFORE", true),
+        ("END", false),
     ];
     let some = |ns: Option<u64>| ns.map_or_else(String::new, duration);
     let rows = requests.iter().map(|request| {
         let parts = request.parts;
         let mut cells = vec![request.client.clone(), request.server.clone(), moment(request.at_ns)];
-        cells.push(some(request.client_wait_ns));
+        cells.push(some(request.client_wait_ns.or(request.waited_ns)));
         cells.extend([
             some(parts.map(|parts| parts.mailbox_wait_ns)),
-            some(parts.map(|parts| parts.service_ns)),
+            some(request.service_ns),
             some(parts.map(|parts| parts.delivery_ns)),
             some(at_server(request)),
+            some(request.on_the_way_ns),
         ]);
         cells.push(request.served_before.filter(|n| *n > 0).map_or_else(String::new, count));
+        cells.push(if request.end == "answered" { String::new() } else { request.end.replace('_', " ") });
         cells
     });
     table::fitted(&columns, rows.collect(), &["DELIVERY", "BEFORE", "AT SERVER"], style, out)

@@ -61,6 +61,8 @@ pub(super) struct Settled {
     pub(super) end: End,
     pub(super) at: Option<u64>,
     pub(super) client_wait: Option<u64>,
+    /// Without an answer: until the client gave up or was told, else to the last event.
+    pub(super) waited: Option<u64>,
     pub(super) at_server: Option<u64>,
     pub(super) mailbox_wait: Option<u64>,
     pub(super) service: Option<u64>,
@@ -88,8 +90,30 @@ enum Slow {
     Told(SlowRequest),
 }
 
-/// By reference, and whether it is the client's end: with its number among all that are slow.
-type Halves = BTreeMap<([u64; 3], bool), (RowKey, Settled, u64)>;
+/// An end of a request that waits for the other.
+#[derive(Debug)]
+struct Half {
+    key: RowKey,
+    /// The row of the server, whatever rows are.
+    server: RowKey,
+    settled: Settled,
+    /// Its number among all that are slow.
+    ordinal: u64,
+}
+
+/// What the recording of the server's node tells of a slow request.
+#[derive(Debug)]
+struct OtherEnd {
+    server: RowKey,
+    ordinal: u64,
+    at_server: Option<u64>,
+    service: Option<u64>,
+    served_before: Option<u64>,
+    on_the_way: Option<u64>,
+}
+
+/// By reference, and whether it is the client's end.
+type Halves = BTreeMap<([u64; 3], bool), Half>;
 
 #[derive(Debug)]
 pub(super) struct Accounts {
@@ -104,8 +128,8 @@ pub(super) struct Accounts {
     /// The longest, and of equal ones the first: the least of those kept is on top.
     slowest: BinaryHeap<Reverse<(u64, Reverse<u64>)>>,
     slow: HashMap<u64, Slow>,
-    /// Of slow requests seen in two recordings: the number of the server's end, by the client's.
-    other_ends: HashMap<u64, u64>,
+    /// Of slow requests seen in two recordings: the server's end, by the number of the client's.
+    other_ends: HashMap<u64, OtherEnd>,
     /// None when there is but one recording.
     halves: Option<Halves>,
 }
@@ -144,19 +168,21 @@ impl Accounts {
             By::Server => self.key(settled.server, view),
             By::Client => self.key(settled.client, view),
         };
+        let server = match self.by {
+            By::Client if settled.server_seen => self.key(settled.server, view),
+            _ => key,
+        };
         let is_half = settled.client_seen != settled.server_seen;
         match &mut self.halves {
             Some(halves) if is_half && halves.len() < MOST_HALVES => {
-                let Some((other_key, other, other_ordinal)) = halves.remove(&(settled.tail, !settled.client_seen))
-                else {
-                    halves.insert((settled.tail, settled.client_seen), (key, *settled, ordinal));
+                let this = Half { key, server, settled: *settled, ordinal };
+                let Some(other) = halves.remove(&(settled.tail, !settled.client_seen)) else {
+                    halves.insert((settled.tail, settled.client_seen), this);
                     return;
                 };
-                let ends = if settled.client_seen { (ordinal, other_ordinal) } else { (other_ordinal, ordinal) };
-                self.is_one(ends.0, ends.1);
-                let (client, server) = if settled.client_seen { (settled, &other) } else { (&other, settled) };
-                let of_this = (self.by == By::Client) == settled.client_seen;
-                let key = if of_this { key } else { other_key };
+                let (of_client, of_server) = if settled.client_seen { (this, other) } else { (other, this) };
+                let key = if self.by == By::Client { of_client.key } else { of_server.key };
+                let (client, server) = (&of_client.settled, &of_server.settled);
                 let on_the_way = client.client_wait.zip(server.at_server).and_then(|(all, at)| all.checked_sub(at));
                 let joined = Settled {
                     served_before: server.served_before,
@@ -169,6 +195,15 @@ impl Accounts {
                     not_followed: client.not_followed || server.not_followed,
                     ..*client
                 };
+                let other_end = OtherEnd {
+                    server: of_server.server,
+                    ordinal: of_server.ordinal,
+                    at_server: server.at_server,
+                    service: server.service,
+                    served_before: server.served_before,
+                    on_the_way,
+                };
+                self.is_one(of_client.ordinal, other_end);
                 self.count(key, &joined, Some(on_the_way));
             }
             _ => self.count(key, settled, None),
@@ -223,7 +258,7 @@ impl Accounts {
     /// Answers its number.
     fn remember_slow(&mut self, settled: &Settled) -> u64 {
         let number = self.ordinal;
-        let Some(time) = settled.client_wait.or(settled.at_server) else { return u64::MAX };
+        let Some(time) = settled.client_wait.or(settled.waited).or(settled.at_server) else { return u64::MAX };
         let place = (time, Reverse(number));
         self.ordinal += 1;
         if self.keep == 0 || (self.slowest.len() == self.keep && self.slowest.peek().is_some_and(|r| r.0 >= place)) {
@@ -235,22 +270,21 @@ impl Accounts {
             && let Some(Reverse((_, Reverse(ordinal)))) = self.slowest.pop()
         {
             self.slow.remove(&ordinal);
-            self.other_ends.remove(&ordinal).into_iter().for_each(|end| drop(self.slow.remove(&end)));
+            self.other_ends.remove(&ordinal).into_iter().for_each(|end| drop(self.slow.remove(&end.ordinal)));
         }
         number
     }
 
-    /// Two that were remembered are the ends of one request: only the client's is listed, with
-    /// what the server's tells.
-    fn is_one(&mut self, client: u64, server: u64) {
-        if !self.slow.contains_key(&server) {
-            return;
+    /// Two are the ends of one request: only the client's is listed, with what the server's tells,
+    /// whether or not that was among the slowest itself.
+    fn is_one(&mut self, client: u64, server: OtherEnd) {
+        if self.slow.contains_key(&server.ordinal) {
+            self.slowest.retain(|Reverse((_, Reverse(ordinal)))| *ordinal != server.ordinal);
         }
-        self.slowest.retain(|Reverse((_, Reverse(ordinal)))| *ordinal != server);
         if self.slow.contains_key(&client) {
             self.other_ends.insert(client, server);
         } else {
-            self.slow.remove(&server);
+            self.slow.remove(&server.ordinal);
         }
     }
 
@@ -275,8 +309,12 @@ impl Accounts {
                 *slow = Slow::Told(SlowRequest {
                     recording: known.recording.path.clone(),
                     at_ns: found.at.unwrap_or(0).saturating_sub(known.recording.start_ns),
+                    end: found.end.name(),
                     client_wait_ns: found.client_wait,
+                    waited_ns: found.waited,
                     at_server_ns: found.at_server,
+                    service_ns: found.service,
+                    on_the_way_ns: None,
                     client: name(found.client),
                     server: name(found.server),
                     parts: found.parts(),
@@ -300,18 +338,20 @@ impl Accounts {
 
     /// The groups, most requests first, and the slowest requests.
     pub(super) fn report(mut self) -> (Vec<Line>, Vec<SlowRequest>) {
-        for (_, (key, half, _)) in self.halves.take().unwrap_or_default() {
-            self.count(key, &half, None);
+        for (_, half) in self.halves.take().unwrap_or_default() {
+            self.count(half.key, &half.settled, None);
         }
         let titles = self.groups.titles();
         let mut sums: BTreeMap<&str, Row> = BTreeMap::new();
         let mut rows: Vec<(RowKey, Row)> = self.rows.into_iter().collect();
         rows.sort_by_key(|(key, _)| *key);
+        let others = &self.others;
+        let title_of = |key| match key {
+            RowKey::Group(group) => titles.get(group as usize).map_or("?", String::as_str),
+            RowKey::Other(other) => others.get(other as usize).map_or("?", String::as_str),
+        };
         for (key, row) in rows {
-            let title = match key {
-                RowKey::Group(group) => titles.get(group as usize).map_or("?", String::as_str),
-                RowKey::Other(other) => self.others.get(other as usize).map_or("?", String::as_str),
-            };
+            let title = title_of(key);
             match sums.get_mut(title) {
                 Some(sum) => sum.add(&row),
                 None => drop(sums.insert(title, row)),
@@ -323,10 +363,11 @@ impl Accounts {
         slowest.sort_by_key(|place| Reverse(*place));
         let told = slowest.into_iter().filter_map(|(_, Reverse(ordinal))| {
             let mut told = self::told(self.slow.remove(&ordinal)?)?;
-            let other = self.other_ends.get(&ordinal).and_then(|end| self.slow.remove(end));
-            if let Some(other) = other.and_then(self::told) {
-                (told.server, told.at_server_ns) = (other.server, other.at_server_ns);
-                told.served_before = other.served_before;
+            if let Some(end) = self.other_ends.remove(&ordinal) {
+                let named = self.slow.remove(&end.ordinal).and_then(self::told).map(|other| other.server);
+                told.server = named.unwrap_or_else(|| title_of(end.server).to_owned());
+                (told.at_server_ns, told.service_ns) = (end.at_server, end.service);
+                (told.on_the_way_ns, told.served_before) = (end.on_the_way, end.served_before);
             }
             Some(told)
         });
@@ -338,6 +379,18 @@ fn told(slow: Slow) -> Option<SlowRequest> {
     match slow {
         Slow::Told(told) => Some(told),
         Slow::Found(_) => None,
+    }
+}
+
+impl End {
+    fn name(self) -> &'static str {
+        match self {
+            End::Answered(_) => "answered",
+            End::TimedOut => "timed_out",
+            End::ServerDied => "server_died",
+            End::ClientUnseen => "client_unseen",
+            End::Unanswered => "unanswered",
+        }
     }
 }
 

@@ -50,7 +50,8 @@ struct Request {
     /// Replies of the server when this one was sent, or else received; while it waited.
     replies_before: Option<u64>,
     served_before: Option<u64>,
-    timed_out: bool,
+    /// When its client gave up.
+    timed_out: Option<u64>,
     /// It is among those that its client waits for.
     listed: bool,
     by_other: bool,
@@ -84,6 +85,8 @@ pub struct Requests {
     accounts: Accounts,
     messages: u64,
     replies_to_nothing: u64,
+    /// When the last event was.
+    now: u64,
 }
 
 impl Requests {
@@ -102,11 +105,13 @@ impl Requests {
             accounts: Accounts::new(by, groups, slowest, several),
             messages: 0,
             replies_to_nothing: 0,
+            now: 0,
         }
     }
 
     /// Takes the next event. A request is asked for when one of its events is.
     pub fn event(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) {
+        self.now = event.time;
         match event.kind {
             kind::SEND | kind::SEND_TO_NON_EXISTING | kind::RECEIVE => self.message(event, processes, asked_for),
             kind::TIMEOUT => self.timeout(event),
@@ -254,7 +259,7 @@ impl Requests {
             let place = *places;
             self.clients.remove(&event.tracee);
             if let Some(request) = self.at(place) {
-                (request.timed_out, request.listed) = (true, false);
+                (request.timed_out, request.listed) = (Some(event.time), false);
             }
         }
     }
@@ -324,7 +329,7 @@ impl Requests {
             server.forget(received);
         }
         if request.asked_for {
-            self.accounts.add(&request.settled(end, not_followed), view);
+            self.accounts.add(&request.settled(end, not_followed, self.now), view);
         }
     }
 
@@ -389,7 +394,7 @@ impl Request {
             start: None,
             replies_before: None,
             served_before: None,
-            timed_out: false,
+            timed_out: None,
             listed: false,
             by_other: false,
             across_losses: false,
@@ -403,15 +408,20 @@ impl Request {
         self.across_losses |= event.epoch != self.epoch || !event.complete || event.missing;
     }
 
-    fn settled(&self, end: Option<End>, not_followed: bool) -> Settled {
+    fn settled(&self, end: Option<End>, not_followed: bool, now: u64) -> Settled {
         let end = end.unwrap_or(match (self.timed_out, self.replied) {
-            (true, _) => End::TimedOut,
-            (false, Some(_)) => End::ClientUnseen,
-            (false, None) => End::Unanswered,
+            (Some(_), _) => End::TimedOut,
+            (None, Some(_)) => End::ClientUnseen,
+            (None, None) => End::Unanswered,
         });
         let answered = if let End::Answered(time) = end { Some(time) } else { None };
         let since = |end: Option<u64>, start: Option<u64>| end?.checked_sub(start?);
         let received = self.received.map(|received| received.time);
+        let given_up = match end {
+            End::TimedOut => self.timed_out,
+            End::ServerDied | End::Unanswered => Some(now),
+            End::Answered(_) | End::ClientUnseen => None,
+        };
         let client = match self.client {
             Some(client) => Who::Process(client),
             None if self.key.is_remote() => Who::OtherNode,
@@ -424,6 +434,7 @@ impl Request {
             end,
             at: self.sent.or(received).or(self.replied),
             client_wait: since(answered, self.sent),
+            waited: since(given_up, self.sent.or(received)),
             at_server: since(self.replied, received),
             mailbox_wait: since(self.start, self.sent),
             service: since(self.replied, self.start),

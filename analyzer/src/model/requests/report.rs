@@ -115,8 +115,17 @@ pub struct SlowRequest {
     pub at_ns: u64,
     /// From send to receive of the reply; null where the client's end was not recorded.
     pub client_wait_ns: Option<u64>,
+    /// How it ended: `answered`, `timed_out`, `server_died`, `client_unseen`, `unanswered`.
+    pub end: &'static str,
+    /// Of one that was not answered: until the client gave up or was told, else to the last
+    /// event that was read.
+    pub waited_ns: Option<u64>,
     /// From its receive by the server to the reply; null where that was not recorded.
     pub at_server_ns: Option<u64>,
+    /// From the beginning of service to the reply, where that is known.
+    pub service_ns: Option<u64>,
+    /// Of one that is seen in two recordings: the client's wait less the time at the server.
+    pub on_the_way_ns: Option<u64>,
     /// The client, with its name.
     pub client: String,
     /// The server, with its name, or the destination as the client wrote it.
@@ -136,8 +145,8 @@ pub struct Report {
     pub groups: Vec<Line>,
     /// How many there are, shown or not.
     pub groups_found: usize,
-    /// The slowest single requests, by the client's wait, or where it is not known, by the
-    /// time at the server.
+    /// The slowest single requests, by the client's wait, answered or not, or where it is not
+    /// known, by the time at the server.
     pub slowest: Vec<SlowRequest>,
     /// Replies whose request was not recorded, and messages that look like replies.
     pub replies_without_request: u64,
