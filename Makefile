@@ -53,7 +53,8 @@ setup:
 demo: setup build
 	demo/run
 
-# Some minutes; benches/analyzer --large reads 10 GB too. BENCH="--quick", BENCH="--otp 27 --otp 29": see benches/run.
+# Some minutes, and 10 GB of disk: `window` of benches/analyzer reads a second out of that much.
+# BENCH="--quick", BENCH="--otp 27 --otp 29": see benches/run.
 bench:
 	benches/run $(BENCH)
 	benches/analyzer

@@ -3,7 +3,7 @@
 //! Only what is certain is called wrong: whatever events may be missing between, by
 //! loss, by a limit or because a kind was not traced, says nothing. Ticks of
 //! different processors differ a little, so order between two threads is not looked
-//! at within [`SKEW_TICKS`].
+//! at within some microseconds (`SKEW_TICKS`).
 
 use std::collections::hash_map::Entry;
 
