@@ -204,19 +204,45 @@ fn a_filter_that_takes_nothing_says_so() {
     assert!(told.expect("text").contains("nothing matches --process nobody"));
 }
 
-#[test]
-fn an_empty_answer_says_what_there_is() {
-    let dir = shop();
-    let calls_only = "spoor-text 1\nheader lanes=2 clock_slots=4 info=512x2 events=4096x2\n\
+/// The bytes of a recording with events on one scheduler.
+fn recorded(events: u32, chunk: &str) -> Vec<u8> {
+    let text = format!(
+        "spoor-text 1\nheader lanes=2 clock_slots=4 info=512x2 events=4096x2\n\
         status phase=stopped stop_tick=9000 reason=\"test\"\n\
         meta \"otp_release\" \"27\"\nmeta \"process_limit\" \"1048576\"\nmeta \"port_limit\" \"65536\"\n\
         clock 1 tick=1000 monotonic_ns=1000 wall_ns=7000 spread_ns=1\n\
         clock 2 tick=10001000 monotonic_ns=10001000 wall_ns=10007000 spread_ns=1\n\
         lane 0 kind=recorder index=0 os_tid=6 sealed_events=0 sealed_infos=0 dropped=[]\n\
-        lane 1 kind=scheduler index=1 os_tid=7 sealed_events=1 sealed_infos=0 dropped=[]\n\
-        chunk events 0 lane=1 seq=1 base_tick=1000 first_record=0 sealed=yes\n  process pid=80\n  gc_minor_start +1 sizes=[1,2,3]\n";
-    let image = spoor_format::text::parse(calls_only).unwrap_or_else(|error| panic!("{error}"));
-    fs::write(dir.path().join("gc.spoor"), image.to_bytes()).expect("written");
+        lane 1 kind=scheduler index=1 os_tid=7 sealed_events={events} sealed_infos=0 dropped=[]\n\
+        chunk events 0 lane=1 seq=1 base_tick=1000 first_record=0 sealed=yes\n  {chunk}"
+    );
+    spoor_format::text::parse(&text).unwrap_or_else(|error| panic!("{error}")).to_bytes()
+}
+
+#[test]
+fn calls_that_raised_have_a_column_where_there_are_any() {
+    let dir = shop();
+    let chunk = "define_atom text=\"shop\"\n  define_atom text=\"price\"\n  define_atom text=\"error\"\n  \
+        define_function module=1 name=2 arity=1\n  process pid=80\n  call +5 function=1\n  \
+        exception_from +40 function=1 class=3\n  call +5 function=1\n  return_from +40 function=1\n";
+    fs::write(dir.path().join("raised.spoor"), recorded(4, chunk)).expect("written");
+    for by in ["function", "module", "group"] {
+        let text = stdout(&spoor(dir.path(), &["calls", "raised.spoor", "--sort", "raised", "--wide", "--by", by]));
+        let mut lines = text.lines().skip_while(|line| !line.contains("CALLS"));
+        let head: Vec<&str> = lines.next().unwrap_or_default().split("  ").filter(|cell| !cell.is_empty()).collect();
+        assert_eq!(head.last().map(|cell| cell.trim()), Some("RAISED"), "{text}");
+        assert!(lines.next().is_some_and(|row| row.ends_with(" 1")), "{text}");
+    }
+    let chunk = chunk.replace("exception_from +40 function=1 class=3", "return_from +40 function=1");
+    fs::write(dir.path().join("returned.spoor"), recorded(4, &chunk)).expect("written");
+    assert!(!stdout(&spoor(dir.path(), &["calls", "returned.spoor", "--wide"])).contains("RAISED"));
+}
+
+#[test]
+fn an_empty_answer_says_what_there_is() {
+    let dir = shop();
+    let only = recorded(1, "process pid=80\n  gc_minor_start +1 sizes=[1,2,3]\n");
+    fs::write(dir.path().join("gc.spoor"), only).expect("written");
     let cases: [(&[&str], &[&str]); 11] = [
         (&["calls", "gc.spoor"], &["no calls are recorded here (but gc_minor_start 1); name the modules to trace"]),
         (&["flame", "gc.spoor", "--folded"], &["no calls are recorded here"]),
@@ -230,7 +256,7 @@ fn an_empty_answer_says_what_there_is() {
             &["nothing matches --scheduler s9; schedulers recorded: s1, s2"],
         ),
         (&["calls", "shop.spoor", "-k", "in"], &["nothing matches --kind in: no calls; kinds recorded: ", "return_to"]),
-        (&["calls", "shop.spoor", "-f", "shop_pricing:no"], &["functions recorded: shop_pricing:", "/3"]),
+        (&["calls", "shop.spoor", "-f", "shop_pricing:no"], &["functions recorded: ", "shop_pricing:handle_call/3"]),
         (&["calls", "shop.spoor", "-p", "nobody"], &["nothing matches --process nobody; spoor procs"]),
     ];
     for (args, wanted) in cases {

@@ -9,10 +9,10 @@ use crate::view::table::{self, Column, Style};
 use crate::view::units::{count, duration, percent};
 
 /// What a narrow table goes without: `--wide` and `--json` have it.
-const OPTIONAL: [&str; 4] = ["MEAN", "SHARE", "P90", "P99.9"];
+const OPTIONAL: [&str; 5] = ["MEAN", "SHARE", "P90", "P99.9", "RAISED"];
 
 /// The columns that both tables end with.
-const TIMES: [Column<'static>; 10] = [
+const TIMES: [Column<'static>; 11] = [
     ("OWN", true),
     ("SHARE", true),
     ("TOTAL", true),
@@ -23,6 +23,7 @@ const TIMES: [Column<'static>; 10] = [
     ("P99.9", true),
     ("MAX", true),
     ("UNTIMED", true),
+    ("RAISED", true),
 ];
 
 /// Rows of modules or process groups, these of all; `head` says which.
@@ -36,7 +37,8 @@ pub fn keyed(
     let columns = [&[(head, false), ("CALLS", true), ("ENTERED", true)], &TIMES[..]].concat();
     let cells = |row: &keyed::Row| {
         let own = row.own_on_scheduler_ns.unwrap_or(row.own_ns);
-        let times = times(own, row.share, row.total_ns, row.mean_ns, row.percentiles.as_ref(), &row.clipped);
+        let times =
+            times(own, row.share, row.total_ns, row.mean_ns, row.percentiles.as_ref(), &row.clipped, row.raised);
         [vec![row.name.clone(), count(row.calls), count(row.entered)], times].concat()
     };
     table::fitted(&columns, rows.iter().map(cells).collect(), &OPTIONAL, style, out)?;
@@ -49,14 +51,16 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     let columns = [&[("FUNCTION", false), ("CALLS", true)], &TIMES[..]].concat();
     let cells = |row: &Row| {
         let own = row.own_on_scheduler_ns.unwrap_or(row.own_ns);
-        let times = times(own, row.share, row.total_ns, row.mean_ns, row.percentiles.as_ref(), &row.clipped);
+        let times =
+            times(own, row.share, row.total_ns, row.mean_ns, row.percentiles.as_ref(), &row.clipped, row.raised);
         [vec![row.function.clone(), count(row.calls)], times].concat()
     };
     table::fitted(&columns, report.functions.iter().map(cells).collect(), &OPTIONAL, style, out)?;
     let shown = report.functions.len();
     writeln!(out)?;
     let more = report.functions_found - shown;
-    let left_out = if more > 0 { format!(" ({more} more functions: --limit 0)") } else { String::new() };
+    let left_out =
+        if more > 0 { format!(" ({} more functions: --limit 0)", count(more as u64)) } else { String::new() };
     writeln!(out, "{} functions, {} calls{left_out}", count(shown as u64), count(report.calls))?;
     if report.functions_found == 0 {
         return Ok(());
@@ -74,6 +78,7 @@ fn times(
     mean: u64,
     percentiles: Option<&Percentiles>,
     clipped: &Clipped,
+    raised: u64,
 ) -> Vec<String> {
     let time = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), duration);
     let point = |of: fn(&Percentiles) -> u64| time(percentiles.map(of));
@@ -88,8 +93,14 @@ fn times(
         point(|p| p.p99_ns),
         point(|p| p.p999_ns),
         point(|p| p.max_ns),
-        if untimed == 0 { String::new() } else { count(untimed) },
+        some(untimed),
+        some(raised),
     ]
+}
+
+/// Zeros are left blank: a column without numbers is left out.
+fn some(n: u64) -> String {
+    if n == 0 { String::new() } else { count(n) }
 }
 
 fn untimed(clipped: &Clipped, unknown: u64, out: &mut dyn Write) -> io::Result<()> {

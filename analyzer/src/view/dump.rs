@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 use spoor_format::chunk::Identity;
-use spoor_format::record::GC_SIZES;
+use spoor_format::record::{GC_SIZES, MESSAGE_SHAPES};
 
 use crate::model::label;
 use crate::model::processes::{Process, Processes};
@@ -87,6 +87,7 @@ fn fields(event: &Event<'_>, out: &mut dyn Write) -> io::Result<()> {
             // The name says nothing that the kind did not.
             ("function" | "name", text) => write!(out, " {text}")?,
             ("sizes", _) => write!(out, " {}", sizes(&value))?,
+            ("message_shape", text) => write!(out, " message_shape={}", shape(&value).unwrap_or(&text))?,
             (name, text) => write!(out, " {name}={text}")?,
         }
     }
@@ -101,6 +102,12 @@ fn plain(event: &Event<'_>, value: &FieldValue) -> String {
         FieldValue::Text(text) => text.replace('\n', "\\n"),
         FieldValue::Words(words) => words.iter().map(u64::to_string).collect::<Vec<_>>().join(","),
     }
+}
+
+/// What a message is, as `docs/FORMAT.md` calls it.
+fn shape(value: &FieldValue) -> Option<&'static str> {
+    let FieldValue::Uint(shape) = value else { return None };
+    MESSAGE_SHAPES.get(usize::try_from(*shape).ok()?).map(|(name, _)| *name)
 }
 
 /// The sizes of a garbage collection, in words, each with its name.

@@ -2,15 +2,18 @@
 
 /// Nanoseconds with a unit and three digits that count.
 pub fn duration(ns: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")];
-    match UNITS.iter().find(|(size, _)| ns >= *size) {
+    // With where each begins: what would be rounded to 1000 of one is 1 of the next.
+    const UNITS: [(u64, u64, &str); 3] =
+        [(999_500_000, 1_000_000_000, "s"), (999_500, 1_000_000, "ms"), (1_000, 1_000, "µs")];
+    let unit = UNITS.iter().find(|(from, ..)| ns >= *from).map(|(_, size, unit)| (*size, *unit));
+    match unit {
         None => format!("{ns} ns"),
         Some((1_000_000_000, _)) if ns >= 120_000_000_000 => {
             let seconds = ns / 1_000_000_000;
             format!("{} min {} s", seconds / 60, seconds % 60)
         }
         Some((size, unit)) => {
-            let value = ns as f64 / *size as f64;
+            let value = ns as f64 / size as f64;
             let digits = if value >= 99.95 {
                 0
             } else if value >= 9.995 {
@@ -91,10 +94,23 @@ mod tests {
     #[test]
     fn durations_have_three_digits() {
         let texts =
-            [0, 999, 1_000, 12_340, 99_960, 1_234_567, 999_999_999, 61_000_000_000, 125_000_000_000].map(duration);
+            [0, 999, 1_000, 12_340, 99_960, 999_499, 999_500, 1_234_567, 999_999_999, 61_000_000_000, 125_000_000_000]
+                .map(duration);
         assert_eq!(
             texts,
-            ["0 ns", "999 ns", "1.00 µs", "12.3 µs", "100 µs", "1.23 ms", "1000 ms", "61.0 s", "2 min 5 s"]
+            [
+                "0 ns",
+                "999 ns",
+                "1.00 µs",
+                "12.3 µs",
+                "100 µs",
+                "999 µs",
+                "1.00 ms",
+                "1.23 ms",
+                "1.00 s",
+                "61.0 s",
+                "2 min 5 s"
+            ]
         );
     }
 
