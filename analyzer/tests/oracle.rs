@@ -106,6 +106,9 @@ struct Process {
     // What it has shown; each process is read by itself.
     called: Vec<u32>,
     seen: Vec<Pair>,
+    recurs: Vec<u32>,
+    assumed: Option<u32>,
+    ends_told: bool,
 }
 
 impl Process {
@@ -191,6 +194,7 @@ impl Oracle {
 
     fn call(&mut self, at: usize, step: &Step) {
         let function = step.function.expect("it names one").0;
+        self.called_again(at, function);
         let process = &mut self.processes[at];
         process.told = false;
         process.called.push(function);
@@ -210,6 +214,39 @@ impl Oracle {
                 self.result.outcomes.push(Outcome::Clipped(Some(lost.function), Clip::Deep));
             }
         }
+    }
+
+    /// One that may have ended has, unless its function is known to recur.
+    fn called_again(&mut self, at: usize, function: u32) {
+        let process = &mut self.processes[at];
+        let Some(below) = process.places.iter().rposition(|place| place.function == function) else { return };
+        if process.places[below].call.is_none() {
+            return;
+        }
+        if !process.places[below].unsure {
+            process.recurs.push(function);
+        } else if !process.ends_told && !process.recurs.contains(&function) {
+            process.assumed = Some(function);
+            let above = process.places.split_off(below + 1);
+            self.unsure_ends(at);
+            self.processes[at].places.extend(above);
+        }
+    }
+
+    /// The topmost place, an unsure call, ends when it may have.
+    fn unsure_ends(&mut self, at: usize) {
+        let place = self.processes[at].places.last_mut().expect("there is one");
+        let call = place.call.expect("it is one");
+        if place.ends.len() == 1 {
+            (place.unsure, self.calls[call].doubt, self.calls[call].doubt_on) = (false, 0, 0);
+        }
+        let ended = place.ends[0];
+        self.pop(at, ended, true, false);
+    }
+
+    fn contradicted(&mut self, at: usize) {
+        let process = &mut self.processes[at];
+        process.recurs.extend(process.assumed.take());
     }
 
     fn pop(&mut self, at: usize, time: u64, complete: bool, raised: bool) {
@@ -265,18 +302,17 @@ impl Oracle {
                 self.result.outcomes.push(Outcome::Clipped(Some(place.function), why));
             }
         }
-        self.processes[at].told = false;
+        (self.processes[at].told, self.processes[at].assumed) = (false, None);
     }
 
     fn exit(&mut self, at: usize, step: &Step) {
         let all_unsure = self.processes[at].places.iter().all(|place| place.call.is_none() || place.unsure);
         if step.normal_exit && step.complete && all_unsure {
-            while let Some(place) = self.processes[at].places.last_mut() {
-                if let (Some(call), [_]) = (place.call, place.ends.as_slice()) {
-                    (place.unsure, self.calls[call].doubt, self.calls[call].doubt_on) = (false, 0, 0);
+            while let Some(place) = self.processes[at].places.last() {
+                match place.call {
+                    Some(_) => self.unsure_ends(at),
+                    None => drop(self.processes[at].places.pop()),
                 }
-                let ended = place.ends.first().copied().unwrap_or(step.time);
-                self.pop(at, ended, true, false);
             }
         }
         self.end_all(at, Clip::Exit);
@@ -285,7 +321,7 @@ impl Oracle {
     }
 
     fn return_from(&mut self, at: usize, function: u32, step: &Step) {
-        self.processes[at].told = true;
+        (self.processes[at].told, self.processes[at].ends_told) = (true, true);
         let places = &self.processes[at].places;
         match places.iter().rposition(|place| place.call.is_some() && place.function == function) {
             Some(found) => {
@@ -308,6 +344,7 @@ impl Oracle {
             return self.goes_on(at, found, target, told, step);
         }
         if process.called.contains(&target) {
+            self.contradicted(at);
             self.keep(at, 0, step);
         } else {
             self.returns_outside(at, target, 0, told, step);
@@ -317,6 +354,9 @@ impl Oracle {
 
     /// There are marks only.
     fn return_of_an_older_call(&mut self, at: usize, target: Option<u32>, told: bool) {
+        if !told && target.is_some() {
+            self.contradicted(at);
+        }
         let process = &mut self.processes[at];
         if !told {
             let whose = process.places.last().map(|place| place.function);
@@ -334,6 +374,9 @@ impl Oracle {
     fn goes_on(&mut self, at: usize, found: usize, target: u32, told: bool, step: &Step) {
         let process = &mut self.processes[at];
         let above = process.calls_above(found);
+        if above.is_empty() && !told {
+            process.recurs.extend(process.assumed.take());
+        }
         let called = |i: &usize| process.places[*i].function;
         if let ([alone], false) = (above.as_slice(), told) {
             process.seen.push((target, called(alone)));

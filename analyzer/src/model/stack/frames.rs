@@ -19,6 +19,8 @@ pub(super) struct Frame {
     pub(super) unsure: bool,
     /// It was unsure already when it may have ended at a later return, too.
     pub(super) again: bool,
+    /// Its function is known to recur.
+    pub(super) recurs: bool,
     /// It is unsure, and an iteration of a loop whose last one is known to have ended.
     pub(super) looped: bool,
     /// The observer's number.
@@ -66,6 +68,10 @@ pub(super) struct Stack {
     pub(super) epoch: u32,
     /// All open calls are known: the process was spawned in the recording.
     pub(super) settled: bool,
+    /// The function of which a call was taken to have ended last, as it does not recur.
+    pub(super) assumed: Option<FunctionId>,
+    /// There are events that end calls by name.
+    pub(super) ends_told: bool,
     /// The last event ended a call by name: a `return_to` may tell the same return.
     pub(super) after_return: bool,
     /// 1 + the place of the topmost activation, by function.
@@ -84,6 +90,7 @@ impl Frame {
             timed: false,
             unsure: false,
             again: false,
+            recurs: false,
             looped: false,
             number: 0,
             start,
@@ -118,6 +125,19 @@ impl Stack {
         let frame = self.frames.pop()?;
         self.active.set(frame.function.0, frame.below, false);
         Some(frame)
+    }
+
+    /// Where the topmost activation of the function is.
+    #[inline]
+    pub(super) fn activation(&self, function: FunctionId) -> Option<usize> {
+        (self.active.get(function.0) as usize).checked_sub(1)
+    }
+
+    /// Something has returned that was taken to have ended: that function does recur.
+    pub(super) fn contradicted(&mut self) {
+        if let Some(function) = self.assumed.take() {
+            self.knowledge().learn_recursion(function);
+        }
     }
 
     /// The process has called it.

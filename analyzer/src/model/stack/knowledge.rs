@@ -19,6 +19,8 @@ const SOMEBODY: FunctionId = FunctionId(u32::MAX);
 pub(super) struct Knowledge {
     /// Seen for certain, not as a tail call.
     seen: Pairs,
+    /// A call of it was open when it was called.
+    recurs: HashSet<FunctionId, BuildHasherDefault<Multiply>>,
 }
 
 impl Knowledge {
@@ -35,5 +37,13 @@ impl Knowledge {
     /// It is known who calls it, and that is not `caller`.
     pub(super) fn is_called_by_others(&self, called: FunctionId, caller: FunctionId) -> bool {
         self.is_seen(SOMEBODY, called) && !self.is_seen(caller, called)
+    }
+
+    pub(super) fn learn_recursion(&mut self, function: FunctionId) {
+        self.recurs.insert(function);
+    }
+
+    pub(super) fn recurs(&self, function: FunctionId) -> bool {
+        self.recurs.contains(&function)
     }
 }

@@ -205,15 +205,38 @@ impl Stacks {
         let Some(function) = step.function else { return };
         let stack = &mut self.stacks[at];
         stack.spend(step, observer);
+        let below = stack.activation(function);
+        let recurs = below.is_some_and(|below| self.called_again(at, below, function, observer));
+        let stack = &mut self.stacks[at];
         // Also one that may have ended, more likely than none; but not a loop that did.
         let parent = stack.frames.iter().rfind(|frame| !frame.marker && !frame.looped).map_or(0, |frame| frame.number);
         let number = observer.called(step.process, parent, function);
         stack.after_return = false;
         stack.owner = Some(stack.frames.len());
-        stack.push(Frame { number, timed: step.complete, ..Frame::new(function, false, step.time) });
+        stack.push(Frame { number, timed: step.complete, recurs, ..Frame::new(function, false, step.time) });
         if stack.frames.len() > self.deep {
             stack.cut(observer);
         }
+    }
+
+    /// A function is called that is on the stack already: it recurs, if that call is open
+    /// for certain. If it may have ended, and the function was never seen to recur, it has;
+    /// where ends are told, nothing has ended untold.
+    fn called_again(&mut self, at: usize, below: usize, function: FunctionId, observer: &mut impl Observer) -> bool {
+        let stack = &mut self.stacks[at];
+        let Frame { marker, unsure, recurs, .. } = stack.frames[below];
+        if unsure && !stack.ends_told && !stack.knows(|known| known.recurs(function)) {
+            stack.assumed = Some(function);
+            let above: Vec<Frame> = (below + 1..stack.frames.len()).filter_map(|_| stack.pop()).collect();
+            self.unsure_ends(at, observer);
+            let stack = &mut self.stacks[at];
+            above.into_iter().rev().for_each(|frame| stack.push(frame));
+            return false;
+        }
+        if !marker && !unsure && !recurs {
+            stack.knowledge().learn_recursion(function);
+        }
+        !marker
     }
 
     fn schedule(&mut self, at: usize, step: Step, out: bool, observer: &mut impl Observer) {
@@ -237,18 +260,23 @@ impl Stacks {
     /// A process that ends normally has returned from all its calls. Where only
     /// one of its returns can have ended a call, that one has.
     fn unsure_ended(&mut self, at: usize, observer: &mut impl Observer) {
-        while let Some(frame) = self.stacks[at].frames.last_mut() {
-            if frame.marker {
-                self.drop_marker(at, observer);
-                continue;
+        while let Some(frame) = self.stacks[at].frames.last() {
+            match frame.marker {
+                true => self.drop_marker(at, observer),
+                false => self.unsure_ends(at, observer),
             }
-            if !frame.again {
-                (frame.unsure, frame.doubtful, frame.doubtful_on) = (false, 0, 0);
-            }
-            let frame = *frame;
-            self.pop(at, frame.unsure_at, Some(false), true, observer);
-            self.stacks[at].total_after(&frame, observer);
         }
+    }
+
+    /// The topmost frame, an unsure call, has ended when it may have.
+    fn unsure_ends(&mut self, at: usize, observer: &mut impl Observer) {
+        let Some(frame) = self.stacks[at].frames.last_mut() else { return };
+        if !frame.again {
+            (frame.unsure, frame.doubtful, frame.doubtful_on) = (false, 0, 0);
+        }
+        let frame = *frame;
+        self.pop(at, frame.unsure_at, Some(false), true, observer);
+        self.stacks[at].total_after(&frame, observer);
     }
 
     /// Ends what lies above the first `keep` frames.
@@ -318,7 +346,7 @@ impl Stacks {
             }
         }
         let stack = &mut self.stacks[at];
-        stack.after_return = false;
+        (stack.after_return, stack.assumed) = (false, None);
         stack.find_owner();
     }
 

@@ -30,6 +30,7 @@ impl Stacks {
         }
         if self.stacks[at].is_traced(target) {
             // Its call would be here, had it come after any of these.
+            self.stacks[at].contradicted();
             self.pop_to(at, 0, step, observer);
         } else {
             self.return_to_untraced(at, target, 0, told, step, observer);
@@ -59,6 +60,7 @@ impl Stacks {
         let stack = &self.stacks[at];
         let found = stack.topmost(target, stack.frames.len(), |_| true);
         if !told {
+            self.stacks[at].contradicted();
             self.return_unseen(at, observer);
         }
         while self.stacks[at].frames.len() > found.map_or(0, |found| found + 1) {
@@ -89,6 +91,9 @@ impl Stacks {
             self.learn(at, target, called);
             // Nothing else could have ended now: it was open all the time.
             self.stacks[at].make_sure(top, observer);
+        }
+        if above == 0 && !told {
+            self.stacks[at].contradicted();
         }
         let known = if told { above == 0 } else { above < 2 || self.is_chain(at, found, target, top) };
         if marker && !known {
@@ -180,7 +185,7 @@ impl Stacks {
         let Some(function) = step.function else { return };
         let stack = &mut self.stacks[at];
         stack.spend(step, observer);
-        stack.after_return = true;
+        (stack.after_return, stack.ends_told) = (true, true);
         match stack.topmost(function, stack.frames.len(), |frame| !frame.marker) {
             Some(found) => {
                 // It was there to return: it had not ended before.
