@@ -15,6 +15,13 @@ use spoor_format::status::Phase;
 
 /// Of events on one thread.
 fn report(events: impl FnOnce(&mut ChunkBuilder) -> u64) -> Report {
+    report_of(|recording| (recording.start_ns, recording.end_ns, None), events)
+}
+
+fn report_of(
+    window: impl FnOnce(&Recording) -> (u64, u64, Option<u64>),
+    events: impl FnOnce(&mut ChunkBuilder) -> u64,
+) -> Report {
     let mut file = file(Phase::Stopped, "stopped");
     file.clocks = vec![clock(1, 0), clock(2, 100_000)];
     let mut chunk = ChunkBuilder::new(0, 1, at(0), 0);
@@ -22,7 +29,8 @@ fn report(events: impl FnOnce(&mut ChunkBuilder) -> u64) -> Report {
     file.push(RingKind::Events, chunk);
     file.lanes = vec![lane(LaneKind::Scheduler, 1, stored, &[])];
     let recording = Recording::open(Source::from_bytes(file.build()), "slices.spoor").expect("a recording");
-    let mut sched = Sched::new(recording.start_ns, recording.end_ns, 1, 5);
+    let (from, to, since) = window(&recording);
+    let mut sched = Sched::new(from, to, since, 1, 5);
     let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
     while let Some(event) = stream.next() {
         sched.event(&event);
@@ -62,4 +70,30 @@ fn whoever_collects_garbage_is_on_the_thread() {
     });
     assert!(!report.from_in_out_events);
     assert_eq!(report.lanes[0].busy_ns, 5_500_000);
+}
+
+#[test]
+fn what_lies_in_the_window_of_slices_across_its_edges_is_busy() {
+    let events = |chunk: &mut ChunkBuilder| {
+        let function = chunk.function("m", "f", 1);
+        chunk.event(at(10), pid(1), |to, d| write::out(to, d, function));
+        chunk.event(at(20), pid(2), |to, d| write::in_(to, d, function));
+        chunk.event(at(60), pid(2), |to, d| write::out(to, d, function));
+        chunk.event(at(70), pid(1), |to, d| write::in_(to, d, function));
+        chunk.event(at(95), pid(1), |to, d| write::gc_minor_start(to, d, &[0, 233, 233]));
+        5
+    };
+    let told = |from: u64, to: u64, since: Option<u64>| {
+        let window = |recording: &Recording| {
+            let ns = |us: u64| recording.start_ns + us * 1_000;
+            (ns(from), ns(to), since.map(ns))
+        };
+        let row = report_of(window, events).lanes.remove(0);
+        (row.busy_ns / 1_000, row.slices, row.slices_clipped, row.events)
+    };
+    assert_eq!(told(30, 50, None), (20, 1, 0, 0));
+    assert_eq!(told(15, 30, None), (10, 1, 0, 1));
+    assert_eq!(told(5, 30, Some(0)), (15, 1, 1, 2));
+    assert_eq!(told(75, 90, None), (15, 0, 1, 0));
+    assert_eq!(told(62, 68, None), (0, 0, 0, 0));
 }

@@ -58,22 +58,30 @@ pub(super) fn run(args: &cli::Sched) -> Result<Health> {
     })
 }
 
+/// So much before and after a window is read, for the slices that cross its edges.
+const AROUND_NS: u64 = 500_000_000;
+
 fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, pressure::Report, About, Health)> {
     let filter = args.table.filter(Picks::Processes);
     let asked = window(&args.table.select.window, recording)?;
     let from = asked.from_ns.max(recording.complete_from_ns);
     let to = asked.to_ns.min(recording.end_ns).max(from);
-    let mut sched = Sched::new(from, to, recording.ledger.len(), args.limit);
     let window = Window { from_ns: from, to_ns: asked.to_ns };
+    let since = from.saturating_sub(AROUND_NS).max(recording.complete_from_ns);
+    let around = Window { from_ns: since, to_ns: asked.to_ns.saturating_add(AROUND_NS) };
+    // When it began, processes may have been on threads that were not traced yet.
+    let known = Some(since).filter(|since| *since > recording.complete_from_ns);
+    let mut sched = Sched::new(from, to, known, recording.ledger.len(), args.limit);
     let mut pressure = Pressure::new(recording, from, to);
     // Who is sent a message is told by others: they are all looked at.
-    let (outcome, processes) = feed(recording, Names::default(), window, &filter, |next, known| {
+    let (outcome, processes) = feed(recording, Names::default(), around, &filter, |next, known| {
         match next {
             Next::Event(event, asked_for) => {
                 if asked_for {
                     sched.event(event);
                 }
-                pressure.event(event, known.processes, asked_for);
+                let counts = asked_for && (from..=to).contains(&event.time);
+                pressure.event(event, known.processes, counts);
             }
             Next::Leave(gone) => {
                 sched.leave(gone, known);

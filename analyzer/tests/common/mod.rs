@@ -182,7 +182,7 @@ pub fn everything(bytes: Vec<u8>) -> Option<(String, Vec<Finding>, Ledger)> {
 /// The scheduler view, as text and picture.
 pub fn schedulers(bytes: Vec<u8>) -> Option<String> {
     let recording = Recording::open(Source::from_bytes(bytes), "shop.spoor").ok()?;
-    let mut sched = Sched::new(recording.complete_from_ns, recording.end_ns, 3, 5);
+    let mut sched = Sched::new(recording.complete_from_ns, recording.end_ns, None, 3, 5);
     let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
     let processes = Processes::from_infos(stream.infos(), stream.names());
     while let Some(event) = stream.next() {

@@ -37,6 +37,8 @@ pub(super) struct Activity {
     pub(super) longest: BinaryHeap<Reverse<Slice>>,
     pub(super) keep: usize,
     pub(super) columns: Columns,
+    /// Nothing is missing since then.
+    pub(super) since: Option<u64>,
     /// The lane that a process was last on.
     pub(super) last_lane: HashMap<TraceeId, u32>,
     /// Names of slices' processes that have no more events.
@@ -46,14 +48,29 @@ pub(super) struct Activity {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Columns {
     pub(super) from: u64,
+    pub(super) to: u64,
     pub(super) width: u64,
     pub(super) count: usize,
+}
+
+impl Columns {
+    fn holds(&self, time: u64) -> bool {
+        (self.from..=self.to).contains(&time)
+    }
+
+    /// What of a slice lies in the window; `None` for one outside of it.
+    fn part_of(&self, open: &Open) -> Option<u64> {
+        let outside = open.last < self.from || open.start >= self.to;
+        (!outside).then(|| open.last.min(self.to).saturating_sub(open.start.max(self.from)))
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     pub(super) events: u64,
     pub(super) open: Option<Open>,
+    /// Somebody came or left.
+    pub(super) switched: bool,
     pub(super) busy: u64,
     pub(super) slices: Durations,
     pub(super) clipped: u64,
@@ -89,6 +106,21 @@ pub(super) struct Open {
     pub(super) of_process: bool,
 }
 
+impl Open {
+    fn new(event: &Event<'_>, function: Option<FunctionId>) -> Open {
+        Open {
+            tracee: event.tracee,
+            start: event.time,
+            last: event.time,
+            first_function: function,
+            last_function: function,
+            exited: false,
+            collecting: false,
+            of_process: matches!(event.identity(), Identity::Process(_)),
+        }
+    }
+}
+
 /// A slice; ordered by length, then earliest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slice {
@@ -113,24 +145,24 @@ impl Activity {
             }
             _ => false,
         };
+        let inside = self.columns.holds(event.time);
+        let lane = self.met(event);
+        lane.arrivals += u64::from(moved && inside);
+        lane.switched = true;
+        lane.open = Some(Open::new(event, function));
+    }
+
+    /// The thread of an event, which counts.
+    fn met(&mut self, event: &Event<'_>) -> &mut Lane {
         let lane = self.lanes.entry(event.lane).or_default();
-        lane.events += 1;
-        lane.arrivals += u64::from(moved);
-        lane.open = Some(Open {
-            tracee: event.tracee,
-            start: event.time,
-            last: event.time,
-            first_function: function,
-            last_function: function,
-            exited: false,
-            collecting: false,
-            of_process: matches!(event.identity(), Identity::Process(_)),
-        });
+        lane.events += u64::from(self.columns.holds(event.time));
+        lane
     }
 
     pub(super) fn end(&mut self, event: &Event<'_>) {
-        let lane = self.lanes.entry(event.lane).or_default();
-        lane.events += 1;
+        let (columns, since) = (self.columns, self.since);
+        let lane = self.met(event);
+        let first = !std::mem::replace(&mut lane.switched, true);
         match lane.open.take() {
             Some(open) if open.tracee == event.tracee => {
                 let to = event.function.or(open.last_function);
@@ -138,10 +170,15 @@ impl Activity {
             }
             Some(open) => {
                 // The end of that one was not recorded, nor the begin of this.
-                lane.clipped += 1;
-                lane.clip(open, self.columns);
+                lane.clipped += u64::from(columns.holds(event.time));
+                lane.clip(open, columns);
             }
-            None => lane.clipped += 1,
+            // It was there before the first event that is looked at.
+            None if first && since.is_some() => {
+                let open = Open::new(event, None);
+                lane.clip(Open { start: since.unwrap_or(event.time), ..open }, columns);
+            }
+            None => lane.clipped += u64::from(columns.holds(event.time)),
         }
     }
 
@@ -159,16 +196,14 @@ impl Activity {
     }
 
     pub(super) fn port_of_process(&mut self, event: &Event<'_>) {
-        let lane = self.lanes.entry(event.lane).or_default();
-        lane.events += 1;
+        let lane = self.met(event);
         if let Some(open) = lane.open.as_mut() {
             open.last = open.last.max(event.time);
         }
     }
 
     pub(super) fn went_on(&mut self, event: &Event<'_>) {
-        let lane = self.lanes.entry(event.lane).or_default();
-        lane.events += 1;
+        let lane = self.met(event);
         if let Some(open) = lane.open.as_mut().filter(|open| open.tracee == event.tracee) {
             open.last = event.time;
         }
@@ -192,7 +227,7 @@ impl Activity {
             let collected = open.collecting && matches!(event.kind, kind::GC_MINOR_END | kind::GC_MAJOR_END);
             let close = collected || event.time.saturating_sub(open.last) < CLOSE_NS;
             if open.tracee == event.tracee && close {
-                lane.events += 1;
+                lane.events += u64::from(self.columns.holds(event.time));
                 open.collecting = is_gc_start(event.kind);
                 open.last = event.time;
                 open.last_function = event.function.or(open.last_function);
@@ -210,10 +245,10 @@ impl Activity {
 
     pub(super) fn close(&mut self, number: u32, open: Open) {
         let columns = self.columns;
-        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        let (Some(lane), Some(part)) = (self.lanes.get_mut(&number), columns.part_of(&open)) else { return };
         let duration = open.last.saturating_sub(open.start);
         lane.slices.record(duration);
-        lane.busy = lane.busy.saturating_add(duration);
+        lane.busy = lane.busy.saturating_add(part);
         lane.paint(open.tracee, open.start, open.last, columns);
         self.longest.push(Reverse(Slice {
             duration,
@@ -257,11 +292,14 @@ impl Activity {
             if let Some(open) = lane.open.take() {
                 lane.clip(open, self.columns);
             }
+            lane.switched = true;
         }
         self.last_lane.clear();
+        self.since = None;
     }
 
-    pub(super) fn end_all(&mut self) {
+    /// The last event was read; who is on a thread stays there `until` then.
+    pub(super) fn end_all(&mut self, until: Option<u64>) {
         let exited: Vec<(u32, Open)> = self
             .lanes
             .iter_mut()
@@ -269,6 +307,9 @@ impl Activity {
             .filter_map(|(number, lane)| Some((*number, lane.open.take()?)))
             .collect();
         exited.into_iter().for_each(|(number, open)| self.close(number, open));
+        for open in self.lanes.values_mut().filter_map(|lane| lane.open.as_mut()) {
+            open.last = open.last.max(until.unwrap_or(0));
+        }
         self.clip_all();
     }
 }
@@ -280,13 +321,14 @@ fn is_gc_start(event: u8) -> bool {
 impl Lane {
     /// A slice without a known end: busy as far as is known, but not timed.
     pub(super) fn clip(&mut self, open: Open, columns: Columns) {
+        let Some(part) = columns.part_of(&open) else { return };
         self.clipped += 1;
-        self.busy = self.busy.saturating_add(open.last.saturating_sub(open.start));
+        self.busy = self.busy.saturating_add(part);
         self.paint(open.tracee, open.start, open.last, columns);
     }
 
     pub(super) fn paint(&mut self, tracee: TraceeId, start: u64, end: u64, columns: Columns) {
-        let (mut at, end) = (start.max(columns.from), end.min(columns.from + columns.width * columns.count as u64));
+        let (mut at, end) = (start.max(columns.from), end.min(columns.to));
         while at < end {
             let column = ((at - columns.from) / columns.width) as usize;
             let until = end.min(columns.from + columns.width * (column as u64 + 1));

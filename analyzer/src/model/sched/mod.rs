@@ -132,15 +132,18 @@ pub struct LaneTimeline {
 }
 
 impl Sched {
-    /// For a window in monotonic nanoseconds, keeping the `keep` longest slices.
-    pub fn new(from: u64, to: u64, lanes: usize, keep: usize) -> Sched {
+    /// For a window in monotonic nanoseconds, keeping the `keep` longest slices. Events from
+    /// before and after it may be handed in, so that slices across its edges are known: from
+    /// `since` on, if all threads were recorded by then.
+    pub fn new(from: u64, to: u64, since: Option<u64>, lanes: usize, keep: usize) -> Sched {
         let count = (RECTANGLES / lanes.max(1)).clamp(*COLUMNS.start(), *COLUMNS.end());
         let width = to.saturating_sub(from).div_ceil(count as u64).max(1);
         let activity = || Activity {
             lanes: BTreeMap::new(),
             longest: BinaryHeap::new(),
             keep,
-            columns: Columns { from, width, count },
+            columns: Columns { from, to, width, count },
+            since,
             last_lane: HashMap::new(),
             gone: HashMap::new(),
         };
@@ -171,8 +174,7 @@ impl Sched {
 
     /// Takes an event.
     pub fn event(&mut self, event: &Event<'_>) {
-        if self.epoch != Some(event.epoch) {
-            self.epoch = Some(event.epoch);
+        if self.epoch.replace(event.epoch).is_some_and(|epoch| epoch != event.epoch) {
             self.exact.clip_all();
             self.estimate.clip_all();
         }
@@ -207,17 +209,17 @@ impl Sched {
 
     /// Was there no event?
     pub fn is_empty(&self) -> bool {
-        self.epoch.is_none()
+        self.exact.lanes.values().chain(self.estimate.lanes.values()).all(|lane| lane.events == 0 && lane.busy == 0)
     }
 
     /// The report.
     pub fn report(mut self, recording: &Recording, processes: &Processes, tracees: &Tracees, names: &Names) -> Report {
         let (from, mut to) = (self.from, self.to);
         if self.ended_incomplete {
-            to = self.last_complete;
+            to = to.min(self.last_complete);
         }
-        self.exact.end_all();
-        self.estimate.end_all();
+        self.exact.end_all((!self.ended_incomplete).then_some(self.last_complete));
+        self.estimate.end_all(None);
         let mut activity = if self.running { self.exact } else { self.estimate };
         let groups = Groups::new(&activity, &self.titles.titles, processes, tracees, names);
         let who = |tracee| processes.full_name(tracee, tracees.identity(tracee), recording, names);
