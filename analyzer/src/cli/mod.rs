@@ -269,7 +269,7 @@ pub struct Edges {
 /// `spoor slow`.
 #[derive(Debug, Args)]
 pub struct Slow {
-    /// How many calls.
+    /// How many calls; those inside of another of the same function are not listed apart.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
     /// Of which function.

@@ -212,7 +212,8 @@ impl Observer for During<'_> {
     }
 
     fn ended(&mut self, ended: &Ended) {
-        let Some(open) = self.seen.ending.take() else { return };
+        // A recursion is one slow call, not one for each of its levels.
+        let Some(open) = self.seen.ending.take().filter(|_| !ended.inside) else { return };
         let now = self.now();
         self.seen.ended(ended, open, now);
     }

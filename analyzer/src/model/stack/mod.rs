@@ -91,6 +91,8 @@ pub struct Ended {
     pub own_on: u64,
     /// It ended by an exception.
     pub raised: bool,
+    /// A call of the same function was open below it.
+    pub inside: bool,
 }
 
 /// What comes of the events.
@@ -314,7 +316,9 @@ impl Stacks {
             Some(raised) => {
                 total = duration;
                 let (function, start, own, own_on) = (frame.function, frame.start, frame.own, frame.own_on);
-                observer.ended(&Ended { frame: frame.number, function, start, duration, own, own_on, raised });
+                let below = (frame.below as usize).checked_sub(1).and_then(|below| stack.frames.get(below));
+                let inside = below.is_some_and(|below| !below.marker);
+                observer.ended(&Ended { frame: frame.number, function, start, duration, own, own_on, raised, inside });
             }
         }
         if frame.doubtful > 0
