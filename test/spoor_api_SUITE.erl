@@ -60,13 +60,9 @@ all() ->
         without_the_library_the_node_boots
     ].
 
-init_per_testcase(Case, Config) ->
-    [{dir, filename:join(?config(priv_dir, Config), Case)} | Config].
+init_per_testcase(Case, Config) -> spoor_servant:own_directory(Case, Config).
 
-end_per_testcase(_Case, _Config) ->
-    ?assertEqual([], spoor:status()),
-    _ = application:stop(spoor),
-    ok.
+end_per_testcase(_Case, _Config) -> spoor_servant:nothing_recorded().
 
 %%% Work to record
 

@@ -32,13 +32,9 @@ groups() ->
         {one_tracer, [], [one_tracer_for_each_process, one_recording_traces_at_a_time, foreign_patterns_are_kept]}
     ].
 
-init_per_testcase(Case, Config) ->
-    [{dir, filename:join(?config(priv_dir, Config), Case)} | Config].
+init_per_testcase(Case, Config) -> spoor_servant:own_directory(Case, Config).
 
-end_per_testcase(_Case, _Config) ->
-    ?assertEqual([], spoor:status()),
-    _ = application:stop(spoor),
-    ok.
+end_per_testcase(_Case, _Config) -> spoor_servant:nothing_recorded().
 
 %%% One tracer for each process: before OTP 27
 

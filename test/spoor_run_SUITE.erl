@@ -23,13 +23,9 @@ all() ->
         run_of_what_ends_spoor_itself
     ].
 
-init_per_testcase(Case, Config) ->
-    [{dir, filename:join(?config(priv_dir, Config), Case)} | Config].
+init_per_testcase(Case, Config) -> spoor_servant:own_directory(Case, Config).
 
-end_per_testcase(_Case, _Config) ->
-    ?assertEqual([], spoor:status()),
-    _ = application:stop(spoor),
-    ok.
+end_per_testcase(_Case, _Config) -> spoor_servant:nothing_recorded().
 
 run_answers_value_and_summary(Config) ->
     Options = #{dir => ?config(dir, Config), what => {spoor_servant, work, 1}},

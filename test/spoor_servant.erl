@@ -3,9 +3,22 @@
 -module(spoor_servant).
 
 -include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
 
 -export([work/1, secret/1, idler/0, idle/0, tell/2, tell/3]).
--export([start/3, start/4, stop/1, files/1]).
+-export([own_directory/2, nothing_recorded/0, start/3, start/4, stop/1, files/1]).
+
+%% @doc For each case a directory of its own.
+-spec own_directory(atom(), [{atom(), term()}]) -> [{atom(), term()}].
+own_directory(Case, Config) ->
+    [{dir, filename:join(?config(priv_dir, Config), Case)} | Config].
+
+%% @doc A case leaves no recording behind.
+-spec nothing_recorded() -> ok.
+nothing_recorded() ->
+    ?assertEqual([], spoor:status()),
+    _ = application:stop(spoor),
+    ok.
 
 %% @doc Calls itself so many times, and once.
 -spec work(non_neg_integer()) -> ok.

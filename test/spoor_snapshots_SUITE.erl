@@ -21,13 +21,9 @@ all() ->
         a_snapshot_of_the_past_is_refused
     ].
 
-init_per_testcase(Case, Config) ->
-    [{dir, filename:join(?config(priv_dir, Config), Case)} | Config].
+init_per_testcase(Case, Config) -> spoor_servant:own_directory(Case, Config).
 
-end_per_testcase(_Case, _Config) ->
-    ?assertEqual([], spoor:status()),
-    _ = application:stop(spoor),
-    ok.
+end_per_testcase(_Case, _Config) -> spoor_servant:nothing_recorded().
 
 a_snapshot_is_a_file_beside_the_recording(Config) ->
     {ok, #{path := Path} = Session} = start({spoor_servant, work, 1}, [self()], Config),

@@ -4,8 +4,13 @@
 //!
 //! `SPOOR_STREAMS=10000` sets the number of streams.
 
+#[path = "common/random.rs"]
+mod random;
+
 use spoor_analyzer::model::stack::{Clip, DEEP, Ended, Observer, Stacks, Step};
 use spoor_analyzer::read::{FunctionId, kind};
+
+use random::Random;
 
 /// Functions that are traced, and others after them.
 const TRACED: u64 = 4;
@@ -436,19 +441,6 @@ impl Oracle {
             self.make_sure(at, top);
         }
         self.keep(at, top, step);
-    }
-}
-
-/// Numbers that look random and are the same on every run (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
     }
 }
 

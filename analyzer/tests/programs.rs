@@ -4,26 +4,19 @@
 //! tail calls. They are run, which tells when each call truly ended, and what the VM would
 //! say of it (`call` and `return_to` of traced functions) is read as a recording would be.
 
+#[path = "common/random.rs"]
+mod random;
+
 use std::collections::HashMap;
 
 use spoor_analyzer::model::stack::{Clip, Ended, Observer, Stacks, Step};
 use spoor_analyzer::read::{FunctionId, kind};
 
+use random::Random;
+
 const FUNCTIONS: usize = 10;
 /// Events of a run.
 const LENGTH: usize = 3_000;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
 
 /// What a function does: calls, each with how often it is made, in tenths; the last that is
 /// made may be a tail call.
