@@ -62,7 +62,8 @@
 %% `{already_recording, Recordings}'.
 -module(spoor).
 
--export([start/1, start/2, stop/0, stop/1, status/0, status/1, crashed/0, snapshot/1, snapshot/2]).
+-export([start/1, start/2, stop/0, stop/1, status/0, status/1, crashed/0]).
+-export([snapshot/0, snapshot/1, snapshot/2]).
 -export([run/1, run/2, open/0, open/1, tracer/1, format_error/1]).
 
 -export_type([session/0, summary/0, id/0, reason/0]).
@@ -112,6 +113,7 @@
     | too_many_recordings
     | {unsupported, Why :: binary()}
     | {bad_session, term()}
+    | {several_recordings, [Path :: binary()]}
     | {not_started, term()}
     | not_recording.
 
@@ -199,10 +201,23 @@ crashed_so_far() ->
         {error, not_recording} -> []
     end.
 
-%% @equiv snapshot(Session, #{})
--spec snapshot(session()) -> {ok, spoor_snapshot:snapshot()} | {error, reason()}.
-snapshot(Session) ->
-    snapshot(Session, #{}).
+%% @equiv snapshot(#{})
+-spec snapshot() -> {ok, spoor_snapshot:snapshot()} | {error, reason()}.
+snapshot() ->
+    snapshot(#{}).
+
+%% @doc Of this recording, with no options; or with these, of the only one that is open.
+-spec snapshot(session() | spoor_options:given()) -> {ok, spoor_snapshot:snapshot()} | {error, reason()}.
+snapshot(#{pid := _} = Session) ->
+    snapshot(Session, #{});
+snapshot(Options) when is_map(Options); is_list(Options) ->
+    case status() of
+        [Session] -> snapshot(Session, Options);
+        [] -> {error, not_recording};
+        Several -> {error, {several_recordings, [Path || #{path := Path} <- Several]}}
+    end;
+snapshot(Other) ->
+    {error, {bad_session, Other}}.
 
 %% @doc Copies a window of what has been recorded to a file beside the recording, which
 %% goes on; no thread that records waits for it. Options: `last', how much of the time

@@ -53,6 +53,11 @@ text({bad_session, Term}) ->
         term(Term), " is no recording. spoor:start/2 answers {ok, Session}: give the Session. "
         "spoor:stop/0 ends all recordings, spoor:status/0 shows them."
     ];
+text({several_recordings, Paths}) ->
+    [
+        "several recordings are open (", lists:join(", ", [printable(Path) || Path <- Paths]), "): say which, "
+        "spoor:snapshot(Session, Options). spoor:status/0 shows them, and each of its maps will do as the Session."
+    ];
 text({not_started, Reason}) ->
     ["the application spoor does not start: ", term(Reason), "."];
 text(Reason) ->

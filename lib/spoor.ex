@@ -133,10 +133,19 @@ defmodule Spoor do
   Options: `:last`, how much of the time before, like `{30, :second}` (default
   `:infinity`, all there is); `:post`, how long to go on recording before the copy is
   made (default 0; the caller waits); `:reason`, any term.
+
+  Without a session it is of the only recording that is open:
+
+      Spoor.snapshot(last: {30, :second})
   """
+  @spec snapshot(session() | options()) ::
+          {:ok, :spoor_snapshot.snapshot()} | {:error, Error.t()}
+  def snapshot(session_or_options \\ []), do: wrap(:spoor.snapshot(session_or_options))
+
+  @doc "The same of this recording."
   @spec snapshot(session(), options()) ::
           {:ok, :spoor_snapshot.snapshot()} | {:error, Error.t()}
-  def snapshot(session, options \\ []), do: wrap(:spoor.snapshot(session, options))
+  def snapshot(session, options), do: wrap(:spoor.snapshot(session, options))
 
   @doc """
   Calls a function (or `{module, function, args}`) in a process of its own and

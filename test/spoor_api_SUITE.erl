@@ -264,7 +264,7 @@ what_is_no_session_is_told(_Config) ->
             ?assertEqual({error, {bad_session, Nonsense}}, Call(Nonsense)),
             ?assertNotEqual(nomatch, string:find(spoor:format_error({bad_session, Nonsense}), "spoor:start/2"))
         end
-     || Call <- [fun spoor:stop/1, fun spoor:status/1, fun spoor:snapshot/1],
+     || Call <- [fun spoor:stop/1, fun spoor:status/1, fun(Session) -> spoor:snapshot(Session, #{}) end],
         Nonsense <- [x, 1, self(), #{}, {ok, #{id => 1}}, #{id => 1, pid => x}]
     ].
 

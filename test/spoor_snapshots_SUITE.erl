@@ -9,7 +9,8 @@
 -export([
     a_snapshot_is_a_file_beside_the_recording/1,
     snapshots_under_load_are_sound_and_complete/1,
-    a_snapshot_of_the_past_is_refused/1
+    a_snapshot_of_the_past_is_refused/1,
+    the_only_recording_need_not_be_named/1
 ]).
 
 -import(spoor_servant, [work/1, start/3, start/4, stop/1, files/1]).
@@ -18,7 +19,8 @@ all() ->
     [
         a_snapshot_is_a_file_beside_the_recording,
         snapshots_under_load_are_sound_and_complete,
-        a_snapshot_of_the_past_is_refused
+        a_snapshot_of_the_past_is_refused,
+        the_only_recording_need_not_be_named
     ].
 
 init_per_testcase(Case, Config) -> spoor_servant:own_directory(Case, Config).
@@ -97,6 +99,25 @@ a_snapshot_of_the_past_is_refused(Config) ->
     _ = stop(Session),
     ?assertEqual({error, not_recording}, spoor:snapshot(Session)),
     ?assertMatch([_], files(Config)).
+
+%% As from a remote shell, which has no session in hand.
+the_only_recording_need_not_be_named(Config) ->
+    ?assertEqual({error, not_recording}, spoor:snapshot(#{last => {30, second}})),
+    {ok, #{path := Path} = Session} = start({spoor_servant, work, 1}, [self()], Config),
+    ok = work(100),
+    ?assertMatch({ok, #{events := 102, last := 30000}}, spoor:snapshot(#{last => {30, second}})),
+    ?assertMatch({ok, #{events := 102, reason := slow}}, spoor:snapshot([{reason, slow}])),
+    ?assertMatch({ok, #{events := 102}}, spoor:snapshot()),
+    [Status] = spoor:status(),
+    ?assertMatch({ok, #{events := 102}}, spoor:snapshot(Status)),
+    ?assertEqual({error, {bad_session, x}}, spoor:snapshot(x)),
+    ?assertMatch({error, {bad_option, _}}, spoor:snapshot([x, 1])),
+    {ok, #{path := Other} = Second} = spoor:open(#{dir => ?config(priv_dir, Config)}),
+    {error, {several_recordings, Paths} = Reason} = spoor:snapshot(#{}),
+    ?assertEqual(lists:sort([Path, Other]), lists:sort(Paths)),
+    ?assertNotEqual(nomatch, string:find(spoor:format_error(Reason), Path)),
+    {ok, _} = spoor:stop(Second),
+    _ = stop(Session).
 
 mode(Path) ->
     {ok, #file_info{mode = Mode}} = file:read_file_info(Path),

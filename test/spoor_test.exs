@@ -87,6 +87,7 @@ defmodule SpoorTest do
                Spoor.snapshot(session, last: {30, :second}, reason: :slow)
 
       assert File.exists?(path)
+      assert {:ok, %{events: 12, last: 30_000}} = Spoor.snapshot(last: {30, :second})
       Spoor.stop!(session)
 
       assert {:error, %Spoor.Error{reason: :not_recording} = error} = Spoor.snapshot(session)
