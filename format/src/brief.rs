@@ -6,10 +6,14 @@
 //! processor's store buffer. And each of those is code of its own, where one piece for
 //! all ([`event`]) stays in the processor's cache.
 
+mod sizes;
+
 use crate::codec::{Full, MAX_VARINT, Put, Sink, groups};
 use crate::hint::{likely, unlikely};
-use crate::record::{GC_SIZES, Ref, id_of};
+use crate::record::{Ref, id_of};
 use crate::term::tag;
+
+pub use sizes::{SIZES, SIZES_ROOM, sizes};
 
 const MESSAGE: u64 = id_of("message") as u64;
 const MESSAGE_OF: u64 = id_of("message_of") as u64;
@@ -282,42 +286,6 @@ fn put(space: &mut [u8; ROOM], at: usize, value: u64) -> usize {
     at + 9 + more as usize
 }
 
-/// Sizes that the record of a garbage collection may have, [`GC_SIZES`] being there.
-pub const SIZES: usize = 16;
-
-/// Bytes of the space that [`sizes`] writes into.
-pub const SIZES_ROOM: usize = 256;
-
-/// Writes the record of a garbage collection with its sizes, those of [`GC_SIZES`]; the others
-/// count for nothing. Delta and sizes are below 2^56. Says how many bytes that took.
-#[inline(always)]
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "masked; SIZES_ROOM is for the longest")]
-pub fn sizes(space: &mut [u8; SIZES_ROOM], kind: Kind, delta: u64, sizes: &[u64; SIZES]) -> usize {
-    // Begins of what is written lie below: an id, a varint, a count, and 11 of 8 bytes.
-    const PLACE: usize = 127;
-    space[0] = kind.0 as u8;
-    let (bytes, count) = groups(delta);
-    space[1..9].copy_from_slice(&bytes.to_le_bytes());
-    let mut at = 1 + count;
-    space[at & PLACE] = GC_SIZES.len() as u8;
-    at += 1;
-    for size in &sizes[..GC_SIZES.len()] {
-        if *size < 0x80 {
-            space[at & PLACE] = *size as u8;
-            at += 1;
-        } else if *size < 0x4000 {
-            let both = *size & 0x7f | 0x80 | (*size & 0x3f80) << 1;
-            space[at & PLACE..][..2].copy_from_slice(&(both as u16).to_le_bytes());
-            at += 2;
-        } else {
-            let (bytes, count) = groups(*size);
-            space[at & PLACE..][..8].copy_from_slice(&bytes.to_le_bytes());
-            at += count;
-        }
-    }
-    at
-}
-
 /// The record `process`.
 #[inline(always)]
 pub fn process<S: Sink>(sink: &mut S, word: u64) -> Result<(), Full> {
@@ -397,7 +365,7 @@ mod tests {
         space
     }
 
-    fn bytes(write: impl FnOnce(&mut Vec<u8>) -> Result<(), Full>) -> Vec<u8> {
+    pub(super) fn bytes(write: impl FnOnce(&mut Vec<u8>) -> Result<(), Full>) -> Vec<u8> {
         let mut bytes = Vec::new();
         write(&mut bytes).expect("a Vec is never full");
         bytes
@@ -419,7 +387,7 @@ mod tests {
     }
 
     /// Numbers of every length.
-    fn number() -> impl Strategy<Value = u64> {
+    pub(super) fn number() -> impl Strategy<Value = u64> {
         // Short ones more often than others, as they are.
         (any::<u64>(), prop_oneof![0..64_u32, 36..64_u32]).prop_map(|(number, shift)| number >> shift)
     }
@@ -484,21 +452,6 @@ mod tests {
             });
             let line = Line { head, word, ..Line::new(Kind::SPAWN, u64::MAX) };
             prop_assert_eq!(brief(Some(u64::MAX), line, u64::MAX), by_table);
-        }
-
-        #[test]
-        fn collections_are_those_of_the_table(
-            delta in number().prop_map(|delta| delta >> 8),
-            numbers in prop::array::uniform16(number().prop_map(|size| size >> 8)),
-        ) {
-            let of = |kind| {
-                let mut space = [0xee; SIZES_ROOM];
-                let used = sizes(&mut space, kind, delta, &numbers);
-                space[..used].to_vec()
-            };
-            let told = &numbers[..GC_SIZES.len()];
-            prop_assert_eq!(of(Kind::GC_MINOR_START), bytes(|s| write::gc_minor_start(s, delta, told)));
-            prop_assert_eq!(of(Kind::GC_MINOR_END), bytes(|s| write::gc_minor_end(s, delta, told)));
         }
 
         #[test]

@@ -6,9 +6,14 @@
 //! table as text in its meta section, so that an older reader can step over
 //! (and even print) records that came after it: see [`Schema`].
 
-use crate::codec::{Cursor, Full, MAX_VARINT, Put, Sink};
-use crate::term::RawTerm;
-use crate::{DecodeError, term};
+mod field;
+mod schema;
+
+use crate::DecodeError;
+use crate::codec::{Cursor, Full, MAX_VARINT, Sink};
+
+pub use field::{Field, FieldType, RawWords, Refers, types};
+pub use schema::{ForeignSpec, Schema};
 
 /// What a record is to the stream it stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,53 +37,6 @@ impl Class {
     }
 }
 
-/// How a field is encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FieldType {
-    /// A varint.
-    Uint,
-    /// A varint: 0 for none, else 1 + the number of an atom of this chunk.
-    Atom,
-    /// A varint: 0 for none, else 1 + the number of a function of this chunk.
-    Function,
-    /// A varint length and that many bytes of UTF-8.
-    Text,
-    /// A term in the encoding of [`crate::term`].
-    Term,
-    /// A varint count and that many varints.
-    Words,
-}
-
-impl FieldType {
-    /// All types, with the names they have in the text of a [`Schema`].
-    pub const ALL: [(FieldType, &'static str); 6] = [
-        (FieldType::Uint, "uint"),
-        (FieldType::Atom, "atom"),
-        (FieldType::Function, "function"),
-        (FieldType::Text, "text"),
-        (FieldType::Term, "term"),
-        (FieldType::Words, "words"),
-    ];
-
-    /// The name in the text of a [`Schema`].
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(t, _)| *t == self).map_or("?", |(_, name)| name)
-    }
-
-    fn parse(name: &str) -> Option<FieldType> {
-        Self::ALL.iter().find(|(_, n)| *n == name).map(|(t, _)| *t)
-    }
-
-    fn skip(self, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
-        match self {
-            FieldType::Uint | FieldType::Atom | FieldType::Function => cursor.varint().map(drop),
-            FieldType::Text => <types::Text as Field>::decode(cursor).map(drop),
-            FieldType::Term => term::skip(cursor),
-            FieldType::Words => <types::Words as Field>::decode(cursor).map(drop),
-        }
-    }
-}
-
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
@@ -96,140 +54,6 @@ pub struct Spec {
 
 /// A reference to an atom or a function: 0 for none, else its number + 1.
 pub type Ref = u64;
-
-/// A list of numbers, already known to be well formed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RawWords<'a>(&'a [u8]);
-
-impl<'a> RawWords<'a> {
-    /// The numbers.
-    pub fn iter(self) -> impl Iterator<Item = u64> + 'a {
-        let mut cursor = Cursor::new(self.0);
-        std::iter::from_fn(move || if cursor.is_empty() { None } else { cursor.varint().ok() })
-    }
-}
-
-/// Encoding and decoding of one field.
-pub trait Field {
-    /// What a reader gets.
-    type Value<'a>;
-    /// What a writer gives.
-    type Arg<'a>: Copy;
-    /// Most bytes that `arg` can take.
-    fn max_len(arg: Self::Arg<'_>) -> usize;
-    /// Writes it.
-    fn encode(arg: Self::Arg<'_>, put: &mut Put<'_>);
-    /// Reads it.
-    fn decode<'a>(cursor: &mut Cursor<'a>) -> Result<Self::Value<'a>, DecodeError>;
-    /// Tells of what it refers to.
-    #[inline(always)]
-    fn refers<'a>(_: Self::Value<'a>, _: &mut impl FnMut(Refers<'a>)) {}
-}
-
-/// What a field refers to.
-#[derive(Debug, Clone, Copy)]
-pub enum Refers<'a> {
-    /// An atom, or none.
-    Atom(Ref),
-    /// A function, or none.
-    Function(Ref),
-    /// Whatever atoms are in a term.
-    Term(RawTerm<'a>),
-}
-
-/// The field types as the table names them.
-pub mod types {
-    use super::*;
-
-    macro_rules! number {
-        ($($name:ident $($refers:expr)?),*) => { $(
-            #[doc = concat!("See [`FieldType::", stringify!($name), "`].")]
-            #[derive(Debug)]
-            pub struct $name;
-            impl Field for $name {
-                type Value<'a> = u64;
-                type Arg<'a> = u64;
-                #[inline(always)]
-                fn max_len(_: u64) -> usize { MAX_VARINT }
-                #[inline(always)]
-                fn encode(arg: u64, put: &mut Put<'_>) { put.varint(arg) }
-                #[inline(always)]
-                fn decode<'a>(cursor: &mut Cursor<'a>) -> Result<u64, DecodeError> { cursor.varint() }
-                $(
-                    #[inline(always)]
-                    fn refers<'a>(reference: u64, look: &mut impl FnMut(Refers<'a>)) { look($refers(reference)) }
-                )?
-            }
-        )* };
-    }
-    number!(Uint, Atom Refers::Atom, Function Refers::Function);
-
-    /// See [`FieldType::Text`].
-    #[derive(Debug)]
-    pub struct Text;
-    impl Field for Text {
-        type Value<'a> = &'a str;
-        type Arg<'a> = &'a str;
-        fn max_len(arg: &str) -> usize {
-            MAX_VARINT.saturating_add(arg.len())
-        }
-        fn encode(arg: &str, put: &mut Put<'_>) {
-            put.varint(arg.len() as u64);
-            put.bytes(arg.as_bytes());
-        }
-        fn decode<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, DecodeError> {
-            let offset = cursor.offset();
-            let len = cursor.varint()?;
-            std::str::from_utf8(cursor.take(len)?).map_err(|_| DecodeError::NotUtf8 { offset })
-        }
-    }
-
-    /// See [`FieldType::Term`].
-    #[derive(Debug)]
-    pub struct Term;
-    impl Field for Term {
-        type Value<'a> = RawTerm<'a>;
-        type Arg<'a> = RawTerm<'a>;
-        fn max_len(arg: RawTerm<'_>) -> usize {
-            arg.bytes().len()
-        }
-        fn encode(arg: RawTerm<'_>, put: &mut Put<'_>) {
-            put.bytes(arg.bytes());
-        }
-        fn decode<'a>(cursor: &mut Cursor<'a>) -> Result<RawTerm<'a>, DecodeError> {
-            let start = cursor.offset();
-            term::skip(cursor)?;
-            Ok(RawTerm::trusted(cursor.since(start)))
-        }
-        #[inline(always)]
-        fn refers<'a>(term: RawTerm<'a>, look: &mut impl FnMut(Refers<'a>)) {
-            look(Refers::Term(term));
-        }
-    }
-
-    /// See [`FieldType::Words`].
-    #[derive(Debug)]
-    pub struct Words;
-    impl Field for Words {
-        type Value<'a> = RawWords<'a>;
-        type Arg<'a> = &'a [u64];
-        fn max_len(arg: &[u64]) -> usize {
-            MAX_VARINT.saturating_mul(arg.len().saturating_add(1))
-        }
-        fn encode(arg: &[u64], put: &mut Put<'_>) {
-            put.varint(arg.len() as u64);
-            for word in arg {
-                put.varint(*word);
-            }
-        }
-        fn decode<'a>(cursor: &mut Cursor<'a>) -> Result<RawWords<'a>, DecodeError> {
-            let count = cursor.varint()?;
-            let start = cursor.offset();
-            cursor.skip_varints(count)?;
-            Ok(RawWords(cursor.since(start)))
-        }
-    }
-}
 
 /// One record: its time, for timed classes, and what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -531,88 +355,12 @@ pub fn spec(id: u8) -> Option<&'static Spec> {
     SPECS.iter().find(|spec| spec.id == id)
 }
 
-/// The table of a file, as far as it goes beyond [`SPECS`].
-#[derive(Debug, Clone, Default)]
-pub struct Schema {
-    foreign: Vec<ForeignSpec>,
-}
-
-/// A row that only the file knows.
-#[derive(Debug, Clone)]
-pub struct ForeignSpec {
-    /// First byte of the record.
-    pub id: u8,
-    /// What it is to the stream.
-    pub class: Class,
-    /// Its name.
-    pub name: String,
-    /// Its fields.
-    pub fields: Vec<(String, FieldType)>,
-}
-
-impl Schema {
-    /// The table as text, one record a line: `ID CLASS NAME FIELD:TYPE ...`.
-    pub fn own_text() -> String {
-        let mut text = String::new();
-        for spec in SPECS {
-            let fields: String = spec.fields.iter().map(|(n, t)| format!(" {n}:{}", t.name())).collect();
-            let class = format!("{:?}", spec.class).to_lowercase();
-            text.push_str(&format!("{} {class} {}{fields}\n", spec.id, spec.name));
-        }
-        text
-    }
-
-    /// Reads the table of a file; lines that cannot be understood are left out,
-    /// their records will then be [`DecodeError::UnknownRecord`].
-    pub fn parse(text: &str) -> Schema {
-        let foreign = text.lines().filter_map(parse_line).filter(|row| spec(row.id).is_none()).collect();
-        Schema { foreign }
-    }
-
-    /// The rows that only the file knows.
-    pub(crate) fn rows(&self) -> &[ForeignSpec] {
-        &self.foreign
-    }
-
-    /// The row of an id that only the file knows.
-    pub fn foreign(&self, id: u8) -> Option<&ForeignSpec> {
-        self.foreign.iter().find(|spec| spec.id == id)
-    }
-
-    #[cold]
-    fn step_over<'a>(&self, id: u8, offset: usize, cursor: &mut Cursor<'a>) -> Result<Record<'a>, DecodeError> {
-        let spec = self.foreign(id).ok_or(DecodeError::UnknownRecord { offset, id })?;
-        let delta = if spec.class.timed() { cursor.varint()? } else { 0 };
-        let start = cursor.offset();
-        for (_, field) in &spec.fields {
-            field.skip(cursor)?;
-        }
-        Ok(Record { delta, body: Body::Foreign { id, class: spec.class, bytes: cursor.since(start) } })
-    }
-}
-
-fn parse_line(line: &str) -> Option<ForeignSpec> {
-    let mut words = line.split_ascii_whitespace();
-    let id = words.next()?.parse().ok()?;
-    let class = match words.next()? {
-        "define" => Class::Define,
-        "context" => Class::Context,
-        "annotate" => Class::Annotate,
-        "event" => Class::Event,
-        "info" => Class::Info,
-        _ => return None,
-    };
-    let name = words.next()?.to_owned();
-    let fields = words
-        .map(|word| word.split_once(':').and_then(|(n, t)| Some((n.to_owned(), FieldType::parse(t)?))))
-        .collect::<Option<Vec<_>>>()?;
-    Some(ForeignSpec { id, class, name, fields })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
+    use crate::term::{self, RawTerm};
 
     /// A value of each type that a field can have.
     #[derive(Debug, Clone, Copy)]
@@ -708,27 +456,5 @@ mod tests {
         let mut bytes = Vec::new();
         write::call(&mut bytes, 600, 5).expect("a Vec is never full");
         assert_eq!(bytes, [32, 0xd8, 0x04, 5]);
-    }
-
-    #[test]
-    fn a_later_record_is_stepped_over_with_the_files_table() {
-        let schema = Schema::parse("200 event later who:term n:uint\n201 nonsense x\n");
-        let mut bytes = vec![200, 7, 7, 9];
-        write::receive(&mut bytes, 1).expect("a Vec is never full");
-        let mut cursor = Cursor::new(&bytes);
-        let later = Record::decode(&mut cursor, &schema).expect("known from the file");
-        assert_eq!(later, Record { delta: 7, body: Body::Foreign { id: 200, class: Class::Event, bytes: &[7, 9] } });
-        let receive = Record::decode(&mut cursor, &schema).expect("a record of this version");
-        assert_eq!(receive, Record { delta: 1, body: Body::Receive {} });
-        assert_eq!(
-            Record::decode(&mut Cursor::new(&[201]), &schema),
-            Err(DecodeError::UnknownRecord { offset: 0, id: 201 })
-        );
-    }
-
-    #[test]
-    fn the_own_table_parses_as_nothing_foreign() {
-        assert!(Schema::parse(&Schema::own_text()).foreign.is_empty());
-        assert_eq!(Schema::own_text().lines().filter_map(parse_line).count(), SPECS.len());
     }
 }

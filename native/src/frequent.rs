@@ -1,6 +1,6 @@
 //! The way of nearly all events: the frequent kinds, with nothing special about
 //! them, into a chunk with room for them. Whatever is not so goes the long way,
-//! `tracer::Offered`.
+//! `offered`.
 //!
 //! Everything stays in registers or goes straight to its place: what is put
 //! together in memory and read as a whole at once has to wait for the processor's

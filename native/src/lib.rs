@@ -10,7 +10,8 @@
 //! frequent the hot path: how frequent events are stored
 //! collections  the sizes of garbage collections
 //! initial  what a spawned process really runs
-//! tracer   enabled/3 and trace/5; how all others are stored
+//! offered  the long way: how all others are stored
+//! tracer   enabled/3 and trace/5
 //! nif      open, close, status, describe, note, copy, adopt: terms in, terms out
 //! ```
 //!
@@ -26,6 +27,7 @@ mod frequent;
 mod initial;
 mod learned;
 mod nif;
+mod offered;
 mod tracer;
 mod values;
 mod vm;

@@ -6,16 +6,22 @@
 //! the same in OTP 25 to 29 on 64-bit machines and is verified against the VM's
 //! own functions when the library is loaded.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::atomic::{AtomicU64, Ordering};
+mod maps;
+mod names;
+mod references;
+
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::Ordering;
 
 use rustler::sys::{ErlNifEnv, ErlNifTerm};
-use spoor_core::stream::{MAX_ATOM_BYTES, Names};
 use spoor_format::lane::LaneKind;
-use spoor_format::reference::{Halves, Reference as Told};
 
 use crate::bits;
-use crate::learned::{self, LEARNED, NO_HEADER};
+use crate::learned::{self, LEARNED};
+
+pub(crate) use maps::{each_pair, map_size, map_value, only_value};
+pub(crate) use names::{VmNames, make_atom, printed};
+pub(crate) use references::{Reference, has_reference_header, names_process, printed_reference, reference};
 
 /// A term as the VM holds it.
 pub(crate) type Word = u64;
@@ -28,37 +34,19 @@ pub(crate) const NIL: Word = 0x3b;
 /// The pid of nobody: all data bits set.
 pub(crate) const INVALID_PID: Word = !0xf | 0x3;
 
-const LATIN1: c_int = 1;
-const UTF8: c_int = 2; // OTP 26 and later; 25 answers "no"
-
 // Declared here and not taken from rustler: these take plain words, and none of
 // them allocates, locks, or needs a process (see each caller).
 unsafe extern "C" {
-    fn enif_make_atom(env: Env, name: *const c_char) -> Word;
-    fn enif_get_atom(env: Env, atom: Word, buffer: *mut c_char, size: u32, encoding: c_int) -> c_int;
     fn enif_get_tuple(env: Env, tuple: Word, arity: *mut c_int, elements: *mut *const Word) -> c_int;
     fn enif_get_list_cell(env: Env, list: Word, head: *mut Word, tail: *mut Word) -> c_int;
-    fn enif_get_map_size(env: Env, map: Word, size: *mut usize) -> c_int;
-    fn enif_get_map_value(env: Env, map: Word, key: Word, value: *mut Word) -> c_int;
     fn enif_get_long(env: Env, term: Word, value: *mut i64) -> c_int;
     fn enif_get_double(env: Env, term: Word, value: *mut f64) -> c_int;
-    fn enif_map_iterator_create(env: Env, map: Word, iterator: *mut MapIterator, entry: c_int) -> c_int;
-    fn enif_map_iterator_destroy(env: Env, iterator: *mut MapIterator);
-    fn enif_map_iterator_next(env: Env, iterator: *mut MapIterator) -> c_int;
-    fn enif_map_iterator_get_pair(env: Env, iterator: *mut MapIterator, key: *mut Word, value: *mut Word) -> c_int;
     fn enif_term_type(env: Env, term: Word) -> c_int;
-    fn enif_snprintf(buffer: *mut c_char, size: usize, format: *const c_char, ...) -> c_int;
     fn enif_thread_type() -> c_int;
     fn enif_make_tuple_from_array(env: Env, elements: *const Word, count: u32) -> Word;
-    fn enif_make_map_from_arrays(env: Env, keys: *const Word, values: *const Word, n: usize, map: *mut Word) -> c_int;
     fn enif_make_list_cell(env: Env, head: Word, tail: Word) -> Word;
     fn enif_make_int(env: Env, value: c_int) -> Word;
-    fn enif_make_ref(env: Env) -> Word;
 }
-
-/// `ErlNifMapIterator`, with room to spare.
-#[repr(C, align(16))]
-struct MapIterator([u64; 16]);
 
 /// What kind of term a word is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,99 +243,6 @@ pub(crate) fn list_length(list: Word) -> Option<u32> {
     (rest == NIL).then_some(length)
 }
 
-/// The words behind the header of a local reference.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reference(Halves);
-
-impl Reference {
-    /// By its words: those of a text that names a process have its word for the last.
-    #[inline(always)]
-    pub(crate) fn halves(&self) -> Halves {
-        self.0
-    }
-
-    /// Word by word: to compare them as a whole, they would first go to memory.
-    #[inline(always)]
-    pub(crate) fn is(&self, other: &Reference) -> bool {
-        let ([a, b, c], [x, y, z]) = (self.0.words, other.0.words);
-        (a ^ x | b ^ y | c ^ z) == 0
-    }
-
-    /// As its words say.
-    pub(crate) fn told(&self) -> Told {
-        let [low, high, process] = self.0.words;
-        let half = |word: u64| word & 0xffff_ffff;
-        let numbers = [process >> 32, half(process), high >> 32, half(high), low >> 32];
-        Told::of_last(if self.0.five { 5 } else { 3 }, numbers)
-    }
-
-    #[inline(always)]
-    pub(crate) fn read(word: Word, names_process: bool) -> Reference {
-        let process = if names_process { boxed_word(word, 3) } else { 0 };
-        Reference(Halves { words: [boxed_word(word, 1), boxed_word(word, 2), process], five: names_process })
-    }
-
-    /// Is this the text that the VM prints?
-    fn is_told_by(&self, text: &str) -> bool {
-        let inside = text.strip_prefix("#Ref<0.").and_then(|text| text.strip_suffix('>'));
-        let told = inside.map(|inside| inside.split('.').map(|number| number.parse().ok()));
-        told.is_some_and(|told| told.eq(self.told().numbers().iter().map(|number| Some(*number))))
-    }
-}
-
-/// A local reference, read in place; the rest (magic, external, unknown) is left to
-/// [`printed_reference`].
-#[inline(always)]
-pub(crate) fn reference(word: Word) -> Option<Reference> {
-    Some(Reference::read(word, names_process(word)?))
-}
-
-/// Of a boxed term that is a local reference to be read in place: does its text name a process?
-#[inline(always)]
-pub(crate) fn names_process(word: Word) -> Option<bool> {
-    let header = boxed_word(word, 0);
-    let long = is_known(&LEARNED.long_alias_header, header);
-    let known = long || is_known(&LEARNED.reference_header, header) || is_known(&LEARNED.alias_header, header);
-    (known && is_marked(word)).then_some(long)
-}
-
-/// Is a boxed term surely a local reference? Others may be, too.
-#[inline(always)]
-pub(crate) fn has_reference_header(word: Word) -> bool {
-    let header = boxed_word(word, 0);
-    is_known(&LEARNED.long_alias_header, header)
-        || is_known(&LEARNED.reference_header, header)
-        || is_known(&LEARNED.alias_header, header)
-}
-
-#[inline(always)]
-fn is_known(known: &AtomicU64, header: u64) -> bool {
-    known.load(Ordering::Relaxed) == header
-}
-
-/// Is what follows the header the mark of references that hold their numbers?
-/// Others with the same header have a pointer there.
-#[inline(always)]
-fn is_marked(word: Word) -> bool {
-    boxed_word(word, 1) as u32 == u32::MAX
-}
-
-/// A reference that [`reference`] did not understand, as the VM prints it. Those
-/// with its header are understood from now on, if the text is what the words say:
-/// so the layout of aliases is learned, which no function of the VM makes.
-#[inline(never)]
-pub(crate) fn printed_reference(word: Word, space: &mut [u8]) -> &str {
-    let text = printed(word, space);
-    let (header, words) = (boxed_word(word, 0), boxed_words(word));
-    if words >= 3 && is_marked(word) {
-        let layouts = [(&LEARNED.alias_header, false), (&LEARNED.long_alias_header, true)];
-        if let Some((known, _)) = layouts.into_iter().find(|(_, long)| Reference::read(word, *long).is_told_by(text)) {
-            known.store(header, Ordering::Relaxed);
-        }
-    }
-    text
-}
-
 pub(crate) fn integer(env: Env, word: Word) -> Option<i64> {
     let mut value = 0;
     // SAFETY: a live term, and a number of our own.
@@ -360,48 +255,6 @@ pub(crate) fn float(env: Env, word: Word) -> Option<f64> {
     (unsafe { enif_get_double(env, word, &mut value) } != 0).then_some(value)
 }
 
-/// Pairs of a map.
-#[inline(always)]
-pub(crate) fn map_size(env: Env, map: Word) -> usize {
-    if is_flat_map(map) { boxed_word(map, 1) as usize } else { asked_map_size(env, map) }
-}
-
-#[cold]
-#[inline(never)]
-fn asked_map_size(env: Env, map: Word) -> usize {
-    let mut size = 0;
-    // SAFETY: a live term, and a number of our own; not a map leaves it 0.
-    unsafe { enif_get_map_size(env, map, &mut size) };
-    size
-}
-
-/// What an atom stands for in a map.
-#[inline(always)]
-pub(crate) fn map_value(env: Env, map: Word, key: Word) -> Option<Word> {
-    if !is_flat_map(map) {
-        return asked_map_value(env, map, key);
-    }
-    let (size, keys) = (boxed_word(map, 1) as usize, boxed_word(map, 2));
-    let place = tuple(keys)?.iter().take(size).position(|known| *known == key)?;
-    Some(boxed_word(map, 3 + place))
-}
-
-/// What an atom stands for in a map that holds nothing else.
-#[inline(always)]
-pub(crate) fn only_value(map: Word, key: Word) -> Option<Word> {
-    // A flat map's keys are a tuple, of as many.
-    let is_only = is_flat_map(map) && boxed_word(map, 1) == 1 && boxed_word(boxed_word(map, 2), 1) == key;
-    is_only.then(|| boxed_word(map, 3))
-}
-
-#[cold]
-#[inline(never)]
-fn asked_map_value(env: Env, map: Word, key: Word) -> Option<Word> {
-    let mut value = 0;
-    // SAFETY: live terms, and a word of our own.
-    (unsafe { enif_get_map_value(env, map, key, &mut value) } != 0).then_some(value)
-}
-
 /// One word of a boxed term, its header being the first. By itself: what the VM
 /// has just stored word by word is not there yet for a wider load.
 #[inline(always)]
@@ -409,123 +262,6 @@ pub(crate) fn boxed_word(word: Word, place: usize) -> Word {
     let at = (word.wrapping_sub(BOXED) as *const Word).wrapping_add(place);
     // SAFETY: the caller found a boxed word of a kind that has so many words.
     unsafe { at.read_volatile() }
-}
-
-/// Is it a small map? The VM keeps those flat: behind the header their size, the tuple of
-/// their keys, the values.
-#[inline(always)]
-fn is_flat_map(word: Word) -> bool {
-    is_boxed(word) && boxed_word(word, 0) == LEARNED.flat_map_header.load(Ordering::Relaxed)
-}
-
-/// Learns the header of flat maps, if what is read in place is what the VM's
-/// functions say; otherwise those are asked.
-fn learn_flat_maps(env: Env) {
-    let keys = ["extra", "spoor_tracer", "timestamp"].map(|name| make_atom(env, name));
-    for pairs in 0..=keys.len() {
-        let mut made = 0;
-        // SAFETY: as many live terms as said, twice, and a word of our own.
-        let is_made = unsafe { enif_make_map_from_arrays(env, keys.as_ptr(), keys.as_ptr(), pairs, &mut made) } != 0;
-        if !is_made || kind(made) != Kind::Boxed {
-            return LEARNED.flat_map_header.store(NO_HEADER, Ordering::Relaxed);
-        }
-        // SAFETY: a boxed word points to its header.
-        let header = unsafe { *((made & !3) as *const u64) };
-        LEARNED.flat_map_header.store(header, Ordering::Relaxed);
-        let found = keys.map(|key| map_value(env, made, key));
-        let asked = keys.map(|key| asked_map_value(env, made, key));
-        if map_size(env, made) != asked_map_size(env, made) || found != asked {
-            return LEARNED.flat_map_header.store(NO_HEADER, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Calls `each` with the pairs of a small map, in the VM's order. Only for maps
-/// of at most 32 pairs: iterating larger ones allocates.
-pub(crate) fn each_pair<E>(env: Env, map: Word, mut each: impl FnMut(Word, Word) -> Result<(), E>) -> Result<(), E> {
-    let mut iterator = MapIterator([0; 16]);
-    // SAFETY: a live term; the iterator has room for the VM's own (seven words).
-    if unsafe { enif_map_iterator_create(env, map, &mut iterator, 1) } == 0 {
-        return Ok(());
-    }
-    let (mut key, mut value, mut result) = (0, 0, Ok(()));
-    // SAFETY: created above; two words of our own.
-    while result.is_ok() && unsafe { enif_map_iterator_get_pair(env, &mut iterator, &mut key, &mut value) } != 0 {
-        result = each(key, value);
-        // SAFETY: created above.
-        unsafe { enif_map_iterator_next(env, &mut iterator) };
-    }
-    // SAFETY: created above, not used afterwards.
-    unsafe { enif_map_iterator_destroy(env, &mut iterator) };
-    result
-}
-
-/// The term as the VM prints it, as much as fits. Some 300 ns.
-pub(crate) fn printed(word: Word, space: &mut [u8]) -> &str {
-    // SAFETY: a live term; the VM writes no more than the size and ends with 0.
-    unsafe { enif_snprintf(space.as_mut_ptr().cast(), space.len(), c"%T".as_ptr(), word) };
-    let text = CStr::from_bytes_until_nul(space).map_or(&[][..], CStr::to_bytes);
-    match std::str::from_utf8(text) {
-        Ok(text) => text,
-        Err(error) => std::str::from_utf8(&text[..error.valid_up_to()]).unwrap_or_default(),
-    }
-}
-
-pub(crate) fn make_atom(env: Env, name: &str) -> Word {
-    let mut text = [0_u8; 64];
-    text[..name.len()].copy_from_slice(name.as_bytes());
-    // SAFETY: a text that ends with 0; called while the library is loaded.
-    unsafe { enif_make_atom(env, text.as_ptr().cast()) }
-}
-
-/// Spells atoms with the functions of the VM.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct VmNames(pub(crate) Env);
-
-impl Names for VmNames {
-    fn atom_text<'a>(&self, atom: Word, space: &'a mut [u8; MAX_ATOM_BYTES]) -> &'a str {
-        let mut text = [0_u8; MAX_ATOM_BYTES + 1];
-        for encoding in [LATIN1, UTF8] {
-            // SAFETY: an atom; the VM writes no more than the size.
-            let length = unsafe { enif_get_atom(self.0, atom, text.as_mut_ptr().cast(), text.len() as u32, encoding) };
-            if length > 0 {
-                return respell(&text[..length as usize - 1], encoding, space);
-            }
-        }
-        // OTP 25 and an atom beyond Latin-1: only printing can spell it.
-        unquoted(atom, space)
-    }
-}
-
-/// A printed atom without the quotes that it may have, and what they ask for.
-fn unquoted(atom: Word, space: &mut [u8; MAX_ATOM_BYTES]) -> &str {
-    let length = printed(atom, space).len();
-    let Some(inside) = space[..length].strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'")) else {
-        return std::str::from_utf8(&space[..length]).unwrap_or("?");
-    };
-    let (mut from, end, mut to) = (1, 1 + inside.len(), 0);
-    while from < end {
-        if space[from] == b'\\' && from + 1 < end {
-            from += 1;
-        }
-        space[to] = space[from];
-        (from, to) = (from + 1, to + 1);
-    }
-    std::str::from_utf8(&space[..to]).unwrap_or("?")
-}
-
-/// Text of the VM's as UTF-8.
-fn respell<'a>(text: &[u8], encoding: c_int, space: &'a mut [u8; MAX_ATOM_BYTES]) -> &'a str {
-    let mut length = 0;
-    if encoding == UTF8 || text.is_ascii() {
-        length = text.len().min(space.len());
-        space[..length].copy_from_slice(&text[..length]);
-    } else {
-        for letter in text.iter().map(|byte| char::from(*byte)) {
-            length += letter.encode_utf8(&mut space[length..]).len();
-        }
-    }
-    std::str::from_utf8(&space[..length]).unwrap_or("?")
 }
 
 /// What kind of thread the caller is.
@@ -582,8 +318,8 @@ pub(crate) fn words_are_as_expected(env: Env) -> bool {
     // SAFETY: live terms and places of our own.
     let is_cell = unsafe { enif_get_list_cell(env, list, &mut head, &mut tail) } != 0;
     learned::identities();
-    learn_references(env);
-    learn_flat_maps(env);
+    references::learn_references(env);
+    maps::learn_flat_maps(env);
     bits::learn(env);
     is_tuple
         && is_cell
@@ -593,18 +329,4 @@ pub(crate) fn words_are_as_expected(env: Env) -> bool {
         && tuple(made).is_some_and(|read| read.as_ptr() == elements && read == parts)
         && cell(list) == Some((head, tail))
         && tail == NIL
-}
-
-/// Learns the header of ordinary references, if their text can be told from
-/// their words; otherwise references stay printed.
-fn learn_references(env: Env) {
-    // SAFETY: makes a term in the environment of the running load callback.
-    let made = unsafe { enif_make_ref(env) };
-    if kind(made) != Kind::Boxed {
-        return;
-    }
-    let mut space = [0; 64];
-    if is_marked(made) && Reference::read(made, false).is_told_by(printed(made, &mut space)) {
-        LEARNED.reference_header.store(boxed_word(made, 0), Ordering::Relaxed);
-    }
 }
