@@ -8,8 +8,8 @@ use spoor_format::text::{WriteError, write_raw};
 
 use super::{Health, Next, Sought, each, feed, stdout, tell, window};
 use crate::cli::{self, Picks};
-use crate::model::filter::Filter;
-use crate::read::{Event, Ledger, Names, Recording};
+use crate::model::filter::FunctionFilter;
+use crate::read::{Ledger, Names, Recording};
 use crate::view;
 
 pub(super) fn run(args: &cli::Dump) -> Result<Health> {
@@ -23,14 +23,14 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
             return Ok(Health::Fine.and(&recording.findings));
         }
         let (mut left, mut taken) = (args.limit.unwrap_or(usize::MAX), false);
-        let mut lines = view::dump::Lines::default();
+        let (mut lines, mut functions) = (view::dump::Lines::default(), FunctionFilter::new(&filter));
         let (outcome, _) =
             feed(recording, Names::default(), window(&args.select.window, recording)?, &filter, |next, known| {
                 let Next::Event(event, asked_for) = next else { return Ok(true) };
                 if left == 0 {
                     return Ok(false);
                 }
-                if asked_for && takes(&filter, event) {
+                if asked_for && functions.takes_event(event) {
                     left -= 1;
                     taken = true;
                     match args.json {
@@ -63,9 +63,4 @@ fn raw(recording: &Recording, out: &mut impl Write) -> Result<()> {
         Err(WriteError::Io(error)) => Err(error.into()),
         Err(error) => Err(error.into()),
     }
-}
-
-fn takes(filter: &Filter, event: &Event<'_>) -> bool {
-    filter.takes_all_functions()
-        || event.function.is_some_and(|function| filter.takes_function(event.names(), function))
 }

@@ -4,18 +4,19 @@
 //! file runs through), so that no event is handed out from bytes that turn out
 //! to be damaged further on.
 
-use spoor_format::chunk::{ChunkHeader, Identity, Missing, Plain, Reader};
-use spoor_format::record::{Body, Class, Field, FieldType, REPLY_SHAPE, Record, Schema, Spec, spec, types};
-use spoor_format::reference::Reference;
-use spoor_format::term::{RawTerm, Term, TermWriter};
-use spoor_format::{Cursor, DecodeError};
+use std::borrow::Cow;
 
-use super::identity::PidFormat;
+use spoor_format::DecodeError;
+use spoor_format::chunk::{ChunkHeader, Identity, Missing, Plain, Reader};
+use spoor_format::record::{Body, Schema, spec};
+use spoor_format::reference::Reference;
+use spoor_format::term::{RawTerm, TermWriter};
+
+use super::detail::Detail;
 use super::index::ChunkRef;
 use super::kind;
 use super::names::{AtomId, FunctionId, FunctionKey, Names, TraceeId};
 use super::source::Source;
-use super::terms;
 use super::tracees::Tracees;
 
 /// No function, in [`Packed`].
@@ -222,18 +223,23 @@ impl Batch {
         known.ok_or(DecodeError::Dangling { what: "function", number: reference.saturating_sub(1) })
     }
 
-    fn atom(&self, reference: u64) -> Option<AtomId> {
+    pub(super) fn atom(&self, reference: u64) -> Option<AtomId> {
         self.atoms.get(usize::try_from(reference.checked_sub(1)?).ok()?).copied()
     }
 
-    fn function(&self, reference: u64) -> Option<FunctionId> {
+    pub(super) fn function(&self, reference: u64) -> Option<FunctionId> {
         self.functions.get(usize::try_from(reference.checked_sub(1)?).ok()?).copied()
+    }
+
+    /// A reference that the chunk defines.
+    pub(super) fn reference(&self, reference: u64) -> Option<RawTerm<'_>> {
+        self.references.get(reference)
     }
 
     /// All of an event, to be decoded again.
     pub(crate) fn detail<'a>(&'a self, event: &Packed, schema: &'a Schema) -> Detail<'a> {
         let payload = self.payload.get(event.at as usize..).unwrap_or_default();
-        Detail { batch: self, payload, schema }
+        Detail::new(self, payload, schema)
     }
 }
 
@@ -283,202 +289,9 @@ pub(crate) fn function_of(body: &Body<'_>) -> Option<u64> {
     }
 }
 
-/// To whom a message is sent: where nobody stands, to the alias that it names.
-fn receiver<'a>(to: RawTerm<'a>, alias: Option<RawTerm<'a>>) -> RawTerm<'a> {
-    alias.filter(|_| to.is_none()).unwrap_or(to)
-}
-
-/// All that an event says.
-#[derive(Debug, Clone, Copy)]
-pub struct Detail<'a> {
-    batch: &'a Batch,
-    payload: &'a [u8],
-    schema: &'a Schema,
-}
-
-/// A field's value, names resolved.
-#[derive(Debug, Clone, PartialEq)]
-pub enum FieldValue {
-    /// A number.
-    Uint(u64),
-    /// An atom, or none.
-    Atom(Option<AtomId>),
-    /// A function, or none.
-    Function(Option<FunctionId>),
-    /// Text, or a term as text.
-    Text(String),
-    /// Numbers.
-    Words(Vec<u64>),
-}
-
-impl<'a> Detail<'a> {
-    /// The record, with references to resolve by [`Detail::atom`] and the like.
-    pub fn body(&self) -> Option<Body<'a>> {
-        let mut alias = None;
-        for record in self.records() {
-            match record.body {
-                Body::ReplyToAlias { reference } => alias = self.batch.references.get(reference),
-                body if !body.class().timed() => {}
-                Body::Send { to } => return Some(Body::Send { to: receiver(to, alias) }),
-                Body::SendToNonExisting { to } => return Some(Body::SendToNonExisting { to: receiver(to, alias) }),
-                body => return Some(body),
-            }
-        }
-        None
-    }
-
-    /// Does its first record say all there is?
-    pub(super) fn is_bare(&self) -> bool {
-        self.records().next().is_some_and(|record| record.body.class().timed())
-    }
-
-    fn records(&self) -> impl Iterator<Item = Record<'a>> {
-        let (mut cursor, schema) = (Cursor::new(self.payload), self.schema);
-        std::iter::from_fn(move || if cursor.is_empty() { None } else { Record::decode(&mut cursor, schema).ok() })
-    }
-
-    /// What was passed with the event, when it was asked for.
-    pub fn content(&self) -> Option<RawTerm<'a>> {
-        let annotations = self.records().take_while(|record| !record.body.class().timed());
-        annotations.filter_map(|r| if let Body::Content { value } = r.body { Some(value) } else { None }).last()
-    }
-
-    /// Shape of a message and the reference it carries.
-    pub fn message(&self) -> Option<(u64, RawTerm<'a>)> {
-        let until_event = self.records().map(|record| record.body).take_while(|body| !body.class().timed());
-        until_event.filter_map(|body| self.message_of(&body)).last()
-    }
-
-    /// What an annotation says of a message, wherever its reference stands.
-    fn message_of(&self, body: &Body<'a>) -> Option<(u64, RawTerm<'a>)> {
-        match *body {
-            Body::Message { shape, reference } => Some((shape, reference)),
-            Body::MessageOf { shape, reference } => Some((shape, self.batch.references.get(reference)?)),
-            Body::ReplyToAlias { reference } => Some((REPLY_SHAPE, self.batch.references.get(reference)?)),
-            _ => None,
-        }
-    }
-
-    /// The atom behind a reference.
-    pub fn atom(&self, reference: u64) -> Option<AtomId> {
-        self.batch.atom(reference)
-    }
-
-    /// The function behind a reference.
-    pub fn function(&self, reference: u64) -> Option<FunctionId> {
-        self.batch.function(reference)
-    }
-
-    /// A term as text; nothing for no term.
-    pub fn term_text(&self, term: RawTerm<'_>, names: &Names, pids: &PidFormat) -> Option<String> {
-        if term.is_none() {
-            return None;
-        }
-        let atom = |reference| self.atom(reference).map(|id| names.atom_text(id));
-        Some(match term.decode() {
-            Ok(term) => terms::text(&term, pids, &atom),
-            Err(error) => format!("({error})"),
-        })
-    }
-
-    /// The term as an atom's number, when it is one.
-    pub fn term_atom(&self, term: RawTerm<'_>) -> Option<AtomId> {
-        match term.decode() {
-            Ok(Term::Atom(reference)) => self.atom(reference),
-            _ => None,
-        }
-    }
-
-    /// The event's fields in order, then what was annotated to it.
-    pub fn fields(&self, names: &Names, pids: &PidFormat) -> Vec<(String, FieldValue)> {
-        let mut fields = Vec::new();
-        let mut cursor = Cursor::new(self.payload);
-        let (mut annotations, mut alias) = (Vec::new(), None);
-        while !cursor.is_empty() {
-            let start = cursor.offset();
-            let Ok(record) = Record::decode(&mut cursor, self.schema) else { break };
-            let class = record.body.class();
-            if !class.timed() && class != Class::Annotate {
-                continue;
-            }
-            let bytes = self.payload.get(start..cursor.offset()).unwrap_or_default();
-            if let Some((shape, reference)) = self.message_of(&record.body) {
-                alias = matches!(record.body, Body::ReplyToAlias { .. }).then_some(reference).or(alias);
-                let reference = self.term_text(reference, names, pids).unwrap_or_else(|| "-".to_owned());
-                annotations.push(("message_shape".to_owned(), FieldValue::Uint(shape)));
-                annotations.push(("message_reference".to_owned(), FieldValue::Text(reference)));
-                continue;
-            }
-            let mut decoded = self.decode_fields(record.body.id(), class, bytes, names, pids);
-            if class.timed() {
-                let alias = alias.and_then(|alias| self.term_text(alias, names, pids));
-                let nobody = ("to".to_owned(), FieldValue::Text("-".to_owned()));
-                if let (Some(alias), Some((_, to))) = (alias, decoded.iter_mut().find(|field| **field == nobody)) {
-                    *to = FieldValue::Text(alias);
-                }
-                fields = decoded;
-                break;
-            }
-            let name = self.record_name(record.body.id());
-            let alone = decoded.len() == 1;
-            let named = |field: String| if alone { name.clone() } else { format!("{name}_{field}") };
-            annotations.extend(decoded.into_iter().map(|(field, value)| (named(field), value)));
-        }
-        fields.extend(annotations);
-        fields
-    }
-
-    /// Name of a record, in this version's table or in the file's.
-    fn record_name(&self, id: u8) -> String {
-        kind_name(id, self.schema)
-    }
-
-    fn decode_fields(
-        &self,
-        id: u8,
-        class: Class,
-        bytes: &[u8],
-        names: &Names,
-        pids: &PidFormat,
-    ) -> Vec<(String, FieldValue)> {
-        let mut cursor = Cursor::new(bytes.get(1..).unwrap_or_default());
-        if class.timed() && cursor.varint().is_err() {
-            return Vec::new();
-        }
-        let row: Vec<(String, FieldType)> = match (spec(id), self.schema.foreign(id)) {
-            (Some(Spec { fields, .. }), _) => fields.iter().map(|(n, t)| ((*n).to_owned(), *t)).collect(),
-            (None, Some(foreign)) => foreign.fields.clone(),
-            (None, None) => Vec::new(),
-        };
-        row.into_iter()
-            .map_while(|(name, kind)| Some((name, self.decode_field(kind, &mut cursor, names, pids)?)))
-            .collect()
-    }
-
-    fn decode_field(
-        &self,
-        kind: FieldType,
-        cursor: &mut Cursor<'_>,
-        names: &Names,
-        pids: &PidFormat,
-    ) -> Option<FieldValue> {
-        Some(match kind {
-            FieldType::Uint => FieldValue::Uint(cursor.varint().ok()?),
-            FieldType::Atom => FieldValue::Atom(self.atom(cursor.varint().ok()?)),
-            FieldType::Function => FieldValue::Function(self.function(cursor.varint().ok()?)),
-            FieldType::Text => FieldValue::Text(<types::Text as Field>::decode(cursor).ok()?.to_owned()),
-            FieldType::Term => {
-                let term = <types::Term as Field>::decode(cursor).ok()?;
-                FieldValue::Text(self.term_text(term, names, pids).unwrap_or_else(|| "-".to_owned()))
-            }
-            FieldType::Words => FieldValue::Words(<types::Words as Field>::decode(cursor).ok()?.iter().collect()),
-        })
-    }
-}
-
 /// Name of a kind of event as users write it: without the `_` that keeps some
 /// names from being Rust's words.
-pub(crate) fn kind_name(id: u8, schema: &Schema) -> String {
+pub(crate) fn kind_name(id: u8, schema: &Schema) -> Cow<'_, str> {
     let name = spec(id).map(|row| row.name).or_else(|| schema.foreign(id).map(|row| row.name.as_str()));
-    name.map_or_else(|| format!("record_{id}"), str::to_owned)
+    name.map_or_else(|| format!("record_{id}").into(), Cow::Borrowed)
 }

@@ -6,6 +6,8 @@
 use spoor_format::chunk::Identity;
 use spoor_format::header::Meta;
 
+use super::terms::push_number;
+
 /// How this recording's VM wrote pids and ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PidFormat {
@@ -58,6 +60,13 @@ impl PidFormat {
 
     /// `<0.N.S>`.
     pub fn pid(&self, word: u64) -> String {
+        let mut text = String::new();
+        self.push_pid(word, &mut text);
+        text
+    }
+
+    /// Adds it to a text.
+    pub(crate) fn push_pid(&self, word: u64, text: &mut String) {
         let (number, serial) = if self.wide {
             let data = spread(word, self.process_bits);
             (data & NUMBER_BITS, data >> 28)
@@ -65,7 +74,11 @@ impl PidFormat {
             let data = word & 0x0fff_ffff;
             (data & NUMBER_BITS_25, data >> 15)
         };
-        format!("<0.{number}.{serial}>")
+        text.push_str("<0.");
+        push_number(number, text);
+        text.push('.');
+        push_number(serial, text);
+        text.push('>');
     }
 
     /// `#Port<0.N>`.

@@ -202,7 +202,7 @@ impl Recording {
 
     /// Name of a kind of event as users write it.
     pub fn kind_name(&self, kind: u8) -> String {
-        kind_name(kind, &self.schema)
+        kind_name(kind, &self.schema).into_owned()
     }
 
     /// Names of the kinds of events that processes have.

@@ -7,8 +7,9 @@ use spoor_format::chunk::{Identity, Missing};
 use spoor_format::record::Body;
 use spoor_format::status::Phase;
 
-use super::batch::{Batch, Context, Detail, Loss, Packed};
+use super::batch::{Batch, Context, Loss, Packed};
 use super::clock::ClockCursor;
+use super::detail::Detail;
 use super::facts::Facts;
 use super::finding::Finding;
 use super::gaps::Gaps;

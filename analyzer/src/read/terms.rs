@@ -4,14 +4,8 @@ use spoor_format::term::Term;
 
 use super::identity::PidFormat;
 
-/// Text of a term; `atom` knows the chunk's atoms by their references.
-pub(crate) fn text<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) -> Option<&'a str>) -> String {
-    let mut out = String::new();
-    write(term, pids, atom, &mut out);
-    out
-}
-
-fn write<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) -> Option<&'a str>, out: &mut String) {
+/// Adds the text of a term; `atom` knows the chunk's atoms by their references.
+pub(crate) fn push<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) -> Option<&'a str>, out: &mut String) {
     // What did not fit at the end is one mark, however much it was.
     let many = |terms: &[Term<'_>], out: &mut String| {
         let shown = terms.iter().rposition(|term| *term != Term::Elided).map_or(0, |last| last.saturating_add(1));
@@ -19,7 +13,7 @@ fn write<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) -> Option<&'
             if n > 0 {
                 out.push(',');
             }
-            write(term, pids, atom, out);
+            push(term, pids, atom, out);
         }
     };
     match term {
@@ -30,11 +24,15 @@ fn write<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) -> Option<&'
         },
         Term::Integer(value) => out.push_str(&value.to_string()),
         Term::Float(value) => out.push_str(&format!("{value:?}")),
-        Term::Pid(word) => out.push_str(&pids.pid(*word)),
+        Term::Pid(word) => pids.push_pid(*word, out),
         Term::Port(word) => out.push_str(&pids.port(*word)),
         Term::Reference(words) => {
-            let words: Vec<String> = words.iter().map(u64::to_string).collect();
-            out.push_str(&format!("#Ref<0.{}>", words.join(".")));
+            out.push_str("#Ref<0");
+            for word in words {
+                out.push('.');
+                push_number(*word, out);
+            }
+            out.push('>');
         }
         Term::Nil => out.push_str("[]"),
         Term::Tuple(terms) => {
@@ -51,7 +49,7 @@ fn write<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) -> Option<&'
             out.push('[');
             many(terms, out);
             out.push('|');
-            write(tail, pids, atom, out);
+            push(tail, pids, atom, out);
             out.push(']');
         }
         Term::Binary { bits, bytes } => out.push_str(&binary(*bits, bytes)),
@@ -65,9 +63,9 @@ fn write<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) -> Option<&'
                     out.push('…');
                     continue;
                 }
-                write(key, pids, atom, out);
+                push(key, pids, atom, out);
                 out.push_str(" => ");
-                write(value, pids, atom, out);
+                push(value, pids, atom, out);
             }
             out.push('}');
         }
@@ -76,6 +74,18 @@ fn write<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) -> Option<&'
         Term::Hidden { what, size: 0 } => out.push_str(&format!("({})", what.name())),
         Term::Hidden { what, size } => out.push_str(&format!("({} of {size})", what.name())),
     }
+}
+
+/// Adds a number's digits.
+pub(crate) fn push_number(number: u64, out: &mut String) {
+    let (mut digits, mut rest, mut first) = ([0; 20], number, 20);
+    for (place, digit) in digits.iter_mut().enumerate().rev() {
+        (*digit, rest, first) = (b'0'.wrapping_add((rest % 10) as u8), rest / 10, place);
+        if rest == 0 {
+            break;
+        }
+    }
+    out.push_str(std::str::from_utf8(digits.get(first..).unwrap_or_default()).unwrap_or_default());
 }
 
 fn binary(bits: u64, bytes: &[u8]) -> String {
@@ -118,7 +128,9 @@ mod tests {
     use spoor_format::term::HiddenType;
 
     fn printed(term: &Term<'_>) -> String {
-        text(term, &PidFormat::assumed(), &|reference| (reference == 1).then_some("ok"))
+        let mut out = String::new();
+        push(term, &PidFormat::assumed(), &|reference| (reference == 1).then_some("ok"), &mut out);
+        out
     }
 
     #[test]
@@ -134,6 +146,16 @@ mod tests {
         );
         assert_eq!(printed(&Term::Reference(vec![7, 8, 9])), "#Ref<0.7.8.9>");
         assert_eq!(printed(&Term::Hidden { what: HiddenType::Binary, size: 7 }), "(binary of 7)");
+    }
+
+    #[test]
+    fn numbers_have_their_digits() {
+        let text = |number| {
+            let mut out = String::new();
+            push_number(number, &mut out);
+            out
+        };
+        assert_eq!([0, 7, 10, 909, u64::MAX].map(text), [0, 7, 10, 909, u64::MAX].map(|n| n.to_string()));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Events, one a line.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
@@ -9,8 +8,8 @@ use spoor_format::record::{GC_SIZES, MESSAGE_SHAPES};
 
 use crate::model::label;
 use crate::model::processes::{Process, Processes};
-use crate::read::{Event, FieldValue, quoted};
-use crate::view::units::wall;
+use crate::read::{Detail, Event, FieldValue, FunctionId, push_number, quoted};
+use crate::view::units::{push_seconds, wall};
 
 /// One line of text: seconds since the start, lane, process, what, its fields.
 pub fn text(event: &Event<'_>, processes: &Processes, out: &mut dyn Write) -> io::Result<()> {
@@ -35,28 +34,56 @@ impl Lines {
     /// A line, as [`text`] writes it.
     pub fn text(&mut self, event: &Event<'_>, processes: &Processes, out: &mut dyn Write) -> io::Result<()> {
         let recording = event.recording();
-        let at = event.time.saturating_sub(recording.start_ns);
         self.line.clear();
-        // Writing into a String cannot fail.
-        let _ = write!(self.line, "{}.{:09} ", at / 1_000_000_000, at % 1_000_000_000);
-        let lane = || format!("{:<4} ", recording.lane_name(event.lane));
+        push_seconds(event.time.saturating_sub(recording.start_ns), &mut self.line);
+        let lane = || format!(" {:<4} ", recording.lane_name(event.lane));
         self.line.push_str(known(&mut self.lanes, event.lane as usize, lane));
         self.push_process(event, processes);
         let kind = || recording.kind_name(event.kind);
         self.line.push_str(known(&mut self.kinds, usize::from(event.kind), kind));
         match event.function.filter(|_| event.says_function_only()) {
-            Some(id) => {
-                let function = || format!(" {}", label::function(event.names(), id));
-                self.line.push_str(known(&mut self.functions, id.0 as usize, function));
-                self.line.push('\n');
-                out.write_all(self.line.as_bytes())
-            }
-            None => {
-                out.write_all(self.line.as_bytes())?;
-                fields(event, out)?;
-                writeln!(out)
-            }
+            Some(id) => self.push_function(event, id),
+            None => self.push_fields(event),
         }
+        self.line.push('\n');
+        out.write_all(self.line.as_bytes())
+    }
+
+    fn push_function(&mut self, event: &Event<'_>, id: FunctionId) {
+        let function = || format!(" {}", label::function(event.names(), id));
+        self.line.push_str(known(&mut self.functions, id.0 as usize, function));
+    }
+
+    fn push_fields(&mut self, event: &Event<'_>) {
+        let detail = event.detail();
+        detail.each_field(|name, value| match (name, value) {
+            // The name says nothing that the kind did not.
+            ("function" | "name", FieldValue::Function(Some(id))) => self.push_function(event, id),
+            ("sizes", FieldValue::Words(words)) => {
+                for (place, words) in words.iter().enumerate() {
+                    self.push_name(GC_SIZES.get(place).unwrap_or(&"size"));
+                    push_number(words, &mut self.line);
+                }
+            }
+            _ => {
+                match name {
+                    "function" | "name" => self.line.push(' '),
+                    name => self.push_name(name),
+                }
+                let from = self.line.len();
+                push_value(event, &detail, name, value, &mut self.line);
+                if self.line[from..].contains('\n') {
+                    let text = self.line[from..].replace('\n', "\\n");
+                    self.line.replace_range(from.., &text);
+                }
+            }
+        });
+    }
+
+    fn push_name(&mut self, name: &str) {
+        self.line.push(' ');
+        self.line.push_str(name);
+        self.line.push('=');
     }
 
     fn push_process(&mut self, event: &Event<'_>, processes: &Processes) {
@@ -80,41 +107,36 @@ fn known(texts: &mut Vec<Option<String>>, at: usize, make: impl FnOnce() -> Stri
     texts[at].get_or_insert_with(make)
 }
 
-fn fields(event: &Event<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let recording = event.recording();
-    for (name, value) in event.detail().fields(event.names(), &recording.pids) {
-        match (name.as_str(), plain(event, &value)) {
-            // The name says nothing that the kind did not.
-            ("function" | "name", text) => write!(out, " {text}")?,
-            ("sizes", _) => write!(out, " {}", sizes(&value))?,
-            ("message_shape", text) => write!(out, " message_shape={}", shape(&value).unwrap_or(&text))?,
-            (name, text) => write!(out, " {name}={text}")?,
-        }
-    }
-    Ok(())
-}
-
-fn plain(event: &Event<'_>, value: &FieldValue) -> String {
+fn push_value(event: &Event<'_>, detail: &Detail<'_>, name: &str, value: FieldValue<'_>, line: &mut String) {
+    let names = event.names();
     match value {
-        FieldValue::Uint(n) => n.to_string(),
-        FieldValue::Atom(atom) => atom.map_or_else(|| "-".to_owned(), |atom| quoted(event.names().atom_text(atom))),
-        FieldValue::Function(f) => f.map_or_else(|| "-".to_owned(), |f| label::function(event.names(), f)),
-        FieldValue::Text(text) => text.replace('\n', "\\n"),
-        FieldValue::Words(words) => words.iter().map(u64::to_string).collect::<Vec<_>>().join(","),
+        FieldValue::Uint(n) => match shape(name, n) {
+            Some(shape) => line.push_str(shape),
+            None => push_number(n, line),
+        },
+        FieldValue::Atom(atom) => line.push_str(&atom.map_or_else(|| "-".to_owned(), |id| quoted(names.atom_text(id)))),
+        FieldValue::Function(id) => line.push_str(&id.map_or_else(|| "-".to_owned(), |id| label::function(names, id))),
+        FieldValue::Text(text) => line.push_str(text),
+        FieldValue::Term(term) => {
+            if !detail.push_term(term, names, &event.recording().pids, line) {
+                line.push('-');
+            }
+        }
+        FieldValue::Words(words) => {
+            for (place, word) in words.iter().enumerate() {
+                if place > 0 {
+                    line.push(',');
+                }
+                push_number(word, line);
+            }
+        }
     }
 }
 
 /// What a message is, as `docs/FORMAT.md` calls it.
-fn shape(value: &FieldValue) -> Option<&'static str> {
-    let FieldValue::Uint(shape) = value else { return None };
-    MESSAGE_SHAPES.get(usize::try_from(*shape).ok()?).map(|(name, _)| *name)
-}
-
-/// The sizes of a garbage collection, in words, each with its name.
-fn sizes(value: &FieldValue) -> String {
-    let FieldValue::Words(words) = value else { return String::new() };
-    let names = GC_SIZES.iter().copied().chain(std::iter::repeat("size"));
-    words.iter().zip(names).map(|(n, name)| format!("{name}={n}")).collect::<Vec<_>>().join(" ")
+fn shape(field: &str, number: u64) -> Option<&'static str> {
+    let known = (field == "message_shape").then(|| usize::try_from(number).ok()).flatten()?;
+    MESSAGE_SHAPES.get(known).map(|(name, _)| *name)
 }
 
 /// One line of JSON.
@@ -132,30 +154,35 @@ pub fn json(event: &Event<'_>, processes: &Processes, out: &mut dyn Write) -> io
     if !event.complete {
         line.insert("incomplete".into(), json!(true));
     }
-    let fields = event.detail().fields(event.names(), &recording.pids);
-    let fields = fields.into_iter().map(|(name, value)| {
-        let value = if name == "sizes" { json_sizes(event, &value) } else { field(event, &value) };
-        (name, value)
+    let (mut fields, detail) = (Map::new(), event.detail());
+    detail.each_field(|name, value| {
+        let value = match value {
+            FieldValue::Words(words) if name == "sizes" => sizes(words.iter()),
+            value => field(event, &detail, name, value),
+        };
+        fields.insert(name.to_owned(), value);
     });
-    line.insert("fields".into(), Value::Object(fields.collect()));
+    line.insert("fields".into(), Value::Object(fields));
     serde_json::to_writer(&mut *out, &line)?;
     writeln!(out)
 }
 
 /// The sizes of a garbage collection, in words, by their names.
-fn json_sizes(event: &Event<'_>, value: &FieldValue) -> Value {
-    let FieldValue::Words(words) = value else { return field(event, value) };
+fn sizes(words: impl Iterator<Item = u64>) -> Value {
     let name = |at: usize| GC_SIZES.get(at).map_or_else(|| format!("size_{at}"), |name| (*name).to_owned());
-    Value::Object(words.iter().enumerate().map(|(at, n)| (name(at), json!(n))).collect())
+    Value::Object(words.enumerate().map(|(at, n)| (name(at), json!(n))).collect())
 }
 
-fn field(event: &Event<'_>, value: &FieldValue) -> Value {
+fn field(event: &Event<'_>, detail: &Detail<'_>, name: &str, value: FieldValue<'_>) -> Value {
     let names = event.names();
     match value {
-        FieldValue::Uint(n) => json!(n),
+        FieldValue::Uint(n) => shape(name, n).map_or_else(|| json!(n), |shape| json!(shape)),
         FieldValue::Atom(atom) => json!(atom.map(|atom| names.atom_text(atom))),
         FieldValue::Function(f) => json!(f.map(|f| label::function(names, f))),
         FieldValue::Text(text) => json!(text),
-        FieldValue::Words(words) => json!(words),
+        FieldValue::Term(term) => {
+            json!(detail.term_text(term, names, &event.recording().pids).unwrap_or_else(|| "-".to_owned()))
+        }
+        FieldValue::Words(words) => json!(words.iter().collect::<Vec<_>>()),
     }
 }

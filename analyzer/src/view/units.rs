@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use crate::read::push_number;
+
 /// Nanoseconds with a unit and three digits that count.
 pub fn duration(ns: u64) -> String {
     // With where each begins: what would be rounded to 1000 of one is 1 of the next.
@@ -55,7 +57,18 @@ pub fn percent(share: f64) -> String {
 
 /// Seconds with nine decimals: a place on a recording's time axis.
 pub fn seconds(ns: u64) -> String {
-    format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
+    let mut text = String::new();
+    push_seconds(ns, &mut text);
+    text
+}
+
+/// Adds seconds with nine decimals: a place on a recording's time axis.
+pub fn push_seconds(ns: u64, text: &mut String) {
+    push_number(ns / 1_000_000_000, text);
+    // The digit in front keeps the zeros; it becomes the point.
+    let point = text.len();
+    push_number(1_000_000_000 + ns % 1_000_000_000, text);
+    text.replace_range(point..=point, ".");
 }
 
 /// A place on a recording's time axis as people read it, to the microsecond:
@@ -121,7 +134,8 @@ mod tests {
         assert_eq!(wall(0), "1970-01-01T00:00:00.000000Z");
         assert_eq!(wall(951_782_400_000_001_000), "2000-02-29T00:00:00.000001Z");
         assert_eq!(wall(1_793_931_262_000_000_000), "2026-11-06T02:14:22.000000Z");
-        assert_eq!(seconds(1_000_000_001), "1.000000001");
+        let texts = ["0.000000000", "1.000000001", "12.345678901"];
+        assert_eq!([0, 1_000_000_001, 12_345_678_901].map(seconds), texts);
         assert_eq!([0, 1_250_000_000, 1_010_999].map(moment), ["0 s", "1.25 s", "0.00101 s"]);
     }
 }
