@@ -50,7 +50,10 @@ fn write_section(text: &mut String, rows: &[Vec<&str>]) -> std::fmt::Result {
         let (events, bytes, seconds) = (number(row[1]), number(row[2]), number(row[3]));
         writeln!(text, "| {} | {:.1} | {:.2} | {seconds:.2} |", row[0], events / seconds / 1e6, bytes / seconds / 1e9)?;
     }
-    writeln!(text, "\nEach of these reads data of its own kind: function entries and exits, lines of a log.\n")?;
+    writeln!(
+        text,
+        "\nEach of these reads data of its own kind: function entries and exits, lines of a log, lines of costs.\n"
+    )?;
     writeln!(text, "| the work of one client, with | it took | its analysis |\n|---|---|---|")?;
     for row in of("profiler", 5) {
         let (traced, analysed) = (number(row[1]) / 1e6, number(row[2]) / 1e6);
