@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::{at, file, killed_shop, lane, pid, pid_word};
 use spoor_analyzer::model::check::{Check, Report};
 use spoor_analyzer::read::{Names, Recording, Severity, Source, Survey, Tracees, Window};
@@ -90,6 +92,38 @@ fn what_a_process_cannot_do_is_damage_with_its_place() {
         assert_eq!((place.chunk, place.number, place.lane), (Some(0), Some(1), Some(0)), "{what}");
         assert_eq!(place.process.as_deref(), Some("<0.7.0>"), "{what}");
         assert!(place.byte.is_some() && place.time_ns.is_some(), "{what}");
+    }
+}
+
+#[test]
+fn what_is_known_to_lie_elsewhere_is_not_told() {
+    let twice_in = one_chunk(|chunk| {
+        chunk.event(at(20), pid(7), |to, d| write::in_(to, d, 0));
+        chunk.event(at(30), pid(7), |to, d| write::in_(to, d, 0));
+        chunk.event(at(40), pid(8), |to, d| write::out(to, d, 0));
+    });
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("shop.spoor");
+    std::fs::write(&path, twice_in.build()).expect("written");
+    let cases: [(&[&str], bool); 11] = [
+        (&[], true),
+        (&["--from", "25us"], true),
+        (&["--from", "35us"], false),
+        (&["--to", "25us"], false),
+        (&["-p", "0.7.0"], true),
+        (&["-p", "0.8.0"], false),
+        (&["-k", "in"], true),
+        (&["-k", "out"], false),
+        (&["--scheduler", "s1"], true),
+        (&["--scheduler", "s2"], false),
+        (&["--from", "25us", "-p", "0.7.0", "-k", "i*", "--scheduler", "s*"], true),
+    ];
+    for (args, told) in cases {
+        let done = Command::new(env!("CARGO_BIN_EXE_spoor")).arg("check").arg(&path).args(args).output();
+        let done = done.expect("the binary runs");
+        let text = String::from_utf8(done.stdout).expect("text");
+        assert_eq!(done.status.code(), Some(i32::from(told)), "{args:?}: {text}");
+        assert_eq!(text.contains("of a part"), !args.is_empty(), "{args:?}: {text}");
     }
 }
 

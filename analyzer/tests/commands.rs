@@ -46,10 +46,13 @@ fn check(name: &str, got: &str) {
 #[test]
 fn outputs_are_as_blessed() {
     let dir = shop();
-    let cases: [(&str, &[&str]); 33] = [
+    let cases: [(&str, &[&str]); 36] = [
         ("info.txt", &["info", "shop.spoor"]),
         ("info.json", &["info", "shop.spoor", "--json"]),
+        ("info-part.txt", &["info", "shop.spoor", "--from", "0.5ms", "--to", "1.5ms", "-m", "shop_*", "-k", "call"]),
+        ("info-part.json", &["info", "shop.spoor", "--scheduler", "s2", "-p", "*Client*", "--json"]),
         ("check.txt", &["check", "shop.spoor"]),
+        ("check-part.txt", &["check", "shop.spoor", "--last", "1ms", "-p", "shop_pricing"]),
         ("check.json", &["check", "shop.spoor", "--json"]),
         ("dump.txt", &["dump", "shop.spoor"]),
         ("dump.json", &["dump", "shop.spoor", "--json"]),

@@ -177,6 +177,9 @@ pub struct Info {
     /// Print JSON, one object for each recording.
     #[arg(long)]
     pub json: bool,
+    /// Which events to count: all unless given.
+    #[command(flatten)]
+    pub select: SelectArgs,
 }
 
 /// `spoor check`.
@@ -188,6 +191,10 @@ pub struct Check {
     /// Print JSON, one object for each recording.
     #[arg(long)]
     pub json: bool,
+    /// What to look at: every byte unless given. What is known to lie elsewhere, in time,
+    /// on a thread, or in a process, is not told.
+    #[command(flatten)]
+    pub select: SelectArgs,
 }
 
 /// `spoor dump`.
@@ -373,5 +380,16 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn all_commands_take_the_same_filters() {
+        let filters = ["processes", "names", "groups", "group_by", "modules", "functions", "schedulers", "kinds"];
+        for command in Cli::command().get_subcommands() {
+            let takes = |name: &str| command.get_arguments().any(|argument| argument.get_id() == name);
+            for filter in filters.into_iter().chain(["from", "to", "last"]) {
+                assert!(takes(filter), "{} takes no {filter}", command.get_name());
+            }
+        }
     }
 }

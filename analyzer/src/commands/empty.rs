@@ -83,7 +83,7 @@ pub(super) fn nothing(sought: Sought, files: &[PathBuf], filter: &Filter, window
         let kinds = some(kinds, "nothing");
         return writeln!(out, "spoor: no {what} are recorded here (but {kinds}); {}", sought.remedy());
     }
-    let given = given(filter);
+    let given = given(filter).join(" ");
     if given.is_empty() {
         let in_window = window.from.is_some() || window.to.is_some() || window.last.is_some();
         return match sought {
@@ -126,7 +126,7 @@ pub(super) fn nothing(sought: Sought, files: &[PathBuf], filter: &Filter, window
 }
 
 /// The filters as they were given.
-fn given(filter: &Filter) -> String {
+pub(super) fn given(filter: &Filter) -> Vec<String> {
     let given = [
         ("--process", &filter.processes),
         ("--name", &filter.names),
@@ -137,7 +137,7 @@ fn given(filter: &Filter) -> String {
         ("--kind", &filter.kinds),
     ];
     let given = given.iter().flat_map(|(option, values)| values.iter().map(move |value| format!("{option} {value}")));
-    given.collect::<Vec<_>>().join(" ")
+    given.collect()
 }
 
 /// The first of them, in one line.

@@ -20,7 +20,7 @@ mod summed;
 
 pub use schema::schemas;
 
-use empty::{Sought, nothing};
+use empty::{Sought, given, nothing};
 use output::{is_no_recording, write_to};
 
 use std::collections::HashSet;
@@ -40,6 +40,7 @@ use crate::model::clocks::Clocks;
 use crate::model::edges::Side;
 use crate::model::filter::{EventFilter, Filter, FunctionFilter, ProcessFilter, glob};
 use crate::model::group::Groups;
+use crate::model::part::Part;
 use crate::model::processes::{Known, Processes};
 use crate::model::shares::Player;
 use crate::model::verdicts::Verdicts;
@@ -232,6 +233,14 @@ fn window_of(args: &WindowArgs, recording: &Recording) -> Window {
     };
     let from = args.from.or(args.last.map(Moment::BeforeEnd));
     Window { from_ns: from.map_or(0, at), to_ns: args.to.map_or(u64::MAX, at) }
+}
+
+/// What is asked for, if that is not all of the recording.
+fn part(recording: &Recording, window: Window, filter: &Filter) -> Option<Part> {
+    let filters = given(filter);
+    let inside = window.within(recording);
+    let (from_ns, to_ns) = (inside.from_ns - recording.start_ns, inside.to_ns - recording.start_ns);
+    (window != Window::ALL || !filters.is_empty()).then_some(Part { from_ns, to_ns, filters })
 }
 
 /// What is handed to a model.

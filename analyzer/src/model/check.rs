@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::clocks::Clocks;
+use super::part::{Part, Wanted};
 use super::protocol::Protocol;
-use crate::read::{Defect, LaneLedger, Ledger, Place, Recording, Round, Severity, Survey};
+use crate::read::{Defect, LaneLedger, Ledger, Place, Recording, Round, Severity, Step, Survey};
 
 /// At most so many defects are kept; further ones are counted.
 const KEPT: usize = 10_000;
@@ -17,6 +18,8 @@ pub struct Report {
     pub path: String,
     /// How it ended, in words.
     pub state: String,
+    /// What was asked for, where that is not all of it; nothing is said of the rest.
+    pub part: Option<Part>,
     /// Chunks of both rings that were read.
     pub chunks: u64,
     /// Bytes of their payloads.
@@ -41,14 +44,28 @@ pub struct Check {
     report: Report,
     protocol: Protocol,
     clocks: Clocks,
+    wanted: Option<Wanted>,
+    /// What became of each lane's events, as far as that is known by now.
+    lanes: Vec<LaneLedger>,
 }
 
 impl Check {
     /// Begins with what opening the recording found.
     pub fn new(recording: &Recording) -> Check {
+        Check::begin(recording, None)
+    }
+
+    /// The same, of a part: to be told of the rounds of [`Survey::of_window`].
+    pub fn of_part(recording: &Recording, part: Part, wanted: Wanted) -> Check {
+        Check::begin(recording, Some((part, wanted)))
+    }
+
+    fn begin(recording: &Recording, part: Option<(Part, Wanted)>) -> Check {
+        let (part, wanted) = part.unzip();
         let report = Report {
             path: recording.path.clone(),
             state: recording.state.to_string(),
+            part,
             chunks: 0,
             bytes: 0,
             events: 0,
@@ -58,9 +75,10 @@ impl Check {
             warnings: 0,
             defects: Vec::new(),
         };
-        let mut check = Check { report, protocol: Protocol::of(recording), clocks: Clocks::of_survey(recording) };
-        recording.findings.iter().for_each(|finding| check.add(finding.clone().into(), recording));
-        recording.audit().into_iter().for_each(|defect| check.add(defect, recording));
+        let (protocol, clocks) = (Protocol::of(recording), Clocks::of_survey(recording));
+        let mut check = Check { report, protocol, clocks, wanted, lanes: recording.ledger.clone() };
+        recording.findings.iter().for_each(|finding| check.add(finding.clone().into(), None, recording));
+        recording.audit().into_iter().for_each(|defect| check.add(defect, None, recording));
         check
     }
 
@@ -70,18 +88,27 @@ impl Check {
         report.chunks += round.chunks;
         report.bytes += round.bytes;
         report.events += round.events;
-        round.defects.into_iter().for_each(|defect| self.add(defect, recording));
+        for (lane, events, overwritten) in round.lost {
+            let lane = self.lanes.iter_mut().find(|entry| entry.lane == lane);
+            lane.into_iter().for_each(|lane| lane.lose(events, overwritten));
+        }
+        round.defects.into_iter().for_each(|defect| self.add(defect, None, recording));
         for step in &round.steps {
             self.clocks.step(step);
             if let Some(wrong) = self.protocol.step(step) {
                 let process = Some(recording.pids.text(step.whose));
                 let place = Place { process, ..survey.place(step) };
-                self.add(Defect::damage(place, wrong, "what is said of this process from here on"), recording);
+                let wrong = Defect::damage(place, wrong, "what is said of this process from here on");
+                self.add(wrong, Some(step), recording);
             }
         }
     }
 
-    fn add(&mut self, mut defect: Defect, recording: &Recording) {
+    /// `step`: at which it showed that a process did what it cannot.
+    fn add(&mut self, mut defect: Defect, step: Option<&Step>, recording: &Recording) {
+        if self.wanted.as_ref().is_some_and(|wanted| !wanted.takes(&defect, step)) {
+            return;
+        }
         match defect.severity {
             Severity::Damage => self.report.damaged += 1,
             Severity::Warning => self.report.warnings += 1,
@@ -95,16 +122,13 @@ impl Check {
     /// All that was found.
     pub fn report(mut self, recording: &Recording) -> Report {
         if let Some(finding) = self.clocks.finding_of_survey(recording) {
-            self.add(finding.into(), recording);
+            self.add(finding.into(), None, recording);
         }
-        let sum = Ledger::sum(&recording.ledger);
-        let readable = self.report.events;
-        let lost = sum.present.saturating_sub(readable);
-        self.report.ledger = Ledger { present: readable, damaged: sum.damaged.saturating_add(lost), ..sum };
+        self.report.ledger = Ledger::sum(&self.lanes);
         for lane in &recording.ledger {
             if let Some(wrong) = unbalanced(lane) {
                 let place = Place { part: Some("ledger".to_owned()), lane: Some(lane.lane), ..Place::default() };
-                self.add(Defect::damage(place, wrong, "what is counted as lost"), recording);
+                self.add(Defect::damage(place, wrong, "what is counted as lost"), None, recording);
             }
         }
         self.report.fine = self.report.damaged == 0;

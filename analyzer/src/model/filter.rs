@@ -96,13 +96,20 @@ impl Filter {
 #[derive(Debug)]
 pub struct FunctionFilter<'a> {
     filter: &'a Filter,
+    all: bool,
     known: Vec<Option<bool>>,
 }
 
 impl<'a> FunctionFilter<'a> {
     /// Nothing is known yet.
     pub fn new(filter: &'a Filter) -> Self {
-        FunctionFilter { filter, known: Vec::new() }
+        FunctionFilter { filter, all: filter.takes_all_functions(), known: Vec::new() }
+    }
+
+    /// Is it an event of a function that is asked for? Any is, where all functions are.
+    #[inline]
+    pub fn takes_event(&mut self, event: &Event<'_>) -> bool {
+        self.all || event.function.is_some_and(|function| self.takes(event.names(), function))
     }
 
     /// Is the function asked for?

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::model::clocks::Clocks;
+use crate::model::part::{Part, ProcessRow, Tally};
 use crate::model::pids::Pids;
-use crate::read::{Finding, Info, LaneLedger, Ledger, Recording, Round, SegmentFacts, State};
+use crate::read::{Finding, Info, LaneLedger, Ledger, Outcome, Recording, Round, SegmentFacts, State};
 
 /// A recording at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -40,6 +41,9 @@ pub struct Report {
     pub duration_ns: u64,
     /// The part of it, at the end, whose events are all in the file but for damage.
     pub covered_ns: u64,
+    /// What was asked for, where that is not all of it; then counts by kind, of processes and
+    /// of lanes are of that.
+    pub part: Option<Part>,
     /// All that the meta section says, but for the table of records.
     #[serde(serialize_with = "as_object")]
     #[schemars(with = "std::collections::BTreeMap<String, String>")]
@@ -56,6 +60,8 @@ pub struct Report {
     pub bytes_per_event: f64,
     /// Lane by lane.
     pub lanes: Vec<LaneRow>,
+    /// Of a part, the processes with most events, at most 30.
+    pub processes: Vec<ProcessRow>,
     /// Remarks of the recorder.
     pub notes: Vec<Note>,
     /// What is wrong with it.
@@ -71,6 +77,8 @@ fn as_object<S: Serializer, V: Serialize>(pairs: &[(String, V)], serializer: S) 
 pub struct LaneRow {
     /// Its short name.
     pub name: String,
+    /// How many of its events are asked for; null where all are.
+    pub asked_for: Option<u64>,
     /// The rest.
     #[serde(flatten)]
     pub lane: LaneLedger,
@@ -95,6 +103,7 @@ pub struct Counts {
     ledger: Vec<LaneLedger>,
     findings: Vec<Finding>,
     clocks: Clocks,
+    part: Option<(Part, Tally)>,
 }
 
 impl Counts {
@@ -107,7 +116,14 @@ impl Counts {
             ledger,
             findings,
             clocks: Clocks::of_survey(recording),
+            part: None,
         }
+    }
+
+    /// Of a part, of which all events were read, with what reading them brought to light.
+    pub fn of_part(part: Part, tally: Tally, outcome: Outcome, recording: &Recording) -> Counts {
+        let Outcome { ledger, findings, .. } = outcome;
+        Counts { ledger, findings, part: Some((part, tally)), ..Counts::new(recording) }
     }
 
     /// Takes a round of chunks.
@@ -127,8 +143,15 @@ impl Counts {
     pub fn report(mut self, recording: &Recording, infos: &[Info]) -> Report {
         self.findings.extend(self.clocks.finding_of_survey(recording));
         let ledger = Ledger::sum(&self.ledger);
-        let kinds = self.kinds.iter().enumerate().filter(|(_, n)| **n > 0);
-        let lane_row = |lane: &LaneLedger| LaneRow { name: lane.short(), lane: lane.clone() };
+        let (part, tally) = self.part.unzip();
+        let (by_kind, tracees) =
+            tally.as_ref().map_or((&self.kinds, self.tracees.len()), |tally| (&tally.kinds, tally.whose.len()));
+        let kinds = by_kind.iter().enumerate().filter(|(_, n)| **n > 0);
+        let lane_row = |lane: &LaneLedger| LaneRow {
+            name: lane.short(),
+            asked_for: tally.as_ref().map(|tally| tally.on_lane(lane.lane)),
+            lane: lane.clone(),
+        };
         let (start, end) = (recording.start_ns, recording.end_ns);
         let payload = recording.payload_bytes();
         Report {
@@ -148,10 +171,12 @@ impl Counts {
             covered_ns: end.saturating_sub(recording.complete_from_ns),
             meta: recording.meta.entries.iter().filter(|(key, _)| key != "records").cloned().collect(),
             events_by_kind: kinds.map(|(kind, n)| (recording.kind_name(kind as u8), *n)).collect(),
-            tracees: self.tracees.len(),
+            tracees,
             bytes_per_event: if ledger.present == 0 { 0.0 } else { payload as f64 / ledger.present as f64 },
             ledger,
             lanes: self.ledger.iter().map(lane_row).collect(),
+            processes: tally.map(Tally::processes).unwrap_or_default(),
+            part,
             notes: infos.iter().filter_map(|info| note(info, start)).collect(),
             findings: self.findings,
         }

@@ -15,6 +15,7 @@ pub mod keyed;
 pub mod label;
 pub mod msgs;
 pub mod open_calls;
+pub mod part;
 pub mod pids;
 pub mod pressure;
 pub mod processes;

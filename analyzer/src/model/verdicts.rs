@@ -55,6 +55,15 @@ impl Verdicts {
         }
     }
 
+    /// Was another number than 0 told of any?
+    pub fn any(&self) -> bool {
+        let some = |page: &Page| match page {
+            Page::Same(same) => *same > 0,
+            Page::Each(each) => each.iter().any(|number| *number > 0),
+        };
+        self.pages.values().any(some) || self.others.values().any(|number| *number > 0)
+    }
+
     /// What was told of a process: there must have been something.
     pub fn of(&self, identity: Identity) -> u32 {
         let short = match identity {
@@ -91,6 +100,7 @@ mod tests {
         verdicts.tell(Identity::Port(3), 9);
         assert!((0..5_000).all(|word| verdicts.of(Identity::Process(word)) == number(word)));
         assert_eq!((verdicts.of(Identity::Port(3)), verdicts.of(Identity::Port(4))), (9, 0));
+        assert!(verdicts.any() && !Verdicts::new(PidFormat::assumed()).any());
         verdicts.tell(Identity::Process(1), 8);
         assert_eq!((verdicts.of(Identity::Process(1)), verdicts.of(Identity::Process(2))), (8, 7));
     }

@@ -11,6 +11,9 @@ use crate::read::{Defect, Place, Severity};
 pub fn text(report: &Report, lane_name: &dyn Fn(u32) -> String, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{} ({})", report.path, report.state)?;
     writeln!(out, "{}", findings::ledger(&report.ledger))?;
+    if let Some(part) = &report.part {
+        writeln!(out, "of a part, and of nothing else: {}", findings::part(part))?;
+    }
     writeln!(
         out,
         "checked {} chunks, {} bytes, {} events",
@@ -27,6 +30,7 @@ pub fn text(report: &Report, lane_name: &dyn Fn(u32) -> String, out: &mut dyn Wr
         writeln!(out, "and {} more", count(found - listed))?;
     }
     match report.damaged {
+        0 if report.part.is_some() => writeln!(out, "fine: nothing of this part is damaged"),
         0 => writeln!(out, "fine: nothing is damaged"),
         n => writeln!(out, "damaged: {}", count(n)),
     }

@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
+use crate::model::part::Part;
 use crate::read::{Finding, Ledger, Severity};
-use crate::view::units::count;
+use crate::view::units::{count, moment};
 
 /// More findings than this are only counted.
 const SHOWN: usize = 20;
@@ -21,6 +22,12 @@ pub fn text(path: &str, findings: &[Finding], out: &mut dyn Write) -> io::Result
         writeln!(out, "spoor: {path}: and {} more, see spoor info --json", findings.len() - SHOWN)?;
     }
     Ok(())
+}
+
+/// What of a recording was asked for, in one line.
+pub fn part(part: &Part) -> String {
+    let window = format!("{} to {}", moment(part.from_ns).trim_end_matches(" s"), moment(part.to_ns));
+    [window].into_iter().chain(part.filters.iter().cloned()).collect::<Vec<_>>().join(", ")
 }
 
 /// The ledger in one line.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::model::info::{LaneRow, Report};
+use crate::model::part::ProcessRow;
 use crate::read::{Finding, Severity};
 use crate::view::findings;
 use crate::view::table::{self, Style};
@@ -63,6 +64,10 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
         line("not all", format!("{}; lost: {}", limit.what, limit.cost))?;
     }
     line("events", findings::ledger(&report.ledger))?;
+    if let Some(part) = &report.part {
+        let events = report.events_by_kind.iter().map(|(_, n)| n).sum();
+        line("asked for", format!("{} events: {}", count(events), findings::part(part)))?;
+    }
     for clocks in report.findings.iter().filter(|finding| finding.is_of_clocks()) {
         line("clocks", format!("disagree: {}", clocks.what))?;
     }
@@ -81,6 +86,9 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     writeln!(out)?;
     lanes(&report.lanes, style, out)?;
     writeln!(out)?;
+    if report.part.is_some() {
+        processes(report, style, out)?;
+    }
     next(report, out)
 }
 
@@ -201,6 +209,8 @@ fn size(report: &Report) -> String {
 
 /// Where the column stands of what a copy of a window left out, if it left out anything.
 const OUTSIDE: usize = 4;
+/// Where the column stands of how many are asked for, if not all are.
+const ASKED_FOR: usize = 2;
 
 fn lanes(rows: &[LaneRow], style: Style, out: &mut dyn Write) -> io::Result<()> {
     let windowed = rows.iter().any(|row| row.lane.ledger.outside_window > 0);
@@ -216,6 +226,10 @@ fn lanes(rows: &[LaneRow], style: Style, out: &mut dyn Write) -> io::Result<()> 
     ];
     if windowed {
         columns.insert(OUTSIDE, ("OUTSIDE", true));
+    }
+    let part = rows.iter().any(|row| row.asked_for.is_some());
+    if part {
+        columns.insert(ASKED_FOR, ("ASKED FOR", true));
     }
     let row = |row: &LaneRow| {
         let (lane, ledger) = (&row.lane, &row.lane.ledger);
@@ -233,9 +247,24 @@ fn lanes(rows: &[LaneRow], style: Style, out: &mut dyn Write) -> io::Result<()> 
         if windowed {
             cells.insert(OUTSIDE, count(ledger.outside_window));
         }
+        if part {
+            cells.insert(ASKED_FOR, count(row.asked_for.unwrap_or(0)));
+        }
         cells
     };
     table::write(&columns, rows.iter().map(row).collect(), style, out)
+}
+
+/// The processes of a part.
+fn processes(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let row = |row: &ProcessRow| vec![row.process.clone(), count(row.events)];
+    let rows = report.processes.iter().map(row).collect();
+    table::fitted(&[("PROCESS", false), ("EVENTS", true)], rows, &[], style, out)?;
+    match report.tracees.saturating_sub(report.processes.len()) {
+        0 => {}
+        more => writeln!(out, "({} more: spoor procs --each)", count(more as u64))?,
+    }
+    writeln!(out)
 }
 
 fn next(report: &Report, out: &mut dyn Write) -> io::Result<()> {

@@ -7,7 +7,7 @@
 
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZero;
 use std::sync::Mutex;
 use std::thread;
@@ -21,6 +21,7 @@ use super::finding::{Defect, Place};
 use super::index::ChunkRef;
 use super::kind;
 use super::recording::Recording;
+use super::stream::Window;
 use walk::{Steps, Surveyed, Wanted, survey};
 
 /// Bytes of payload in a round.
@@ -136,6 +137,23 @@ impl<'a> Survey<'a> {
         });
         let wanted = Wanted { steps: Steps::All, hash: RandomState::default() };
         Survey { recording, chunks, waiting: BTreeMap::new(), ended: BTreeMap::new(), wanted }
+    }
+
+    /// Of those chunks only that meet the window, and of all facts about processes. What
+    /// was before the first of them is not known.
+    pub fn of_window(recording: &'a Recording, window: Window) -> Survey<'a> {
+        let mut survey = Survey::new(recording);
+        let (from, to) = super::stream::ticks(recording, window);
+        let mut ends = HashMap::new();
+        for chunks in recording.events.lanes.values() {
+            let behind = chunks.iter().skip(1).map(|next| next.header.base_tick).chain([u64::MAX]);
+            ends.extend(chunks.iter().map(|chunk| chunk.index).zip(behind));
+        }
+        survey.chunks.retain(|(chunk, class)| {
+            let end = ends.get(&chunk.index).copied().unwrap_or(u64::MAX);
+            *class != Class::Event || (chunk.header.base_tick < to && end >= from)
+        });
+        survey
     }
 
     /// Of a whole recording, for the sake of the counts: rounds have only the steps that tell
