@@ -43,6 +43,7 @@ mod background;
 mod cache;
 mod chunk_words;
 pub mod clock;
+mod copy_file;
 mod error;
 pub mod exit;
 mod faults;

@@ -7,11 +7,12 @@
 //! itself after much less than the 100 us that a scheduler may be kept waiting, and
 //! sleeps: the processor is the scheduler's again at once.
 //!
-//! Where all processors are busy, schedulers still see some twenty gaps of more than 100 us
-//! a second more while copies are made back to back. Traced (`benches/stalls_who`, system
-//! calls and page allocations beside it), two thirds were single pieces of ours; of those
-//! over 80 us more than half stood still where the kernel takes a new page for the copy, on
-//! a machine whose host takes free memory back; one in eight while it ran plain code of ours.
+//! Where all processors are busy, schedulers still see gaps of more than 100 us that they do
+//! not see without copies made back to back. Traced (`benches/stalls_who`, system calls and
+//! page allocations beside it), two thirds were single pieces of ours; of those over 80 us
+//! more than half stood still where the kernel takes a new page for the copy, on a machine
+//! whose host takes free memory back; one in eight while it ran plain code of ours. So copies
+//! go past the page cache where they can (`copy_file`).
 
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,11 @@ impl Pace {
     /// Does what is left to do not wait?
     pub(crate) fn hurry(&mut self, hurries: bool) {
         self.rest = if hurries { SHORT_REST } else { REST };
+    }
+
+    /// Is it so now?
+    pub(crate) fn hurries(&self) -> bool {
+        self.rest == SHORT_REST
     }
 
     /// Called after each step: sleeps when a piece is done.

@@ -12,7 +12,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +27,7 @@ use spoor_format::status::{Phase, Status};
 
 use crate::background::Background;
 use crate::chunk_words::read_stable;
+use crate::copy_file::CopyFile;
 use crate::pace::{BYTES_OF_STEP, Pace};
 use crate::segment_chunks::{At, SegmentChunks};
 use crate::store::{Store, Which};
@@ -122,7 +122,8 @@ impl Job {
         let pace = RefCell::new(Pace::begin());
         let directory = store.window().and_then(|_| store.path().parent());
         let segments = directory.map(|directory| RefCell::new(SegmentChunks::of(directory.to_owned())));
-        let copy = Copy { store, segments, file: &self.file, from, until, last: self.last, stopped, pace };
+        let file = RefCell::new(CopyFile::new(&self.file, &self.path));
+        let copy = Copy { store, segments, file, from, until, last: self.last, stopped, pace };
         let made = copy.make(buffer);
         copy.pace.borrow_mut().rest();
         drop(copy);
@@ -171,7 +172,7 @@ struct Copy<'a> {
     store: &'a Store,
     /// Where the events of a stream are.
     segments: Option<RefCell<SegmentChunks>>,
-    file: &'a File,
+    file: RefCell<CopyFile<'a>>,
     /// The window, in ticks, both ends included.
     from: u64,
     until: u64,
@@ -220,7 +221,7 @@ impl Copy<'_> {
             }
         }
         let header = header.with_events(header.events.chunk_bytes, copied.chunks);
-        self.file.set_len(header.file_bytes)?;
+        self.file.borrow().set_len(header.file_bytes)?;
         self.write(&self.clocks(), header.clock_offset)?;
         self.write(&lanes, header.lane_offset)?;
         let front = self.front(&header, &copied);
@@ -340,15 +341,11 @@ impl Copy<'_> {
         let crc = is.crc.unwrap_or_else(|| self.pace.borrow_mut().checksum(payload(buffer)));
         let header = ChunkHeader { crc: Some(crc), ..is };
         buffer[..ChunkHeader::BYTES].copy_from_slice(&header.encode());
-        self.write(buffer, offset)
+        self.file.borrow_mut().write_chunk(buffer, offset, &mut self.pace.borrow_mut())
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        for (part, bytes) in bytes.chunks(BYTES_OF_STEP).enumerate() {
-            self.file.write_all_at(bytes, offset + (part * BYTES_OF_STEP) as u64)?;
-            self.step();
-        }
-        Ok(())
+        self.file.borrow().write(bytes, offset, &mut self.pace.borrow_mut())
     }
 
     fn region(&self, offset: u64, bytes: u64) -> Vec<u8> {

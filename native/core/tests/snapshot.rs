@@ -200,10 +200,12 @@ fn a_window_holds_what_is_in_it_and_says_what_is_not() {
     registry::with(state, |recording| recording.info(write::receive));
     (0..200_000).for_each(|number| call(state, 1, number));
     std::thread::sleep(Duration::from_millis(300));
+    let second = Instant::now();
     (0..20_000).for_each(|number| call(state, 2, number));
     let (all, window) = (scratch.path().join("all.part"), scratch.path().join("window.part"));
+    let last = Duration::from_millis(second.elapsed().as_millis() as u64 + 100);
+    let copied = snapshot(state, &window, Some(last)).expect("a copy");
     let everything = snapshot(state, &all, None).expect("a copy");
-    let copied = snapshot(state, &window, Some(Duration::from_millis(250))).expect("a copy");
     let (sound, whole) = (read(&window), read(&all));
     assert_eq!((everything.earlier, everything.overtaken, everything.events), (0, 0, 220_000));
     assert_eq!(whole.calls.values().map(Vec::len).collect::<Vec<_>>(), [200_000, 20_000]);
@@ -213,7 +215,8 @@ fn a_window_holds_what_is_in_it_and_says_what_is_not() {
     assert_eq!((sound.outside + copied.events, whole.outside), (220_000, 0));
     assert!(copied.events < 220_000 && copied.bytes < everything.bytes);
     assert_eq!(sound.infos, 1);
-    assert_eq!((sound.meta.get("node"), sound.meta.get("snapshot")), (Some("test@here"), Some("250 ms")));
+    let asked = format!("{} ms", last.as_millis());
+    assert_eq!((sound.meta.get("node"), sound.meta.get("snapshot")), (Some("test@here"), Some(asked.as_str())));
     assert_eq!(sound.meta.get("snapshot_earlier"), Some(copied.earlier.to_string().as_str()));
     assert_eq!(whole.meta.get("snapshot"), Some("all"));
     close(state, &closed);
