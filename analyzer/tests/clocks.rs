@@ -71,7 +71,7 @@ fn told(threads: [&str; 2], lost: u64) -> (Vec<String>, Vec<String>, Report) {
     }
     let read = clocks.finding(&recording);
     let mut counts = Counts::new(&recording);
-    Survey::counting(&recording).run(|_, _, round| counts.round(round));
+    Survey::counting(&recording).run(|recording, _, round| counts.round(recording, round));
     let info = counts.report(&recording, &[]);
     let of_clocks = |findings: &[Finding]| -> Vec<String> {
         findings.iter().filter(|finding| finding.is_of_clocks()).map(|finding| finding.what.clone()).collect()

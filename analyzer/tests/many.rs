@@ -90,7 +90,7 @@ fn numbers_of_processes_that_exited_are_used_again() {
         1,
         &bytes,
     );
-    assert_eq!((alone.calls, alone.clipped.sum()), (CALLS * PROCESSES, 0));
+    assert_eq!((alone.calls, alone.untimed.sum()), (CALLS * PROCESSES, 0));
     for threads in [1, 2, 5] {
         let dealt = calls_of(
             |recording, calls| {

@@ -213,7 +213,7 @@ pub struct Dump {
     /// Which events.
     #[command(flatten)]
     pub select: SelectArgs,
-    /// At most this many events of each recording.
+    /// At most this many events of each recording; 0 for none: how the file is, is said all the same.
     #[arg(short = 'n', long, value_name = "N")]
     pub limit: Option<usize>,
 }
@@ -276,7 +276,7 @@ pub struct Edges {
 /// `spoor slow`.
 #[derive(Debug, Args)]
 pub struct Slow {
-    /// How many calls; those inside of another of the same function are not listed apart.
+    /// How many calls, 0 for none; those inside of another of the same function are not listed apart.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
     /// Of which function.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::summed::Summed;
 use super::{Health, Sought, deal, is_no_recording, write_to};
 use crate::cli;
-use crate::model::calls::{Calls, Clipped};
+use crate::model::calls::{Calls, Untimed};
 use crate::view;
 use crate::view::hist::Distribution;
 use crate::view::units::count;
@@ -17,7 +17,7 @@ use crate::view::units::count;
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Report<'a> {
     functions: &'a [FunctionCount],
-    clipped: Clipped,
+    untimed: Untimed,
     #[serde(flatten)]
     distribution: &'a Distribution,
 }
@@ -41,21 +41,21 @@ pub(super) fn run(args: &cli::Hist) -> Result<Health> {
         begins = begins.or(recording.clock.known_wall_ns(window.from_ns.max(recording.start_ns)));
         deal(recording, names, window, &filter, calls.replay(), None, |_, _| ())
     })?;
-    let (durations, functions, clipped) = calls.distribution(&summed.names, &filter);
+    let (durations, functions, untimed) = calls.distribution(&summed.names, &filter);
     if functions.is_empty() {
         summed.nothing(Sought::Calls, &filter)?;
     }
     let functions: Vec<FunctionCount> =
         functions.into_iter().map(|(function, calls)| FunctionCount { function, calls }).collect();
     let distribution = view::hist::distribution(&durations);
-    let report = Report { functions: &functions, clipped, distribution: &distribution };
+    let report = Report { functions: &functions, untimed, distribution: &distribution };
     let health = summed.print(table, &report, |style, out| {
         let named = functions.iter().take(NAMED).map(|of| format!("{} {}", of.function, count(of.calls)));
         let more = if functions.len() > NAMED { ", …" } else { "" };
         writeln!(out, "calls: {}{more}\n", named.collect::<Vec<_>>().join(", "))?;
         view::hist::text(&distribution, style, out)?;
-        if clipped.sum() > 0 {
-            writeln!(out, "{} calls have no duration: spoor calls says why", count(clipped.sum()))?;
+        if untimed.sum() > 0 {
+            writeln!(out, "{} calls have no duration: spoor calls says why", count(untimed.sum()))?;
         }
         Ok(())
     })?;

@@ -46,9 +46,9 @@ pub(super) fn run(args: &cli::Info) -> Result<Health> {
 /// By the chunks, each by itself.
 fn of_all(recording: &Recording) -> Counts {
     let (mut counts, progress) = (Counts::new(recording), progress(recording));
-    Survey::counting(recording).run(|_, _, round| {
+    Survey::counting(recording).run(|recording, _, round| {
         progress.inc(round.bytes);
-        counts.round(round);
+        counts.round(recording, round);
     });
     progress.finish_and_clear();
     counts

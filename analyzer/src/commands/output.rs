@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use spoor_format::header;
 use spoor_format::segment::{self, Packing};
 
-use super::EXTENSION;
+use super::inputs::EXTENSION;
 
 /// Writes what `write` does into a file, which is none of `inputs`.
 pub(super) fn write_to(

@@ -40,6 +40,8 @@ struct Stats {
     own: u64,
     own_on: u64,
     total: u64,
+    /// What of `total` calls took that are asked for, where not all are.
+    outermost: u64,
     durations: Durations,
     clipped: [u64; Clip::ALL.len()],
 }
@@ -94,12 +96,12 @@ pub struct Row {
     #[serde(flatten)]
     pub percentiles: Option<Percentiles>,
     /// Calls that have no duration, by reason.
-    pub clipped: Clipped,
+    pub untimed: Untimed,
 }
 
 /// Calls without a duration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Clipped {
+pub struct Untimed {
     /// Began before the recording, the window, or a hole in it.
     pub begin: u64,
     /// Still open at the end.
@@ -114,10 +116,10 @@ pub struct Clipped {
     pub deep: u64,
 }
 
-impl Clipped {
-    pub(crate) fn of(counts: &[u64; Clip::ALL.len()]) -> Clipped {
+impl Untimed {
+    pub(crate) fn of(counts: &[u64; Clip::ALL.len()]) -> Untimed {
         let [begin, end, hole, exit, unsure, deep] = *counts;
-        Clipped { begin, end, hole, exit, unsure, deep }
+        Untimed { begin, end, hole, exit, unsure, deep }
     }
 
     /// All of them.
@@ -138,7 +140,7 @@ pub struct Report {
     /// Own time of all functions, whether they fit the filter or not.
     pub own_ns: u64,
     /// Calls without a duration of the functions that fit the filter.
-    pub clipped: Clipped,
+    pub untimed: Untimed,
     /// Returns of calls of which nothing is known.
     pub unknown_returns: u64,
     /// Own time and share are of time on a scheduler.
@@ -175,7 +177,7 @@ impl Calls {
             }
             calls += stats.calls;
             clipped.iter_mut().zip(&stats.clipped).for_each(|(sum, n)| *sum += n);
-            rows.push(self.row(names, id, stats, all_own));
+            rows.push(self.row(names, id, stats, all_own, !filter.schedulers.is_empty()));
         }
         let functions_found = rows.len();
         rows.sort_by(|a, b| sort.compare(a, b));
@@ -185,7 +187,7 @@ impl Calls {
             functions_found,
             calls,
             own_ns: all_own,
-            clipped: Clipped::of(&clipped),
+            untimed: Untimed::of(&clipped),
             unknown_returns: table.unknown,
             own_is_on_scheduler: table.running,
         }
@@ -193,7 +195,7 @@ impl Calls {
 
     /// The durations of all functions that fit the filter; which these are, and
     /// their calls without a duration.
-    pub fn distribution(&self, names: &Names, filter: &Filter) -> (Durations, Vec<(String, u64)>, Clipped) {
+    pub fn distribution(&self, names: &Names, filter: &Filter) -> (Durations, Vec<(String, u64)>, Untimed) {
         let (mut durations, mut functions, mut clipped) = (Durations::default(), Vec::new(), [0; Clip::ALL.len()]);
         for (number, stats) in self.replay.tally().functions.iter().enumerate() {
             let id = FunctionId(number as u32);
@@ -204,10 +206,11 @@ impl Calls {
             }
         }
         functions.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        (durations, functions, Clipped::of(&clipped))
+        (durations, functions, Untimed::of(&clipped))
     }
 
-    fn row(&self, names: &Names, id: FunctionId, stats: &Stats, all_own: u64) -> Row {
+    /// `of_lanes`: of calls that began on some lanes only.
+    fn row(&self, names: &Names, id: FunctionId, stats: &Stats, all_own: u64, of_lanes: bool) -> Row {
         let (module, name, arity) = names.function_parts(id);
         let timed = stats.durations.count();
         let running = self.replay.tally().running;
@@ -222,10 +225,10 @@ impl Calls {
             own_ns: stats.own,
             own_on_scheduler_ns: running.then_some(stats.own_on),
             share: if all_own == 0 { 0.0 } else { own as f64 / all_own as f64 },
-            total_ns: stats.total,
+            total_ns: if of_lanes { stats.outermost } else { stats.total },
             mean_ns: stats.durations.sum_ns().checked_div(timed).unwrap_or(0),
             percentiles: stats.durations.percentiles(),
-            clipped: Clipped::of(&stats.clipped),
+            untimed: Untimed::of(&stats.clipped),
         }
     }
 }
@@ -297,6 +300,7 @@ impl Stats {
         self.own = self.own.saturating_add(other.own);
         self.own_on = self.own_on.saturating_add(other.own_on);
         self.total = self.total.saturating_add(other.total);
+        self.outermost = self.outermost.saturating_add(other.outermost);
         self.clipped.iter_mut().zip(other.clipped).for_each(|(sum, n)| *sum += n);
         match self.durations.count() {
             0 => self.durations = other.durations,
@@ -327,6 +331,7 @@ impl Observer for Table {
         stats.own = stats.own.saturating_add(ended.own);
         stats.own_on = stats.own_on.saturating_add(ended.own_on);
         stats.durations.record(ended.duration);
+        stats.outermost = stats.outermost.saturating_add(if ended.inside { 0 } else { ended.duration });
     }
 
     fn total(&mut self, function: FunctionId, ns: u64) {
@@ -407,7 +412,7 @@ impl Row {
             calls: self.calls,
             mean: self.mean_ns,
             points: self.percentiles.unwrap_or_default(),
-            untimed: self.clipped.sum(),
+            untimed: self.untimed.sum(),
             raised: self.raised,
         }
     }

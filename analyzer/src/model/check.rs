@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::clocks::Clocks;
 use super::part::{Part, Wanted};
 use super::protocol::Protocol;
-use crate::read::{Defect, LaneLedger, Ledger, Place, Recording, Round, Severity, Step, Survey};
+use crate::read::{Defect, LaneLedger, Ledger, Place, Recording, Round, Severity, State, Step, Survey};
 
 /// At most so many defects are kept; further ones are counted.
 const KEPT: usize = 10_000;
@@ -16,8 +16,11 @@ const KEPT: usize = 10_000;
 pub struct Report {
     /// As the user named it.
     pub path: String,
-    /// How it ended, in words.
-    pub state: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub state: State,
+    /// The same in words.
+    pub state_text: String,
     /// What was asked for, where that is not all of it; nothing is said of the rest.
     pub part: Option<Part>,
     /// Chunks of both rings that were read.
@@ -64,7 +67,8 @@ impl Check {
         let (part, wanted) = part.unzip();
         let report = Report {
             path: recording.path.clone(),
-            state: recording.state.to_string(),
+            state: recording.state.clone(),
+            state_text: recording.state.to_string(),
             part,
             chunks: 0,
             bytes: 0,

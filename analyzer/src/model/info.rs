@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use crate::model::clocks::Clocks;
 use crate::model::part::{Part, ProcessRow, Tally};
 use crate::model::pids::Pids;
-use crate::read::{Finding, Info, LaneLedger, Ledger, Outcome, Recording, Round, SegmentFacts, State};
+use crate::read::{Defect, Finding, Info, LaneLedger, Ledger, Outcome, Recording, Round, SegmentFacts, State};
 
 /// A recording at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -127,7 +127,7 @@ impl Counts {
     }
 
     /// Takes a round of chunks.
-    pub fn round(&mut self, round: Round) {
+    pub fn round(&mut self, recording: &Recording, round: Round) {
         self.kinds.resize(self.kinds.len().max(round.kinds.len()), 0);
         self.kinds.iter_mut().zip(&round.kinds).for_each(|(sum, n)| *sum += n);
         round.whose.iter().for_each(|whose| self.tracees.insert(*whose));
@@ -135,7 +135,8 @@ impl Counts {
             let entry = self.ledger.iter_mut().find(|entry| entry.lane == lane);
             entry.into_iter().for_each(|entry| entry.lose(events, overwritten));
         }
-        self.findings.extend(round.defects.into_iter().map(Finding::from));
+        let finding = |defect: Defect| defect.into_finding(|lane| recording.lane_name(lane));
+        self.findings.extend(round.defects.into_iter().map(finding));
         round.steps.iter().for_each(|step| self.clocks.step(step));
     }
 

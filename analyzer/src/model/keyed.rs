@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::calls::{Clipped, Columns, Sort};
+use crate::model::calls::{Columns, Sort, Untimed};
 use crate::model::histogram::{Durations, Percentiles};
 use crate::model::open_calls::OpenCalls;
 use crate::model::shares::{self, Shares};
@@ -95,7 +95,7 @@ pub struct Row {
     #[serde(flatten)]
     pub percentiles: Option<Percentiles>,
     /// Calls that have no duration, by reason.
-    pub clipped: Clipped,
+    pub untimed: Untimed,
 }
 
 impl Keyed {
@@ -153,7 +153,7 @@ impl Keyed {
             total_ns: stats.visits.sum_ns(),
             mean_ns: stats.visits.sum_ns().checked_div(stats.visits.count()).unwrap_or(0),
             percentiles: stats.visits.percentiles(),
-            clipped: Clipped::of(&stats.clipped),
+            untimed: Untimed::of(&stats.clipped),
         };
         let mut rows: Vec<Row> = sums.iter().map(row).collect();
         rows.sort_by(|a, b| {
@@ -172,7 +172,7 @@ impl Row {
             calls: self.calls,
             mean: self.mean_ns,
             points: self.percentiles.unwrap_or_default(),
-            untimed: self.clipped.sum(),
+            untimed: self.untimed.sum(),
             raised: self.raised,
         }
     }

@@ -5,12 +5,15 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
+use spoor_format::chunk::Identity;
+use spoor_format::record::Body;
+
 use super::batch::{Batch, Context, Loss, Packed};
+use super::detail::Detail;
 use super::finding::Finding;
 use super::index::ChunkRef;
-use super::names::{Names, TraceeId};
+use super::names::{AtomId, Names, TraceeId};
 use super::recording::{Info, Recording};
-use super::stream::info_of;
 use super::tracees::Tracees;
 
 /// So many facts are known ahead of the events.
@@ -124,5 +127,31 @@ pub(super) fn load(batch: &mut Batch, chunk: &ChunkRef, context: &mut Context<'_
             let place = format!("info chunk {} (number {})", chunk.index, chunk.header.seq);
             Some(Finding::damage(place, what, "facts about processes: some may go without a name"))
         }
+    }
+}
+
+/// Resolves what an info record says.
+pub(super) fn info_of(
+    time: u64,
+    tracees: &mut Tracees,
+    names: &Names,
+    recording: &Recording,
+    detail: &Detail<'_>,
+) -> Option<Info> {
+    let text = |term| detail.term_text(term, names, &recording.pids);
+    match detail.body()? {
+        Body::ProcessInfo { pid, parent, name, label, initial_call } => Some(Info::Process {
+            time,
+            tracee: tracees.id(Identity::Process(pid)),
+            parent: parent.pid(),
+            name: detail.atom(name),
+            label: text(label),
+            initial_call: detail.function(initial_call),
+        }),
+        Body::Note { what, detail: term } => {
+            let what = detail.atom(what).map_or("?", |id: AtomId| names.atom_text(id)).to_owned();
+            Some(Info::Note { time, what, detail: text(term).unwrap_or_default() })
+        }
+        _ => None,
     }
 }

@@ -101,12 +101,15 @@ impl Defect {
     }
 }
 
-impl From<Defect> for Finding {
-    fn from(defect: Defect) -> Finding {
-        let Defect { severity, place, what, cost } = defect;
+impl Defect {
+    /// The same, with its place in words.
+    pub fn into_finding(self, lane_name: impl Fn(u32) -> String) -> Finding {
+        let Defect { severity, place, what, cost } = self;
         let number = place.number.unwrap_or(0);
         let place = match (place.ring, place.chunk, place.lane) {
-            (Some("events"), Some(chunk), Some(lane)) => format!("events chunk {chunk} (number {number}, lane {lane})"),
+            (Some("events"), Some(chunk), Some(lane)) => {
+                format!("events chunk {chunk} (number {number}, lane {})", lane_name(lane))
+            }
             (Some(ring), Some(chunk), _) => format!("{ring} chunk {chunk} (number {number})"),
             _ => place.part.unwrap_or_default(),
         };

@@ -7,6 +7,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use spoor_format::status::Phase;
+
+use super::ledger::dropping_at_end;
+use super::recording::Recording;
+
 /// The stretches, as the stream comes by them.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
@@ -69,6 +74,53 @@ impl Gaps {
     fn set_boundary(&mut self) {
         let next = self.planned.peek().map_or(u64::MAX, |next| next.0.0);
         self.boundary = next.min(self.open_until.unwrap_or(u64::MAX));
+    }
+}
+
+impl Recording {
+    /// Lanes that have, or may have had, events.
+    pub(super) fn event_lanes(&self) -> Vec<u32> {
+        let mut lanes: Vec<u32> = self.events.lanes.keys().copied().collect();
+        lanes.extend(self.ledger.iter().map(|entry| entry.lane));
+        lanes.sort_unstable();
+        lanes.dedup();
+        lanes
+    }
+
+    /// May there have been chunks of the lane behind the last one that is there?
+    pub(super) fn has_open_end(&self, number: u32) -> bool {
+        if self.events.unreadable == 0 {
+            return false;
+        }
+        let Some(lane) = self.lane(number) else { return true };
+        let Some(last) = self.events.lanes.get(&number).and_then(|chunks| chunks.last()) else { return true };
+        let still_open = last.header.first_record == lane.sealed_events && self.status.phase != Phase::Stopped;
+        let all_closed = last.end_record() == lane.sealed_events && self.status.phase == Phase::Stopped;
+        !(still_open || all_closed)
+    }
+
+    /// Stretches in which events of a lane are missing, as its entry alone tells: behind
+    /// its last event, or everywhere, should it have no chunk.
+    pub(super) fn planned_gaps(&self, number: u32) -> impl Iterator<Item = (u64, u64)> {
+        let none = self.events.lanes.get(&number).is_none_or(Vec::is_empty);
+        let everywhere = if none { self.gap_of_missing_lane(number) } else { None };
+        self.lane(number).and_then(dropping_at_end).into_iter().chain(everywhere)
+    }
+
+    /// Where lanes that nobody knows may have had events.
+    pub(super) fn gap_of_damaged_lanes(&self) -> Option<(u64, u64)> {
+        let unknown = self.lane_table_damaged && self.events.unreadable > 0;
+        unknown.then_some((self.events.unreadable_from, u64::MAX))
+    }
+
+    /// When a lane has no chunk at all.
+    fn gap_of_missing_lane(&self, number: u32) -> Option<(u64, u64)> {
+        let stored = self.lane(number).map_or(0, |lane| lane.sealed_events);
+        match (self.events.unreadable > 0, stored > 0, self.events.oldest_tick()) {
+            (true, _, _) => Some((0, u64::MAX)),
+            (false, true, Some(oldest)) => Some((0, oldest)),
+            _ => None,
+        }
     }
 }
 

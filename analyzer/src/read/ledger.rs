@@ -7,8 +7,10 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use spoor_format::lane::{CAUSES, Cause, Lane, LaneKind};
 
+use super::batch::Loss;
 use super::finding::{Finding, LIMITS};
 use super::index::{ChunkRef, RingIndex};
+use super::terms::thousands;
 
 /// What became of the events of a lane, or of all lanes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -194,11 +196,53 @@ pub(crate) fn thinned(dropped: &[(String, u64)], sample: Option<u64>) -> Vec<Fin
     ];
     let limits = costs.into_iter().map(|(cause, cost)| (cause, count(cause), cost)).filter(|(_, n, _)| *n > 0);
     let mut findings: Vec<Finding> = limits
-        .map(|(cause, n, cost)| Finding::warning(LIMITS, format!("{n} events left out by {}", cause.name()), cost))
+        .map(|(cause, n, cost)| {
+            Finding::warning(LIMITS, format!("{} events left out by {}", thousands(n), cause.name()), cost)
+        })
         .collect();
     if let Some(sample) = sample.filter(|sample| *sample > 1) {
         let what = format!("a sample: one process in {sample} is recorded");
         findings.push(Finding::warning(LIMITS, what, "all that the other processes did"));
     }
     findings
+}
+
+/// Enters into the ledger what of the chunk could not be had.
+pub(super) fn account(
+    chunk: &ChunkRef,
+    loaded: &Result<(), Loss>,
+    events: u64,
+    lane: u32,
+    ledger: &mut [LaneLedger],
+) -> Option<Finding> {
+    let records = u64::from(chunk.header.records);
+    let entry = ledger.iter_mut().find(|entry| entry.lane == lane);
+    let name = entry.as_ref().map_or_else(|| format!("t?{lane}"), |entry| entry.short());
+    let place = format!("events chunk {} (number {}, lane {name})", chunk.index, chunk.header.seq);
+    let events_of = |records| format!("its {} events", thousands(records));
+    let lose = |events: u64, overwritten| {
+        if let Some(entry) = entry {
+            entry.ledger.lose(events, overwritten);
+        }
+    };
+    match loaded {
+        Ok(()) if chunk.is_cut() => {
+            let missing = records.saturating_sub(events);
+            lose(missing, false);
+            Some(Finding::damage(
+                place,
+                "the file ends in it",
+                format!("{} of {}", thousands(missing), events_of(records)),
+            ))
+        }
+        Ok(()) => None,
+        Err(Loss::Overwritten) => {
+            lose(records, true);
+            Some(Finding::warning(place, "it was overwritten while it was being read", events_of(records)))
+        }
+        Err(Loss::Damaged(what)) => {
+            lose(records, false);
+            Some(Finding::damage(place, what, events_of(records)))
+        }
+    }
 }

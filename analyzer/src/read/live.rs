@@ -43,7 +43,7 @@ impl fmt::Display for State {
             State::Preparing => write!(f, "being set up"),
             State::Recording { os_pid } => write!(f, "recording now (process {os_pid})"),
             State::Stopping { reason } => write!(f, "stopping now ({reason})"),
-            State::Stopped { reason } if reason.is_empty() => write!(f, "stopped"),
+            State::Stopped { reason } if matches!(reason.as_str(), "" | "stopped") => write!(f, "stopped"),
             State::Stopped { reason } => write!(f, "stopped: {reason}"),
             State::Died => write!(f, "the VM died while recording"),
             State::Snapshot => write!(f, "a snapshot of a recording"),

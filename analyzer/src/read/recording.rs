@@ -17,8 +17,10 @@ use super::ledger::{LaneLedger, Ledger, dropped_anywhere, thinned};
 use super::live::State;
 use super::names::{AtomId, FunctionId, Names, TraceeId};
 use super::source::Source;
-use super::stream::{self, Stream, Window};
+use super::stream::Stream;
+use super::terms::thousands;
 use super::tracees::Tracees;
+use super::window::Window;
 
 /// A recording.
 #[derive(Debug)]
@@ -177,7 +179,7 @@ impl Recording {
         self.each_info_chunk(&mut Vec::new(), |chunk, batch, names, tracees| {
             for event in batch.events.iter().filter(|event| event.kind == kind::NOTE) {
                 let (time, detail) = (self.clock.ns(event.tick), batch.detail(event, &self.schema));
-                let info = stream::info_of(time, tracees, names, self, &detail);
+                let info = facts::info_of(time, tracees, names, self, &detail);
                 notes.extend(info.map(|info| (event.tick, chunk.header.lane, info)));
             }
         });
@@ -226,19 +228,19 @@ impl Recording {
             let entry = LaneLedger::new(number, lane.as_ref(), &self.events);
             if entry.ledger.damaged > 0 && !is_live(&self.state, &self.status) {
                 self.findings.push(Finding::damage(
-                    format!("lane {number}"),
+                    format!("lane {}", entry.short()),
                     "events that it stored are in no chunk that is there",
-                    format!("{} events", entry.ledger.damaged),
+                    format!("{} events", thousands(entry.ledger.damaged)),
                 ));
             }
-            self.ledger.push(entry);
             if let Some(lost) = lane.as_ref().map(dropped_anywhere).filter(|lost| *lost > 0) {
                 self.findings.push(Finding::warning(
-                    format!("lane {number}"),
-                    format!("{lost} events were dropped at moments that nobody knows"),
+                    format!("lane {}", entry.short()),
+                    format!("{} events were dropped at moments that nobody knows", thousands(lost)),
                     "durations of calls around them may be wrong",
                 ));
             }
+            self.ledger.push(entry);
         }
         self.ledger.sort_by_key(|entry| (entry.order(), entry.index, entry.lane));
         let sample = self.meta.get("sample").and_then(|sample| sample.parse().ok());
@@ -254,7 +256,7 @@ impl Recording {
             return lane;
         }
         self.findings.push(Finding::damage(
-            format!("lane {number}"),
+            format!("lane {}", LaneLedger::new(number, Some(&lane), &self.events).short()),
             format!("its counter of stored events says {}, its last chunk {ended}", lane.sealed_events),
             "nothing: the chunks are believed",
         ));
@@ -347,7 +349,11 @@ fn read_lanes(source: &Source, header: &Header, findings: &mut Vec<Finding>) -> 
         Some(Ok(lane)) => Some(lane),
         Some(Err(error)) => {
             damaged = true;
-            findings.push(Finding::damage(format!("lane {number}"), error, "what it dropped, and which thread it is"));
+            findings.push(Finding::damage(
+                format!("lane t?{number}"),
+                error,
+                "what it dropped, and which thread it is",
+            ));
             None
         }
     });

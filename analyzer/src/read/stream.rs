@@ -4,10 +4,8 @@
 use std::collections::VecDeque;
 
 use spoor_format::chunk::{Identity, Missing};
-use spoor_format::record::Body;
-use spoor_format::status::Phase;
 
-use super::batch::{Batch, Context, Loss, Packed};
+use super::batch::{Batch, Context, Packed};
 use super::clock::ClockCursor;
 use super::detail::Detail;
 use super::facts::Facts;
@@ -15,38 +13,14 @@ use super::finding::Finding;
 use super::gaps::Gaps;
 use super::index::ChunkRef;
 use super::kind;
-use super::ledger::{LaneLedger, dropped_between, dropping_at_end};
-use super::names::{AtomId, FunctionId, Names, TraceeId};
+use super::ledger::{LaneLedger, account, dropped_between};
+use super::names::{FunctionId, Names, TraceeId};
 use super::recording::{Info, Recording};
 use super::tracees::Tracees;
+use super::window::{Window, ticks};
 
 /// So many processes that are gone are remembered, for what is done to them late.
 const REMEMBERED: usize = 1 << 16;
-
-/// A stretch of time, in monotonic nanoseconds: from the first, before the second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// Events from here on.
-    pub from_ns: u64,
-    /// Events before this.
-    pub to_ns: u64,
-}
-
-impl Window {
-    /// Everything.
-    pub const ALL: Window = Window { from_ns: 0, to_ns: u64::MAX };
-
-    /// What of it lies in the recording.
-    pub fn within(self, recording: &Recording) -> Window {
-        let from_ns = self.from_ns.max(recording.start_ns);
-        Window { from_ns, to_ns: self.to_ns.min(recording.end_ns).max(from_ns) }
-    }
-
-    /// Its length.
-    pub fn length_ns(self) -> u64 {
-        self.to_ns.saturating_sub(self.from_ns)
-    }
-}
 
 /// An event.
 #[derive(Debug, Clone, Copy)]
@@ -445,119 +419,5 @@ impl<'a> Stream<'a> {
         findings.append(&mut self.about_infos);
         findings.append(&mut self.findings);
         Outcome { names: self.shared.names, tracees: self.shared.tracees, ledger: self.ledger, findings }
-    }
-}
-
-/// Enters into the ledger what of the chunk could not be had.
-pub(super) fn account(
-    chunk: &ChunkRef,
-    loaded: &Result<(), Loss>,
-    events: u64,
-    lane: u32,
-    ledger: &mut [LaneLedger],
-) -> Option<Finding> {
-    let records = u64::from(chunk.header.records);
-    let place = format!("events chunk {} (number {}, lane {lane})", chunk.index, chunk.header.seq);
-    let entry = ledger.iter_mut().find(|entry| entry.lane == lane);
-    let lose = |events: u64, overwritten| {
-        if let Some(entry) = entry {
-            entry.ledger.lose(events, overwritten);
-        }
-    };
-    match loaded {
-        Ok(()) if chunk.is_cut() => {
-            let missing = records.saturating_sub(events);
-            lose(missing, false);
-            Some(Finding::damage(place, "the file ends in it", format!("{missing} of its {records} events")))
-        }
-        Ok(()) => None,
-        Err(Loss::Overwritten) => {
-            lose(records, true);
-            Some(Finding::warning(place, "it was overwritten while it was being read", format!("its {records} events")))
-        }
-        Err(Loss::Damaged(what)) => {
-            lose(records, false);
-            Some(Finding::damage(place, what, format!("its {records} events")))
-        }
-    }
-}
-
-/// The ticks of a window, as far as the recording goes.
-pub(super) fn ticks(recording: &Recording, window: Window) -> (u64, u64) {
-    let to_tick = if window.to_ns == u64::MAX { u64::MAX } else { recording.clock.tick_at(window.to_ns) };
-    let from_tick = if window.from_ns == 0 { 0 } else { recording.clock.tick_at(window.from_ns) };
-    (from_tick, to_tick.min(recording.settled_tick.saturating_add(1)))
-}
-
-impl Recording {
-    /// Lanes that have, or may have had, events.
-    pub(super) fn event_lanes(&self) -> Vec<u32> {
-        let mut lanes: Vec<u32> = self.events.lanes.keys().copied().collect();
-        lanes.extend(self.ledger.iter().map(|entry| entry.lane));
-        lanes.sort_unstable();
-        lanes.dedup();
-        lanes
-    }
-
-    /// May there have been chunks of the lane behind the last one that is there?
-    pub(super) fn has_open_end(&self, number: u32) -> bool {
-        if self.events.unreadable == 0 {
-            return false;
-        }
-        let Some(lane) = self.lane(number) else { return true };
-        let Some(last) = self.events.lanes.get(&number).and_then(|chunks| chunks.last()) else { return true };
-        let still_open = last.header.first_record == lane.sealed_events && self.status.phase != Phase::Stopped;
-        let all_closed = last.end_record() == lane.sealed_events && self.status.phase == Phase::Stopped;
-        !(still_open || all_closed)
-    }
-
-    /// Stretches in which events of a lane are missing, as its entry alone tells: behind
-    /// its last event, or everywhere, should it have no chunk.
-    pub(super) fn planned_gaps(&self, number: u32) -> impl Iterator<Item = (u64, u64)> {
-        let none = self.events.lanes.get(&number).is_none_or(Vec::is_empty);
-        let everywhere = if none { self.gap_of_missing_lane(number) } else { None };
-        self.lane(number).and_then(dropping_at_end).into_iter().chain(everywhere)
-    }
-
-    /// Where lanes that nobody knows may have had events.
-    pub(super) fn gap_of_damaged_lanes(&self) -> Option<(u64, u64)> {
-        let unknown = self.lane_table_damaged && self.events.unreadable > 0;
-        unknown.then_some((self.events.unreadable_from, u64::MAX))
-    }
-
-    /// When a lane has no chunk at all.
-    fn gap_of_missing_lane(&self, number: u32) -> Option<(u64, u64)> {
-        let stored = self.lane(number).map_or(0, |lane| lane.sealed_events);
-        match (self.events.unreadable > 0, stored > 0, self.events.oldest_tick()) {
-            (true, _, _) => Some((0, u64::MAX)),
-            (false, true, Some(oldest)) => Some((0, oldest)),
-            _ => None,
-        }
-    }
-}
-
-/// Resolves what an info record says.
-pub(super) fn info_of(
-    time: u64,
-    tracees: &mut Tracees,
-    names: &Names,
-    recording: &Recording,
-    detail: &Detail<'_>,
-) -> Option<Info> {
-    let text = |term| detail.term_text(term, names, &recording.pids);
-    match detail.body()? {
-        Body::ProcessInfo { pid, parent, name, label, initial_call } => Some(Info::Process {
-            time,
-            tracee: tracees.id(Identity::Process(pid)),
-            parent: parent.pid(),
-            name: detail.atom(name),
-            label: text(label),
-            initial_call: detail.function(initial_call),
-        }),
-        Body::Note { what, detail: term } => {
-            let what = detail.atom(what).map_or("?", |id: AtomId| names.atom_text(id)).to_owned();
-            Some(Info::Note { time, what, detail: text(term).unwrap_or_default() })
-        }
-        _ => None,
     }
 }

@@ -41,6 +41,10 @@ pub(crate) fn push<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) ->
             out.push('}');
         }
         Term::List(terms) => {
+            if let Some(text) = characters(terms) {
+                out.push_str(&format!("{text:?}"));
+                return;
+            }
             out.push('[');
             many(terms, out);
             out.push(']');
@@ -76,6 +80,15 @@ pub(crate) fn push<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) ->
     }
 }
 
+/// The text that a list of characters is, for the shell and for us.
+fn characters(terms: &[Term<'_>]) -> Option<String> {
+    let character = |term: &Term<'_>| match term {
+        Term::Integer(code @ (9 | 10 | 13 | 32..=126 | 160..=255)) => char::from_u32(u32::try_from(*code).ok()?),
+        _ => None,
+    };
+    if terms.is_empty() { None } else { terms.iter().map(character).collect() }
+}
+
 /// Adds a number's digits.
 pub(crate) fn push_number(number: u64, out: &mut String) {
     let (mut digits, mut rest, mut first) = ([0; 20], number, 20);
@@ -86,6 +99,19 @@ pub(crate) fn push_number(number: u64, out: &mut String) {
         }
     }
     out.push_str(std::str::from_utf8(digits.get(first..).unwrap_or_default()).unwrap_or_default());
+}
+
+/// A count with its thousands apart.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len().saturating_mul(4) / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && digits.len().saturating_sub(place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn binary(bits: u64, bytes: &[u8]) -> String {
@@ -137,6 +163,8 @@ mod tests {
     fn terms_read_as_in_the_shell() {
         let tuple = Term::Tuple(vec![Term::Atom(1), Term::Integer(-3), Term::Nil, Term::Pid(8)]);
         assert_eq!(printed(&tuple), "{ok,-3,[],<0.1.0>}");
+        assert_eq!(printed(&Term::List("a \"b".bytes().map(|c| Term::Integer(c.into())).collect())), r#""a \"b""#);
+        assert_eq!(printed(&Term::List(vec![Term::Integer(97), Term::Integer(1)])), "[97,1]");
         assert_eq!(printed(&Term::Improper(vec![Term::Atom(9)], Box::new(Term::Elided))), "[?atom|…]");
         assert_eq!(printed(&Term::Binary { bits: 16, bytes: b"a\"" }), "<<\"a\\\"\">>");
         assert_eq!(printed(&Term::Binary { bits: 800, bytes: &[1, 2] }), "<<1,2… of 100 bytes>>");

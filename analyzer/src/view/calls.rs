@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::model::calls::{Clipped, Report, Row};
+use crate::model::calls::{Report, Row, Untimed};
 use crate::model::histogram::Percentiles;
 use crate::model::keyed;
 use crate::view::table::{self, Column, Style};
@@ -38,7 +38,7 @@ pub fn keyed(
     let cells = |row: &keyed::Row| {
         let own = row.own_on_scheduler_ns.unwrap_or(row.own_ns);
         let times =
-            times(own, row.share, row.total_ns, row.mean_ns, row.percentiles.as_ref(), &row.clipped, row.raised);
+            times(own, row.share, row.total_ns, row.mean_ns, row.percentiles.as_ref(), &row.untimed, row.raised);
         [vec![row.name.clone(), count(row.calls), count(row.entered)], times].concat()
     };
     table::fitted(&columns, rows.iter().map(cells).collect(), &OPTIONAL, style, out)?;
@@ -52,7 +52,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     let cells = |row: &Row| {
         let own = row.own_on_scheduler_ns.unwrap_or(row.own_ns);
         let times =
-            times(own, row.share, row.total_ns, row.mean_ns, row.percentiles.as_ref(), &row.clipped, row.raised);
+            times(own, row.share, row.total_ns, row.mean_ns, row.percentiles.as_ref(), &row.untimed, row.raised);
         [vec![row.function.clone(), count(row.calls)], times].concat()
     };
     table::fitted(&columns, report.functions.iter().map(cells).collect(), &OPTIONAL, style, out)?;
@@ -67,7 +67,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     }
     let own = if report.own_is_on_scheduler { "on a scheduler" } else { "waiting included (without in/out events)" };
     writeln!(out, "OWN: time in it and in untraced functions that it called, {own}; TOTAL: with all that it called")?;
-    untimed(&report.clipped, report.unknown_returns, out)
+    untimed(&report.untimed, report.unknown_returns, out)
 }
 
 /// Cells of [`TIMES`]; without percentiles no call was timed.
@@ -77,12 +77,12 @@ fn times(
     total: u64,
     mean: u64,
     percentiles: Option<&Percentiles>,
-    clipped: &Clipped,
+    untimed: &Untimed,
     raised: u64,
 ) -> Vec<String> {
     let time = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), duration);
     let point = |of: fn(&Percentiles) -> u64| time(percentiles.map(of));
-    let untimed = clipped.sum();
+    let untimed = untimed.sum();
     vec![
         duration(own),
         percent(share),
@@ -103,14 +103,14 @@ fn some(n: u64) -> String {
     if n == 0 { String::new() } else { count(n) }
 }
 
-fn untimed(clipped: &Clipped, unknown: u64, out: &mut dyn Write) -> io::Result<()> {
+fn untimed(untimed: &Untimed, unknown: u64, out: &mut dyn Write) -> io::Result<()> {
     let reasons = [
-        (clipped.begin + unknown, "began before the window"),
-        (clipped.end, "were open at its end"),
-        (clipped.exit, "ended with their process"),
-        (clipped.hole, "lack events"),
-        (clipped.unsure, "could have ended at several moments"),
-        (clipped.deep, "were too deep in the stack"),
+        (untimed.begin + unknown, "began before the window"),
+        (untimed.end, "were open at its end"),
+        (untimed.exit, "ended with their process"),
+        (untimed.hole, "lack events"),
+        (untimed.unsure, "could have ended at several moments"),
+        (untimed.deep, "were too deep in the stack"),
     ];
     let told: Vec<String> =
         reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{} {why}", count(*n))).collect();

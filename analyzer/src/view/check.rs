@@ -9,7 +9,7 @@ use crate::read::{Defect, Place, Severity};
 
 /// The report: a few lines, then one for each defect.
 pub fn text(report: &Report, lane_name: &dyn Fn(u32) -> String, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{} ({})", report.path, report.state)?;
+    writeln!(out, "{} ({})", report.path, report.state_text)?;
     writeln!(out, "{}", findings::ledger(&report.ledger))?;
     if let Some(part) = &report.part {
         writeln!(out, "of a part, and of nothing else: {}", findings::part(part))?;

@@ -1,6 +1,7 @@
 //! Numbers as people read them.
 
 use crate::read::push_number;
+pub use crate::read::thousands as count;
 
 /// Nanoseconds with a unit and three digits that count.
 pub fn duration(ns: u64) -> String {
@@ -35,19 +36,6 @@ pub fn bytes(bytes: u64) -> String {
         None => format!("{bytes} bytes"),
         Some((size, unit)) => format!("{:.1} {unit}", bytes as f64 / *size as f64),
     }
-}
-
-/// A count with its thousands apart.
-pub fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A share of 1 in percent.

@@ -21,11 +21,12 @@ use spoor_format::chunk::Identity;
 use super::finding::Finding;
 use super::gaps::Gaps;
 use super::index::ChunkRef;
-use super::ledger::{LaneLedger, dropped_between};
+use super::ledger::{LaneLedger, account, dropped_between};
 use super::names::{FunctionId, Names, TraceeId};
 use super::recording::Recording;
-use super::stream::{self, Outcome, Window};
+use super::stream::Outcome;
 use super::tracees::Tracees;
+use super::window::{Window, ticks};
 
 /// Processes are dealt out by the last bits of their numbers: two to the power of
 /// this are the shares.
@@ -129,7 +130,7 @@ impl<'a> Deal<'a> {
     /// left out. Numbers of processes that are gone are used again, so that memory does not
     /// depend on how many there were.
     pub fn new(recording: &'a Recording, names: Names, window: Window, kinds: impl Fn(u8) -> bool) -> Deal<'a> {
-        let (from_tick, to_tick) = stream::ticks(recording, window);
+        let (from_tick, to_tick) = ticks(recording, window);
         let mut kept = Box::new([false; 256]);
         kept.iter_mut().zip(0..=u8::MAX).for_each(|(kept, id)| *kept = of_stacks(id) && kinds(id));
         let mut tracees = Tracees::default();
@@ -352,7 +353,7 @@ impl<'a> Deal<'a> {
         let chunk = &next.chunk;
         lane.left = lane.left.saturating_sub(1);
         let loss = part.loss.take().map_or(Ok(()), Err);
-        self.findings.extend(stream::account(chunk, &loss, part.count, lane.number, &mut self.ledger));
+        self.findings.extend(account(chunk, &loss, part.count, lane.number, &mut self.ledger));
         let mut hole = |lane: &Lane, from, until| {
             let at = match parts.next().checked_sub(1) {
                 Some(part) => Moment { tick: lane.reached, lane: lane.number, part, place: u32::MAX },

@@ -21,7 +21,8 @@ use super::finding::{Defect, Place};
 use super::index::ChunkRef;
 use super::kind;
 use super::recording::Recording;
-use super::stream::Window;
+use super::terms::thousands;
+use super::window::Window;
 use walk::{Steps, Surveyed, Wanted, survey};
 
 /// Bytes of payload in a round.
@@ -143,7 +144,7 @@ impl<'a> Survey<'a> {
     /// was before the first of them is not known.
     pub fn of_window(recording: &'a Recording, window: Window) -> Survey<'a> {
         let mut survey = Survey::new(recording);
-        let (from, to) = super::stream::ticks(recording, window);
+        let (from, to) = super::window::ticks(recording, window);
         let mut ends = HashMap::new();
         for chunks in recording.events.lanes.values() {
             let behind = chunks.iter().skip(1).map(|next| next.header.base_tick).chain([u64::MAX]);
@@ -234,10 +235,11 @@ impl<'a> Survey<'a> {
                 waiting.extend(surveyed.steps);
             }
             let at = |offset| place(chunk, *class, offset, Some(self.recording.clock.ns(chunk.header.base_tick)));
+            let records = thousands(chunk.header.records.into());
             let missing = u64::from(chunk.header.records).saturating_sub(surveyed.events);
             let cost = match class {
-                Class::Event if chunk.is_cut() => format!("{missing} of its {} events", chunk.header.records),
-                Class::Event => format!("its {} events", chunk.header.records),
+                Class::Event if chunk.is_cut() => format!("{} of its {records} events", thousands(missing)),
+                Class::Event => format!("its {records} events"),
                 _ => "facts about processes: some may go without a name".to_owned(),
             };
             if let Some((offset, what)) = surveyed.damage {
