@@ -9,7 +9,7 @@
 mod sizes;
 
 use crate::codec::{Full, MAX_VARINT, Put, Sink, groups};
-use crate::hint::{likely, unlikely};
+use crate::hint::likely;
 use crate::record::{Ref, id_of};
 use crate::term::tag;
 
@@ -147,7 +147,7 @@ impl Line {
     /// Are the numbers as short as they nearly always are, and the process said before it?
     #[inline(always)]
     pub fn is_short(&self, process: u64, delta: u64) -> bool {
-        (delta | self.last) >> 14 | (process | self.word) >> 28 == 0
+        self.last >> 14 | (process | self.word | delta) >> 28 == 0
     }
 }
 
@@ -253,15 +253,17 @@ fn put_short(space: &mut [u8; ROOM], at: usize, value: u64) -> usize {
     put_two(space, at, value)
 }
 
-/// A varint of one or two bytes, probably two.
+/// A varint below 2^28, probably of two bytes.
+///
+/// More than two take pauses of some microseconds, as each look of the kernel's is one: all else is out of
+/// the processor's cache then, and code of its own for them would be, too.
 #[inline(always)]
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "see short_event")]
 fn put_delta(space: &mut [u8; ROOM], at: usize, value: u64) -> usize {
-    if unlikely(value < 0x80) {
-        space[at & PLACE] = value as u8;
-        return at + 1;
+    if likely(value.wrapping_sub(0x80) < 0x4000 - 0x80) {
+        return put_two(space, at, value);
     }
-    put_two(space, at, value)
+    put_word(space, at, value)
 }
 
 #[inline(always)]

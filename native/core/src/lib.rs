@@ -16,6 +16,7 @@
 //! windows    the word of a rate: how much of a window is used (modelled)
 //! governed   a lane's part of it: what it judges, and owes the file
 //! missing    which calls were left out of which process
+//! spellings  what atoms spell, as far as a lane has asked
 //! stream     a lane's open chunk in one ring, with the names it has defined
 //! ring       whose chunk is whose: take, seal, pin (modelled)
 //! chunk_words  in which order a chunk's header is stored (modelled)
@@ -68,6 +69,7 @@ mod ring;
 mod segment_chunks;
 pub mod segments;
 pub mod snapshot;
+mod spellings;
 mod store;
 pub mod stream;
 mod sync;

@@ -8,8 +8,11 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// Events that a lane may store before it asks again, while plenty are left.
+/// Events that a lane may store before it asks again, while plenty are left; or, where that is
+/// more, this part of what all lanes could have: asking is seldom, so what it takes is not in
+/// the processor's cache.
 const GRANT: u64 = 1024;
+const PART: u64 = 1024;
 /// The last so many are taken one by one: what threads lose by fighting for them is
 /// bounded by that.
 pub(crate) const EXACT: u64 = 100_000;
@@ -99,7 +102,8 @@ impl Pool {
     /// No portion reaches into the events that are taken one by one.
     fn portion(&self, left: u64) -> u64 {
         let lanes = self.shares.len().max(1) as u64;
-        (left / (2 * lanes)).min(GRANT).min(left.saturating_sub(self.exact)).max(1)
+        let most = GRANT.max(left / (PART * lanes));
+        (left / (2 * lanes)).min(most).min(left.saturating_sub(self.exact)).max(1)
     }
 
     fn come_near(&self) {

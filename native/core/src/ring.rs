@@ -67,6 +67,11 @@ impl Ring {
         self.limit.load(Ordering::Relaxed).saturating_sub(self.next.load(Ordering::Relaxed))
     }
 
+    /// The place that is probably taken next.
+    pub(crate) fn next_place(&self) -> u64 {
+        self.next.load(Ordering::Relaxed) % self.states.len() as u64
+    }
+
     /// Chunks asked for.
     pub(crate) fn asked(&self) -> u64 {
         self.next.load(Ordering::Acquire)

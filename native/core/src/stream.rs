@@ -21,14 +21,27 @@ use crate::cache::Cache;
 use crate::chunk_words;
 use crate::recall::Signal;
 use crate::references::References;
+use crate::spellings::Spellings;
 use crate::store::{Store, Which};
 
 /// Longest text of an atom: 255 characters of four bytes.
 pub const MAX_ATOM_BYTES: usize = 1020;
 
 /// How far ahead of what is written memory is asked for, in bytes: four lines.
-#[cfg(target_arch = "x86_64")]
-const FETCH_AHEAD: usize = 256;
+pub(crate) const FETCH_AHEAD: usize = 256;
+
+/// Memory at this address is about to be written.
+#[inline(always)]
+pub(crate) fn hint_written(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        // SAFETY: a hint, which may name any address.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(place.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
 
 /// Says what an atom's word spells. The VM's side of the recorder knows.
 pub trait Names {
@@ -77,6 +90,7 @@ pub struct Stream {
     lane: u32,
     references: References,
     atoms: Cache<u64>,
+    spellings: Spellings,
     before: u64,
     whose: Identity,
     which: Which,
@@ -127,6 +141,7 @@ impl Stream {
             whose: Identity::Nobody,
             whose_word: 0,
             atoms: Cache::new(name_bits),
+            spellings: Spellings::new(name_bits),
             functions: Cache::new(name_bits),
             references: References::new(),
         }
@@ -146,6 +161,10 @@ impl Stream {
     /// Stores one timed record in the open chunk, if it fits.
     #[inline(always)]
     fn try_record(&mut self, tick: u64, write: impl FnOnce(&mut Stream, u64) -> Result<(), Full>) -> bool {
+        if self.end - self.at < brief::ROOM {
+            // Its last events come this way.
+            self.store.fetch_next_chunk(self.which);
+        }
         let written = self.is_clean() && self.end > 0 && write(self, tick.saturating_sub(self.last_tick)).is_ok();
         if written {
             self.commit(tick);
@@ -319,13 +338,7 @@ impl Stream {
     /// most of what writing costs.
     #[inline(always)]
     fn fetch_ahead(&self) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            let place = self.payload.as_ptr().wrapping_add(self.at + FETCH_AHEAD);
-            // SAFETY: a hint, which may name any address.
-            unsafe { _mm_prefetch::<_MM_HINT_ET0>(place.cast()) };
-        }
+        hint_written(self.payload.as_ptr().wrapping_add(self.at + FETCH_AHEAD));
     }
 
     #[inline(always)]
@@ -432,9 +445,21 @@ impl Stream {
 
     #[cold]
     fn define_atom(&mut self, atom: u64, names: &impl Names) -> Result<Ref, Full> {
-        let mut space = [0; MAX_ATOM_BYTES];
-        write::define_atom(self, 0, names.atom_text(atom, &mut space))?;
+        match self.spellings.get(atom) {
+            Some(known) => write::define_atom(self, 0, known.text())?,
+            None => self.define_by_text(atom, names)?,
+        }
         Ok(self.atoms.define(atom))
+    }
+
+    /// By itself for the room it needs.
+    #[cold]
+    #[inline(never)]
+    fn define_by_text(&mut self, atom: u64, names: &impl Names) -> Result<(), Full> {
+        let mut space = [0; MAX_ATOM_BYTES];
+        let text = names.atom_text(atom, &mut space);
+        self.spellings.keep(atom, text);
+        write::define_atom(self, 0, text)
     }
 
     /// The chunk's reference of a function, if it has defined one; by words alone, that of the
