@@ -116,11 +116,10 @@ fn memory(run: &Measured, bars: &mut Vec<Bar>) {
 
 fn tails(run: &Measured, bars: &mut Vec<Bar>) {
     for condition in ["quiet", "disk_writer"] {
-        let find = |variant: &str| run.tails.iter().find(|t| t.condition == condition && t.variant == variant);
-        let (Some(spoor), Some(empty)) = (find("spoor"), find("empty")) else { continue };
-        for (place, name) in [(2, "p99.9"), (3, "p99.99")] {
+        let (Some(spoor), Some(empty)) = (run.tail(condition, "spoor"), run.tail(condition, "empty")) else { continue };
+        for (got, name) in spoor.ratios(empty).into_iter().zip(["p99.9", "p99.99"]) {
             let what = format!("one call {name} ÷ empty tracer's, {}", title(condition));
-            bars.push(Bar::new(what, 1.5, "", one(spoor.quantiles[place] / empty.quantiles[place])));
+            bars.push(Bar::new(what, 1.5, "", got));
         }
     }
 }

@@ -57,6 +57,8 @@ pub(crate) struct Tail {
     pub(crate) variant: String,
     pub(crate) calls: u64,
     pub(crate) quantiles: [f64; 4],
+    /// p99.9 and p99.99 of each period of the run.
+    pub(crate) periods: [Vec<f64>; 2],
 }
 
 /// System calls of the scheduler's thread between two marks.
@@ -128,7 +130,13 @@ impl Measured {
                 variant: variant.into(),
                 calls: calls.parse()?,
                 quantiles: [p50.parse()?, p99.parse()?, p999.parse()?, p9999.parse()?],
+                periods: Default::default(),
             }),
+            ["tail_periods", condition, variant, p999, p9999] => {
+                let tail = self.tails.iter_mut().find(|t| t.condition == condition && t.variant == variant);
+                let tail = tail.context("periods of calls that were not counted")?;
+                tail.periods = [numbers(p999)?, numbers(p9999)?];
+            }
             ["private", variant, _second, kib] => {
                 self.private.entry(variant.into()).or_default().push(kib.parse()?);
             }
@@ -163,6 +171,10 @@ impl Measured {
                 self.stalls.push(Stalls { busy: busy.into(), phase: phase.into(), seen });
             }
         }
+    }
+
+    pub(crate) fn tail(&self, condition: &str, variant: &str) -> Option<&Tail> {
+        self.tails.iter().find(|t| t.condition == condition && t.variant == variant)
     }
 
     fn find(&mut self, name: &str) -> Result<&mut Workload> {
@@ -200,6 +212,16 @@ impl Workload {
     pub(crate) fn added_ns(&self, variant: &str) -> Spread {
         let events_per_op = self.events / self.ops;
         self.rounds(variant, "empty", |it, empty, _| (it - empty) / events_per_op)
+    }
+}
+
+impl Tail {
+    /// What p99.9 and p99.99 are of another's, period by period: neighbours in time.
+    pub(crate) fn ratios(&self, other: &Tail) -> [Spread; 2] {
+        [0, 1].map(|place| {
+            let periods = self.periods[place].iter().zip(&other.periods[place]);
+            Spread::of(periods.map(|(it, other)| it / other).collect())
+        })
     }
 }
 
@@ -250,6 +272,15 @@ mod tests {
         assert_eq!(fib.cost_ratio("spoor").median, 1.1);
         assert_eq!(fib.added_ns("spoor").median, 0.5);
         assert_eq!((fib.file.generated.get("call"), fib.file.bytes), (Some(&20), 100.0));
+    }
+
+    #[test]
+    fn single_calls_are_compared_within_periods() {
+        let run = "tail\tquiet\tempty\t9\t1\t2\t3\t4\ntail_periods\tquiet\tempty\t1,2,4\t10,10,10\n\
+            tail\tquiet\tspoor\t9\t1\t2\t3\t4\ntail_periods\tquiet\tspoor\t2,2,2\t20,5,11\n";
+        let run = Measured::parse(run).expect("well formed");
+        let [empty, spoor] = ["empty", "spoor"].map(|variant| run.tail("quiet", variant).expect("there"));
+        assert_eq!(spoor.ratios(empty).map(|ratios| ratios.median), [1.0, 1.1]);
     }
 
     #[test]

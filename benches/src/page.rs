@@ -125,6 +125,13 @@ fn tails(text: &mut String, run: &Measured) -> std::fmt::Result {
         return Ok(());
     }
     writeln!(text, "### One traced call, ns\n")?;
+    let periods = run.tails.iter().map(|tail| tail.periods[0].len()).max().unwrap_or(0);
+    writeln!(
+        text,
+        "By the clock around each of many calls, so whatever else the machine does in a call's time is in it. The variants take \
+         turns of 20,000 calls, their order rotating; 50 turns are a period of some seconds. A bar is the ratio within a period, \
+         the median of {periods} with its quartiles; here is what all periods together say.\n"
+    )?;
     writeln!(text, "| beside | variant | calls | p50 | p99 | p99.9 | p99.99 |\n|---|---|---|---|---|---|---|")?;
     for tail in &run.tails {
         let (beside, variant) = (title(&tail.condition), title(&tail.variant));
