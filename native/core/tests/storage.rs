@@ -161,6 +161,7 @@ fn once_keeps_the_first_and_ends_when_full() {
 
 #[test]
 fn a_stream_goes_on_from_segment_to_segment_and_loses_nothing() {
+    let mut unpacked = 0;
     for packs in [false, true] {
         let scratch = scratch();
         let path = scratch.path().join("x.spoor");
@@ -179,7 +180,9 @@ fn a_stream_goes_on_from_segment_to_segment_and_loses_nothing() {
         let last = *file.segments.keys().last().expect("a segment");
         assert!(last > 6 && file.segments.keys().copied().eq(1..=last), "{:?}", file.segments);
         assert!(file.segments.values().all(|packing| (*packing == Packing::Lz4) == packs), "{:?}", file.segments);
-        assert!(!packs || file.bytes < 300_000 * 10);
+        // Events take the more bytes, the slower the machine is.
+        assert!(!packs || 2 * file.bytes < unpacked, "{} of {unpacked} bytes", file.bytes);
+        unpacked = file.bytes;
     }
 }
 
