@@ -24,7 +24,7 @@ use spoor_format::header::{Header, RingKind};
 use spoor_format::lane::LaneKind;
 use spoor_format::record::write;
 use spoor_format::status::Phase;
-use spoor_format::term::RawTerm;
+use spoor_format::term::{RawTerm, TermWriter};
 
 /// Says to this binary that it is a command.
 const ARGUMENTS: &str = "SPOOR_MEMORY_ARGUMENTS";
@@ -70,6 +70,16 @@ fn command() {
     }
 }
 
+/// What is annotated to a message of this shape that carries a reference of its own.
+fn message(shape: u64, number: u64) -> Vec<u8> {
+    let (mut space, mut record) = ([0; 64], Vec::new());
+    let mut term = TermWriter::new(&mut space);
+    term.reference(&[number, 7, 8]);
+    let used = term.len();
+    write::message(&mut record, 0, shape, RawTerm::trusted(&space[..used])).expect("a Vec takes all");
+    record
+}
+
 /// So many processes, one after the other; without `exits`, nothing says when they begin and end.
 fn write_storm(path: &Path, processes: u64, exits: bool) {
     let mut file = file(Phase::Stopped, "stopped");
@@ -77,7 +87,7 @@ fn write_storm(path: &Path, processes: u64, exits: bool) {
     let chunks = processes / IN_A_CHUNK;
     file.header = Header::with_rings(4, 4, (1 << 16, chunks), (1 << 18, chunks));
     // Chunks are read in rounds of some megabytes: there must be several of them.
-    let bytes = [&[11, 0x90, 0x0d][..], &[b'x'; 210]].concat();
+    let bytes = [&[11, 0x90, 0x0d][..], &[b'x'; 150]].concat();
     let mut content = Vec::new();
     write::content(&mut content, 0, RawTerm::trusted(&bytes)).expect("a Vec takes all");
     file.clocks = vec![clock(1, 0), clock(2, 100 * processes)];
@@ -105,13 +115,17 @@ fn write_storm(path: &Path, processes: u64, exits: bool) {
             });
             chunk.event(tick(), who, |to, d| write::call(to, d, work));
             chunk.raw(&content);
+            // A request, and its reply.
+            chunk.raw(&message(0, word));
             chunk.event(tick(), who, |to, d| write::send(to, d, RawTerm::trusted(&[4, 7])));
+            chunk.raw(&message(2, word));
+            chunk.event(tick(), who, write::receive);
             chunk.event(tick(), who, |to, d| write::gc_minor_start(to, d, &[0, 233, 233]));
             if exits {
                 chunk.event(tick(), who, |to, d| write::exit(to, d, RawTerm::trusted(&[11, 24, 3, b'b', b'y', b'e'])));
             }
         }
-        stored[on as usize] += IN_A_CHUNK * if exits { 5 } else { 3 };
+        stored[on as usize] += IN_A_CHUNK * if exits { 6 } else { 4 };
         file.push(RingKind::Events, chunk);
         file.push(RingKind::Info, facts);
     }

@@ -35,6 +35,8 @@ const REPLY: u64 = 2;
 const DOWN: u64 = 3;
 /// Requests that are followed at a time; of more, the oldest are left alone.
 const MOST_OPEN: usize = 1 << 17;
+/// Requests that have ended and still stand among those by age, beyond as many as are open.
+const ENDED: usize = 1 << 12;
 
 #[derive(Debug)]
 struct Request {
@@ -195,19 +197,16 @@ impl Requests {
         self.next_id += 1;
         self.requests[place as usize] = Some(Request::new(id, key, event.epoch));
         self.open.insert(key, place);
+        if self.order.len() > 2 * self.open.len() + ENDED {
+            let requests = &self.requests;
+            self.order.retain(|entry| is_open(requests, entry));
+        }
         self.order.push_back((id, place));
         place
     }
 
     fn leave_the_oldest(&mut self, event: &Event<'_>, processes: &Processes) {
-        let requests = &self.requests;
-        let is_open = |(id, place): &(u64, u32)| {
-            requests.get(*place as usize).is_some_and(|known| known.as_ref().is_some_and(|request| request.id == *id))
-        };
-        if self.order.len() > 2 * MOST_OPEN {
-            self.order.retain(is_open);
-        }
-        let oldest = self.order.iter().position(is_open);
+        let oldest = self.order.iter().position(|entry| is_open(&self.requests, entry));
         if let Some((_, place)) = oldest.and_then(|at| self.order.drain(..=at).next_back()) {
             let view = Known::of(event, processes);
             self.settle(place, None, true, &view);
@@ -378,6 +377,11 @@ impl Requests {
             messages: self.messages,
         }
     }
+}
+
+/// Has the request that stood at a place when it was entered not ended?
+fn is_open(requests: &[Option<Request>], (id, place): &(u64, u32)) -> bool {
+    requests.get(*place as usize).is_some_and(|known| known.as_ref().is_some_and(|request| request.id == *id))
 }
 
 impl Request {
