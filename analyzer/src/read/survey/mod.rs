@@ -26,7 +26,7 @@ use super::window::Window;
 use walk::{Steps, Surveyed, Wanted, survey};
 
 /// Bytes of payload in a round.
-const ROUND_BYTES: u64 = 4 << 20;
+const ROUND_BYTES: u64 = 2 << 20;
 /// More threads than this have nothing to do: the judge of the events is one.
 const MOST_THREADS: usize = 8;
 
