@@ -132,6 +132,9 @@ fn tails(text: &mut String, run: &Measured) -> std::fmt::Result {
          turns of 20,000 calls, their order rotating; 50 turns are a period of some seconds. A bar is the ratio within a period, \
          the median of {periods} with its quartiles; here is what all periods together say.\n"
     )?;
+    if let Some(when) = run.facts.get("tail_run") {
+        writeln!(text, "Measured by itself (`benches/run --tail`): {when}.\n")?;
+    }
     writeln!(text, "| beside | variant | calls | p50 | p99 | p99.9 | p99.99 |\n|---|---|---|---|---|---|---|")?;
     for tail in &run.tails {
         let (beside, variant) = (title(&tail.condition), title(&tail.variant));
