@@ -375,6 +375,23 @@ mod tests {
     }
 
     #[test]
+    fn a_function_that_comes_late_has_its_rate_in_each_window() {
+        // The numbers of windows of 1 ms come round again after 49.7 days.
+        for (first, day) in
+            [(None, 24), (None, 25), (None, 40), (None, 60), (Some(0), 30), (Some(3), 40), (Some(1), 90)]
+        {
+            let governor = governor(Thinning { function_rate: rate(2, 1), ..Thinning::default() });
+            let at = |day: u64, ms: u64| 1000 + day * 86_400 * HZ + ms * 1000;
+            let take = |tick| (0..5).filter(|_| governor.take_call(17, tick)).count();
+            if let Some(first) = first {
+                assert_eq!(take(at(first, 0)), 2);
+            }
+            let taken: Vec<usize> = (0..20).map(|ms| take(at(day, ms))).collect();
+            assert_eq!(taken, [2; 20], "first called on day {first:?}, then on day {day}");
+        }
+    }
+
+    #[test]
     fn each_window_holds_exactly_the_rate() {
         let governor = governor(Thinning { rate: rate(7, 10), ..Thinning::default() });
         let mut taken = std::collections::BTreeMap::<u64, u64>::new();

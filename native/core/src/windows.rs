@@ -4,6 +4,9 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
+/// Windows by which an event may come late.
+const MOST_AHEAD: u32 = 1 << 16;
+
 /// Windows of a fixed length, and what each may hold.
 #[derive(Debug)]
 pub(crate) struct Windows {
@@ -61,7 +64,9 @@ impl Windows {
     /// The window that counts, and what of it is used.
     fn split(word: u64, window: u32) -> (u32, u32) {
         let of = (word >> 32) as u32;
-        let newer = window.wrapping_sub(of) as i32 > 0;
+        let ahead = of.wrapping_sub(window);
+        // Numbers come round again, after 49 days at 1 ms: a word long unused is not ahead.
+        let newer = word == 0 || ahead > MOST_AHEAD;
         if newer { (window, 0) } else { (of, word as u32) }
     }
 }
