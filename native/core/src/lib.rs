@@ -25,6 +25,8 @@
 //! store      the file: mapping, layout, rings
 //! mapping    mmap, reservation, prefault (unsafe island)
 //! faults     what becomes of a SIGBUS in a mapping (unsafe island)
+//! file_size  what becomes of the signal for a file that is too large (unsafe island)
+//! cgroup     memory that the process may still take, for files that are memory
 //! keeper     the recorder's own thread: clock pairs, checksums, the end
 //! exit       recordings that are open when the process ends in order
 //! segments   the files of a stream: made ahead, closed, packed, deleted
@@ -42,12 +44,14 @@
 pub mod adopt;
 mod background;
 mod cache;
+mod cgroup;
 mod chunk_words;
 pub mod clock;
 mod copy_file;
 mod error;
 pub mod exit;
 mod faults;
+mod file_size;
 mod gate;
 pub mod governed;
 pub mod governor;

@@ -18,6 +18,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::OpenError;
 use crate::faults::Watch;
+use crate::file_size::without_signal;
 
 /// Memory that several threads write.
 #[derive(Debug)]
@@ -182,7 +183,7 @@ impl Mapping {
 /// Makes a file, which must not exist, with all its blocks; none if that fails.
 pub(crate) fn create_reserved(path: &Path, bytes: u64) -> Result<File, OpenError> {
     let file = make_file(path)?;
-    match reserve(&file, path, bytes) {
+    match without_signal(|| reserve(&file, path, bytes)) {
         Ok(()) => Ok(file),
         Err(error) => {
             // The file is of no use to anybody; the error says why.
@@ -222,7 +223,8 @@ fn reserve(file: &File, path: &Path, bytes: u64) -> Result<(), OpenError> {
     if copies_on_write(file) {
         return Err(OpenError::CopyOnWrite { path: path.parent().unwrap_or(path).to_owned() });
     }
-    let have = free_space(path);
+    let free = free_space(path);
+    let have = if is_memory(file) { crate::cgroup::memory_left().map_or(free, |left| left.min(free)) } else { free };
     let failed = |error: io::Error| match error.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT) => OpenError::NoSpace { need: bytes, have },
         _ => OpenError::File { path: path.to_owned(), error },
@@ -249,6 +251,13 @@ fn copies_on_write(file: &File) -> bool {
     const BTRFS: u64 = 0x9123_683e;
     const BCACHEFS: u64 = 0xca45_1a4e;
     file_system(file).is_some_and(|kind| [BTRFS, BCACHEFS].contains(&kind))
+}
+
+/// Is the file memory that counts as the process's own (tmpfs, ramfs)?
+fn is_memory(file: &File) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    file_system(file).is_some_and(|kind| [TMPFS, RAMFS].contains(&kind))
 }
 
 /// The number of the kind of file system that the file is on.
