@@ -2,8 +2,10 @@
 //! packed and deleted by others.
 //!
 //! A place of a segment is written once, so what is committed there stays; the kernel
-//! shows what is written through a mapping to who reads the file. A file once opened
-//! stays, whatever becomes of its name; one that is gone before was deleted for room.
+//! shows what is written through a mapping to who reads the file. Few files are open at a
+//! time, since the service may want descriptors: the oldest, which are deleted first, and a
+//! file once opened stays, whatever becomes of its name. One that is gone before was deleted
+//! for room; one that has been packed meanwhile is looked through again.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,6 +17,9 @@ use spoor_format::chunk::ChunkHeader;
 use spoor_format::segment::{CHUNKS_OFFSET, FRAME_BYTES, FRAMES_OFFSET, Frame, HEADER_BYTES, Packing, SegmentHeader};
 
 use crate::pace::{BYTES_OF_STEP, Pace};
+
+/// Segments that are open at a time.
+const MOST_OPEN: usize = 4;
 
 /// Where a chunk lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +37,16 @@ pub(crate) struct At {
 pub(crate) struct SegmentChunks {
     directory: PathBuf,
     open: BTreeMap<u64, (File, SegmentHeader)>,
+    /// Where the chunks of the one that was opened again lie, by their numbers, when it was
+    /// packed meanwhile.
+    moved: BTreeMap<u64, At>,
     packed: Vec<u8>,
 }
 
 impl SegmentChunks {
     /// Those of the stream in this directory; none is open yet.
     pub(crate) fn of(directory: PathBuf) -> SegmentChunks {
-        SegmentChunks { directory, open: BTreeMap::new(), packed: Vec::new() }
+        SegmentChunks { directory, open: BTreeMap::new(), moved: BTreeMap::new(), packed: Vec::new() }
     }
 
     /// The numbers of the segments that are there, the newest first.
@@ -69,9 +77,47 @@ impl SegmentChunks {
         self.open.remove(&number);
     }
 
-    /// Reads a chunk, header and committed payload; `None` when it cannot be had.
-    pub(crate) fn read(&mut self, at: At, buffer: &mut Vec<u8>, pace: &mut Pace) -> io::Result<Option<ChunkHeader>> {
+    /// Keeps the oldest open; the others are opened again when they are read.
+    pub(crate) fn keep_few(&mut self) {
+        while self.open.len() > MOST_OPEN {
+            self.open.pop_last();
+        }
+    }
+
+    /// Opens a segment that is not, and closes those before it, which have been read.
+    fn turn_to(&mut self, at: At, pace: &mut Pace) -> io::Result<()> {
+        if self.open.contains_key(&at.segment) {
+            return Ok(());
+        }
+        self.open = self.open.split_off(&at.segment);
+        self.moved.clear();
+        let Some((file, segment)) = self.open_file(at.segment)? else { return Ok(()) };
+        if segment.packing() == Packing::Lz4 && at.packed_bytes.is_none() {
+            let found = in_frames(&file, &segment, pace)?;
+            self.moved.extend(found.into_iter().map(|(header, at)| (header.seq, at)));
+        }
+        self.open.insert(at.segment, (file, segment));
+        Ok(())
+    }
+
+    /// Reads the chunk of that number, header and committed payload; `None` when it cannot
+    /// be had. Segments are read in their order.
+    pub(crate) fn read(
+        &mut self,
+        at: At,
+        seq: u64,
+        buffer: &mut Vec<u8>,
+        pace: &mut Pace,
+    ) -> io::Result<Option<ChunkHeader>> {
+        self.turn_to(at, pace)?;
         let Some((file, segment)) = self.open.get(&at.segment) else { return Ok(None) };
+        let at = match (segment.packing(), at.packed_bytes) {
+            (Packing::Lz4, None) => match self.moved.get(&seq) {
+                Some(at) => *at,
+                None => return Ok(None),
+            },
+            _ => at,
+        };
         let room = segment.chunk_bytes - ChunkHeader::BYTES as u64;
         buffer.resize(ChunkHeader::BYTES, 0);
         let Some(packed_bytes) = at.packed_bytes else {

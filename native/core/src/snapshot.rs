@@ -256,7 +256,9 @@ impl Copy<'_> {
     fn chunk(&self, which: Which, chunk: &Seen, buffer: &mut Vec<u8>) -> io::Result<Option<ChunkHeader>> {
         match (chunk.place, &self.segments) {
             (Place::Ring(index), _) => Ok(self.chunk_of_ring(which, index, chunk.seq, buffer)),
-            (Place::Segment(at), Some(segments)) => segments.borrow_mut().read(at, buffer, &mut self.pace.borrow_mut()),
+            (Place::Segment(at), Some(segments)) => {
+                segments.borrow_mut().read(at, chunk.seq, buffer, &mut self.pace.borrow_mut())
+            }
             (Place::Segment(_), None) => Ok(None),
         }
     }
@@ -312,8 +314,8 @@ impl Copy<'_> {
         seen
     }
 
-    /// The chunks of events, the oldest first. Of segments only those stay open that have
-    /// something of the window.
+    /// The chunks of events, the oldest first. Of segments only a few stay open that have
+    /// something of the window, the oldest.
     fn look_for_events(&self) -> io::Result<Vec<Seen>> {
         let Some(segments) = &self.segments else { return Ok(self.look_through(Which::Events)) };
         let (mut segments, mut pace) = (segments.borrow_mut(), self.pace.borrow_mut());
@@ -329,6 +331,7 @@ impl Copy<'_> {
             if seen[begun..].iter().all(|chunk| chunk.ends_before(self.from)) {
                 segments.close(number);
             }
+            segments.keep_few();
         }
         seen.reverse();
         Ok(seen)
