@@ -76,7 +76,7 @@ text_of_file({dir_unwritable, Dir, Posix}) ->
         ". Name another with the option dir, SPOOR_DIR, or the application environment dir."
     ];
 text_of_file({file_error, Path, Posix}) ->
-    [printable(Path), ": ", posix(Posix), "."];
+    [printable(Path), ": ", posix(Posix), ".", advice(Posix)];
 text_of_file({ring_too_small, Bytes}) ->
     ["the ring needs at least ", amount(Bytes), " here: each thread of the VM takes its own part of it."];
 text_of_file(too_many_recordings) ->
@@ -87,6 +87,22 @@ text_of_file(not_recording) ->
     "this recording has ended.";
 text_of_file(Other) ->
     [term(Other), "."].
+
+%% What to do about it, where the system's words do not say.
+-spec advice(term()) -> iodata().
+advice(efbig) ->
+    " No file may be as large as that here (ulimit -f, LimitFSIZE of systemd, or the file system). Choose a "
+    "smaller ring, or a stream: its files are as large as its segments.";
+advice(enomem) ->
+    " The VM cannot have so much memory or address space (ulimit -v, LimitAS of systemd). Choose a smaller ring.";
+advice(emfile) ->
+    " The VM has no file descriptor left (ulimit -n, LimitNOFILE of systemd).";
+advice(enfile) ->
+    " The system has no file descriptor left (fs.file-max).";
+advice(enodev) ->
+    " Files of this file system cannot be mapped into memory. Choose another dir.";
+advice(_) ->
+    [].
 
 -spec broad(term()) -> iodata().
 broad(#{pattern := Pattern}) ->

@@ -264,7 +264,14 @@ every_reason_has_a_text(_Config) ->
     ],
     Texts = [spoor:format_error(Reason) || Reason <- Reasons],
     [?assert(io_lib:char_list(Text) andalso length(Text) > 10) || Text <- Texts],
-    ?assertEqual(length(Texts), length(lists:usort(Texts))).
+    ?assertEqual(length(Texts), length(lists:usort(Texts))),
+    Says = fun(Posix, Words) -> ?assertMatch({_, _}, binary:match(text_of_file_error(Posix), Words)) end,
+    Says(efbig, <<"LimitFSIZE of systemd">>),
+    Says(enomem, <<"Choose a smaller ring">>),
+    Says(emfile, <<"ulimit -n">>).
+
+text_of_file_error(Posix) ->
+    unicode:characters_to_binary(spoor:format_error({file_error, <<"/x">>, Posix})).
 
 a_missing_function_suggests_another(_Config) ->
     Says = fun(Pattern, Words) ->

@@ -29,6 +29,7 @@ mod atoms {
         ok, error, closed, limit, file_cut, none, full, recording, stopping,
         no_space, dir_unwritable, file_error, ring_too_small, too_many_recordings, unsupported,
         eacces, enoent, eexist, enotdir, erofs, eperm, enospc, emfile, eio, eloop, enametoolong, efbig, eunknown,
+        enomem, edquot, enfile, eagain, enodev, enosys, enotempty, ebusy, einval,
         path, ring, owner, time, max_events, content, max_term_bytes, meta,
         phase, events, overwritten, dropped, lanes, elapsed_ms, stop_reason,
         rate, function_rate, max_cost, sample, sample_removes, max_cost_ppm, overload_stops,
@@ -163,6 +164,15 @@ fn posix(error: &std::io::Error) -> Atom {
         libc::ELOOP => atoms::eloop(),
         libc::ENAMETOOLONG => atoms::enametoolong(),
         libc::EFBIG => atoms::efbig(),
+        libc::ENOMEM => atoms::enomem(),
+        libc::EDQUOT => atoms::edquot(),
+        libc::ENFILE => atoms::enfile(),
+        libc::EAGAIN => atoms::eagain(),
+        libc::ENODEV => atoms::enodev(),
+        libc::ENOSYS => atoms::enosys(),
+        libc::ENOTEMPTY => atoms::enotempty(),
+        libc::EBUSY => atoms::ebusy(),
+        libc::EINVAL => atoms::einval(),
         _ => atoms::eunknown(),
     }
 }
