@@ -3,7 +3,7 @@
 %% garbage collection.
 -module(spoor_conflict).
 
--export([check/3, is_gc_traced_beside/2]).
+-export([check/3, is_gc_traced_beside/2, is_beginning/1]).
 
 -export_type([error/0]).
 
@@ -11,15 +11,15 @@
 -define(NAMED, 10).
 
 -type error() ::
-    {error, {tracer_conflict, [pid() | port() | new_processes | mfa() | on_load]}}
+    {error, {tracer_conflict, [pid() | port() | new_processes | mfa() | on_load | send | 'receive']}}
     | {error, {unsafe_on_otp, spoor_hazard:bug()}}.
 
 %% @doc Refuses a plan that would meet somebody else's tracing. Nothing changes.
 -spec check(spoor_tracing:api(), spoor_spec:plan(), spoor_tracing:targets()) -> ok | error().
 check(_Api, _Plan, none) ->
     ok;
-check(legacy, #{patterns := Patterns}, Targets) ->
-    case taken(candidates(Targets)) ++ patterns_taken(Patterns) of
+check(legacy, #{patterns := Patterns} = Plan, Targets) ->
+    case taken(candidates(Targets)) ++ patterns_taken(Patterns) ++ messages_taken(Plan) of
         [] -> ok;
         Taken -> {error, {tracer_conflict, Taken}}
     end;
@@ -33,6 +33,19 @@ check({session, Api}, #{flags := Flags, options := #{force := Force}}, _Targets)
 -spec is_gc_traced_beside(module(), Session :: term()) -> boolean().
 is_gc_traced_beside(Api, {_Strong, Weak}) ->
     gc_is_traced(Api, [Weak]).
+
+%% @doc Is anybody in the middle of a call that gives trace flags to processes? Whether it
+%% gives them that of garbage collections is seen when it is done.
+-spec is_beginning(module()) -> boolean().
+is_beginning(Api) ->
+    lists:any(fun(Pid) -> is_beginning(Api, Pid) end, processes()).
+
+-spec is_beginning(module(), pid()) -> boolean().
+is_beginning(Api, Pid) ->
+    case process_info(Pid, current_stacktrace) of
+        {_, Frames} -> lists:any(fun({M, F, _, _}) -> {M, F} =:= {erlang, trace} orelse {M, F} =:= {Api, process} end, Frames);
+        undefined -> false
+    end.
 
 -spec candidates(spoor_tracing:targets()) -> [pid() | port() | new_processes].
 candidates(new) -> [new_processes];
@@ -58,6 +71,14 @@ patterns_taken(Patterns) ->
     Named = lists:flatmap(fun spoor_functions:named/1, Patterns),
     Later = [on_load || {'_', _, _} <- Patterns],
     lists:sublist([Function || Function <- Later ++ lists:usort(Named), is_patterned(Function)], ?NAMED).
+
+%% A pattern of somebody, or left by somebody, would leave out messages without a word.
+%% That of `requests' is set meanwhile, and given back.
+-spec messages_taken(spoor_spec:plan()) -> [send | 'receive'].
+messages_taken(#{messages := all, flags := Flags}) ->
+    [Event || {Event, Known} <- spoor_requests:known(), Known =/= true, lists:member(Event, Flags)];
+messages_taken(_Plan) ->
+    [].
 
 -spec is_patterned(mfa() | on_load) -> boolean().
 is_patterned(Function) ->

@@ -29,7 +29,9 @@ text({too_broad, Info}) ->
 text({tracer_conflict, Who}) ->
     [
         "somebody else traces here already (", term(Who), ") and this VM has one tracer for each process; "
-        "spoor takes it from nobody. End the other trace first, for instance with dbg:stop/0 or spoor:stop/0. "
+        "spoor takes it from nobody. End the other trace first, for instance with spoor:stop/0 or dbg:stop/0; "
+        "patterns that somebody left go with dbg:stop_clear/0, those of messages with "
+        "erlang:trace_pattern(send, true, []) and ('receive', true, []). "
         "From OTP 27 both can run."
     ];
 text({already_recording, Recordings}) ->

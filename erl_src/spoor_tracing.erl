@@ -9,7 +9,7 @@
 -module(spoor_tracing).
 
 -export([targets/1, prepare/3, start/1, stop/1, check/1, is_gc_traced_beside/1, sweep/1]).
--export([api/0, tracer_of/1, is_session_api/1]).
+-export([api/0, tracer_of/1, is_session_api/1, clear_left/0]).
 
 -export_type([api/0, targets/0, tracing/0, counts/0]).
 
@@ -37,6 +37,14 @@
 %% Whatever a chain of them hides is turned off by the tracer itself, which
 %% answers `remove' as soon as the recording is closed.
 -define(PASSES, 5).
+
+%% Before OTP 27: is anything of ours set in the VM's own session?
+-define(LEFT, {?MODULE, left}).
+
+%% How often, and after how many milliseconds each, it is looked whether those who began
+%% to trace before the guard stood are done.
+-define(BEGINNING_LOOKS, 100).
+-define(BEGINNING_MS, 10).
 
 %% @doc How this VM is traced. The session module is not named in the code, as
 %% it does not exist before OTP 27.
@@ -117,6 +125,7 @@ session({session, Api}, Name, {_, State} = Tracer) ->
 start(#{targets := none}) ->
     {ok, #{functions => 0, processes => 0}};
 start(#{plan := #{patterns := Patterns, flags := Flags, port_flags := PortFlags}} = Tracing) ->
+    ok = remember(Tracing),
     ok = set_messages(Tracing),
     %% First, so that a module that is loaded meanwhile is in one of the two.
     _ = names_all(Patterns) andalso set_pattern(Tracing, on_load, true),
@@ -140,15 +149,31 @@ start(#{plan := #{patterns := Patterns, flags := Flags, port_flags := PortFlags}
 -spec guard_gc(tracing()) -> ok | {error, {unsafe_on_otp, spoor_hazard:bug()}}.
 guard_gc(#{api := {session, Api}, guard := Guard, plan := Plan, targets := Targets}) when Guard =/= false ->
     _ = [Api:function(Guard, Begin, [], [meta]) || Begin <- [{erlang, trace, 3}, {Api, process, 4}]],
-    %% Who began since it was asked last was not seen.
-    spoor_conflict:check({session, Api}, Plan, Targets);
+    %% Who began since it was asked last was not seen. Who had called before the guard
+    %% stood, and waits for what the VM lets one process at a time do, has set no flag yet.
+    case is_done(Api, ?BEGINNING_LOOKS) orelse is_forced(Plan) of
+        true -> spoor_conflict:check({session, Api}, Plan, Targets);
+        false -> {error, {unsafe_on_otp, <<"GH-11624">>}}
+    end;
 guard_gc(_Tracing) ->
     ok.
 
-%% @doc Does anybody else trace garbage collections?
+-spec is_done(module(), non_neg_integer()) -> boolean().
+is_done(_Api, 0) ->
+    false;
+is_done(Api, Looks) ->
+    case spoor_conflict:is_beginning(Api) of
+        true -> timer:sleep(?BEGINNING_MS), is_done(Api, Looks - 1);
+        false -> true
+    end.
+
+-spec is_forced(spoor_spec:plan()) -> boolean().
+is_forced(#{options := #{force := Force}}) -> Force.
+
+%% @doc Does anybody else trace garbage collections, or may be about to?
 -spec is_gc_traced_beside(tracing()) -> boolean().
 is_gc_traced_beside(#{api := {session, Api}, session := Session}) ->
-    spoor_conflict:is_gc_traced_beside(Api, Session).
+    spoor_conflict:is_beginning(Api) orelse spoor_conflict:is_gc_traced_beside(Api, Session).
 
 -spec started({ok, non_neg_integer()} | {error, term()}, non_neg_integer()) ->
     {ok, counts()} | {error, term()}.
@@ -244,7 +269,64 @@ stop(#{tracer := Tracer, plan := #{patterns := Patterns}} = Tracing) ->
     ok = sweep(Tracer),
     ok = restore_messages(Tracing),
     _ = names_all(Patterns) andalso set_pattern(Tracing, on_load, false),
-    lists:foreach(fun(Pattern) -> clear_pattern(Tracing, Pattern) end, Patterns).
+    lists:foreach(fun(Pattern) -> clear_pattern(Tracing, Pattern) end, Patterns),
+    forget(Tracing).
+
+%% What all of the application could not turn off when it was killed at once stays in the
+%% VM's own session. That there is something outlives its processes: a number of which
+%% the VM keeps the only reference, as to replace such a term costs all processes.
+-spec remember(tracing()) -> ok.
+remember(#{api := legacy}) ->
+    Mark =
+        case persistent_term:get(?LEFT, none) of
+            none ->
+                New = atomics:new(1, []),
+                ok = persistent_term:put(?LEFT, New),
+                New;
+            Known ->
+                Known
+        end,
+    atomics:put(Mark, 1, 1);
+remember(_Tracing) ->
+    ok.
+
+-spec forget(tracing()) -> ok.
+forget(#{api := legacy}) -> forget();
+forget(_Tracing) -> ok.
+
+-spec forget() -> ok.
+forget() ->
+    case persistent_term:get(?LEFT, none) of
+        none -> ok;
+        Mark -> atomics:put(Mark, 1, 0)
+    end.
+
+%% @doc Takes away what a recording of this VM left that was killed with all that would
+%% have cleaned up. Only while no recording traces.
+-spec clear_left() -> ok.
+clear_left() ->
+    Mark = persistent_term:get(?LEFT, none),
+    case Mark =/= none andalso atomics:get(Mark, 1) of
+        1 ->
+            Functions = [{M, F, A} || {M, _} <- code:all_loaded(), {F, A} <- M:module_info(functions)],
+            lists:foreach(
+                fun(Function) -> erlang:trace_pattern(Function, false, [local]) end,
+                [Function || Function <- [on_load | Functions], is_left(Function)]
+            ),
+            ok = spoor_requests:set([
+                {Event, true}
+             || {Event, Spec} <- spoor_requests:known(), Spec =:= spoor_requests:match_spec(Event)
+            ]),
+            forget();
+        _ ->
+            ok
+    end.
+
+%% Ours have no match specification: others that were set since stay.
+-spec is_left(mfa() | on_load) -> boolean().
+is_left(Function) ->
+    erlang:trace_info(Function, traced) =:= {traced, local} andalso
+        erlang:trace_info(Function, match_spec) =:= {match_spec, []}.
 
 -spec destroy(module(), term()) -> ok.
 destroy(Api, Session) ->

@@ -12,10 +12,13 @@
     two_recordings_at_once/1,
     a_foreign_tracer_is_no_matter/1,
     two_gc_recordings_are_refused/1,
+    who_is_about_to_trace_gc_is_waited_for/1,
+    patterns_of_messages_are_seen/1,
+    what_a_killed_application_left_is_cleared/1,
     gc_is_left_to_who_begins_later/1
 ]).
 
--import(spoor_servant, [work/1, idler/0, tell/3, start/3, stop/1, files/1]).
+-import(spoor_servant, [work/1, idler/0, tell/3, start/3, start/4, stop/1, files/1]).
 
 all() ->
     case spoor_leftovers:is_session_vm() of
@@ -27,9 +30,12 @@ groups() ->
     [
         {sessions, [], [
             two_recordings_at_once, a_foreign_tracer_is_no_matter, two_gc_recordings_are_refused,
-            gc_is_left_to_who_begins_later
+            who_is_about_to_trace_gc_is_waited_for, gc_is_left_to_who_begins_later
         ]},
-        {one_tracer, [], [one_tracer_for_each_process, one_recording_traces_at_a_time, foreign_patterns_are_kept]}
+        {one_tracer, [], [
+            one_tracer_for_each_process, one_recording_traces_at_a_time, foreign_patterns_are_kept,
+            patterns_of_messages_are_seen, what_a_killed_application_left_is_cleared
+        ]}
     ].
 
 init_per_testcase(Case, Config) -> spoor_servant:own_directory(Case, Config).
@@ -77,6 +83,42 @@ foreign_patterns_are_kept(Config) ->
     ?assertEqual({match_spec, Spec}, erlang:trace_info({spoor_servant, secret, 1}, match_spec)),
     1 = erlang:trace_pattern({spoor_servant, secret, 1}, false, [local]).
 
+%% They would leave out messages, and nobody would know.
+patterns_of_messages_are_seen(Config) ->
+    [
+        begin
+            _ = erlang:trace_pattern(Event, Spec, []),
+            ?assertEqual({error, {tracer_conflict, [Event]}}, start(messages, [self()], Config)),
+            %% Calls are not touched by it; requests have a pattern of their own meanwhile.
+            {ok, Calls} = start({spoor_servant, work, 1}, [self()], Config),
+            _ = stop(Calls),
+            {ok, Requests} = start(requests, [self()], Config),
+            _ = stop(Requests),
+            ?assertEqual({error, {tracer_conflict, [Event]}}, start(messages, [self()], Config)),
+            _ = erlang:trace_pattern(Event, true, [])
+        end
+     || {Event, Spec} <- [{send, [{['_', foo], [], []}]}, {send, false}, {'receive', false}]
+    ],
+    {ok, Session} = start(messages, [self()], Config),
+    _ = stop(Session).
+
+%% The whole application at once: nobody is left who could clean up.
+what_a_killed_application_left_is_cleared(Config) ->
+    {ok, _} = start([requests, {spoor_servant, work, 1}], [self()], Config, #{link => false}),
+    Registry = monitor(process, spoor_registry),
+    true = exit(whereis(spoor_sup), kill),
+    receive {'DOWN', Registry, process, _, _} -> ok end,
+    spoor_leftovers:eventually(fun() ->
+        not lists:keymember(spoor, 1, application:which_applications())
+    end),
+    {ok, _} = application:ensure_all_started(spoor),
+    {ok, Session} = start([messages, {spoor_servant, work, 1}], [self()], Config),
+    self() ! anything,
+    receive anything -> ok end,
+    #{events := Events} = stop(Session),
+    ?assert(Events >= 3),
+    spoor_leftovers:assert_untraced([{spoor_servant, work, 1}]).
+
 %%% Sessions: from OTP 27
 
 two_recordings_at_once(Config) ->
@@ -122,6 +164,29 @@ two_gc_recordings_are_refused(Config) ->
     1 = erlang:trace(Idler, true, [garbage_collection, {tracer, self()}]),
     ?assertEqual({error, {unsafe_on_otp, <<"GH-11624">>}}, start(gc, [self()], Config)),
     1 = erlang:trace(Idler, false, [all]),
+    Idler ! stop.
+
+%% Who has called, but has not set the flag yet when the guard is put up, is not seen by
+%% it; here he is stopped while he waits for his tracer's module to be loaded.
+who_is_about_to_trace_gc_is_waited_for(Config) ->
+    Idler = idler(),
+    {ok, First} = start(gc, [Idler], Config),
+    _ = stop(First),
+    CodeServer = whereis(code_server),
+    true = erlang:suspend_process(CodeServer),
+    About = spawn(fun() -> erlang:trace(Idler, true, [garbage_collection, {tracer, no_such_tracer, []}]) end),
+    spoor_leftovers:eventually(fun() ->
+        {_, Frames} = process_info(About, current_stacktrace),
+        lists:any(fun({M, F, _, _}) -> {M, F} =:= {erlang, trace} end, Frames)
+    end),
+    true = erlang:suspend_process(About),
+    true = erlang:resume_process(CodeServer),
+    ?assertEqual({error, {unsafe_on_otp, <<"GH-11624">>}}, start(gc, [Idler], Config)),
+    Monitor = monitor(process, About),
+    true = erlang:resume_process(About),
+    receive {'DOWN', Monitor, process, _, _} -> ok end,
+    {ok, Next} = start(gc, [Idler], Config),
+    _ = stop(Next),
     Idler ! stop.
 
 %% Two sessions that trace garbage collections of a process end this VM: the recording
