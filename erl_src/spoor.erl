@@ -102,7 +102,7 @@
     | {no_match, spoor_spec:pattern()}
     | {no_process, pid() | atom()}
     | {too_broad, map()}
-    | {tracer_conflict, [pid() | port() | new_processes | mfa() | on_load]}
+    | {tracer_conflict, [pid() | port() | new_processes | mfa() | on_load | send | 'receive']}
     | {already_recording, [pid()]}
     | {unsafe_on_otp, spoor_hazard:bug()}
     | {nif_unavailable, Why :: binary()}
@@ -166,7 +166,8 @@ status() ->
     [Status || Pid <- recordings(), {ok, Status} <- [ask_status(Pid)]].
 
 %% @doc What a recording is doing: events, losses, and whether tracing is still
-%% `on', or `lost' to somebody who turned it off. Of one that has ended, the summary.
+%% `on', or `lost' to somebody who turned it off. Of one that is ending, `phase => stopping'
+%% and what was counted last; of one that has ended, the summary.
 -spec status(session()) -> map() | {error, reason()}.
 status(#{id := Id, pid := Pid}) when is_pid(Pid) ->
     case ask_status(Pid) of
@@ -298,14 +299,19 @@ owner() ->
 -spec recordings() -> [pid()].
 recordings() ->
     case whereis(spoor_registry) of
-        undefined -> [];
-        _ -> spoor_registry:recordings()
+        undefined ->
+            [];
+        _ ->
+            case ask(fun() -> {ok, spoor_registry:recordings()} end) of
+                {ok, Recordings} -> Recordings;
+                {error, not_recording} -> []
+            end
     end.
 
 -spec ended(id()) -> {ok, summary()} | {error, not_recording}.
 ended(Id) ->
-    case whereis(spoor_registry) =/= undefined andalso spoor_registry:summary(Id) of
-        {ok, Summary} -> {ok, Summary};
+    case ask(fun() -> {ok, spoor_registry:summary(Id)} end) of
+        {ok, {ok, Summary}} -> {ok, Summary};
         _ -> {error, not_recording}
     end.
 

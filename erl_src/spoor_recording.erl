@@ -47,6 +47,9 @@
     names => pid(),
     asked := boolean(),
     told := boolean(),
+    %% What the recorder counted last; why the recording ends.
+    last => spoor_tracer:counts(),
+    reason => binary(),
     %% Garbage collections are left to others: how often somebody had begun to trace when
     %% that was looked at last, and looks to leave out.
     gc_guard => {pos_integer(), non_neg_integer()},
@@ -102,7 +105,7 @@ handle_event({timeout, check}, check, recording, Data) ->
 handle_event({call, From}, {stop, Reason}, State, #{waiting := Waiting} = Data) when State =/= idle ->
     close(Reason, State, Data#{waiting := [From | Waiting], asked := true});
 handle_event({call, From}, status, State, #{id := _} = Data) ->
-    {keep_state_and_data, [{reply, From, own_status(State, Data)}]};
+    told_status(From, State, Data);
 handle_event({call, From}, _NotYet, idle, _Data) ->
     {keep_state_and_data, [{reply, From, {error, not_recording}}]};
 handle_event(info, {spoor_tracer, Id, {limit, Limit}}, State, #{id := Id} = Data) ->
@@ -114,7 +117,7 @@ handle_event(info, {'DOWN', Owner, process, _, _}, State, #{owner := Owner} = Da
 handle_event(info, {'EXIT', Names, Reason}, State, #{names := Names} = Data) ->
     names_ended(Reason, State, Data);
 handle_event(state_timeout, closing, closing, Data) ->
-    ended(last_counts(Data), Data);
+    not_answered(Data);
 handle_event(_Type, _Event, _State, _Data) ->
     keep_state_and_data.
 
@@ -172,6 +175,7 @@ place(#{plan := #{procs := Procs}, api := Api}) ->
             false -> shared
         end,
     case spoor_registry:claim(Use) of
+        ok when Use =:= only -> ok = spoor_tracing:clear_left(), {ok, #{}};
         ok -> {ok, #{}};
         {error, _} = Error -> Error
     end.
@@ -279,16 +283,23 @@ start_names(#{id := Id} = Data) ->
 
 -spec trace(data()) -> result().
 trace(#{id := Id, tracing := Tracing, from := From} = Data) ->
-    %% Nobody's time is spent on naming the processes of a large node.
-    _ = spoor_tracer:start_time(Id),
+    %% Nobody's time is spent on naming the processes of a large node, nor on turning
+    %% tracing on; but the stretches of limits are counted from the first event on.
+    HasStretches = has_stretches(Data),
+    _ = HasStretches andalso spoor_tracer:start_time(Id),
     case spoor_tracing:start(Tracing) of
         {ok, Counts} ->
+            _ = HasStretches orelse spoor_tracer:start_time(Id),
             Recording = (maps:remove(from, Data))#{counts => Counts, trace := on},
             Actions = [{reply, From, {ok, session(Recording)}}, {{timeout, check}, ?CHECK_MS, check}],
             {next_state, recording, Recording, Actions};
         {error, Reason} ->
             close(<<"tracing could not be turned on">>, naming, Data#{failed => Reason})
     end.
+
+-spec has_stretches(data()) -> boolean().
+has_stretches(#{plan := #{options := Options}}) ->
+    lists:any(fun(Limit) -> maps:get(Limit, Options, infinity) =/= infinity end, [rate, function_rate, max_cost]).
 
 -spec session(data()) -> spoor:session().
 session(#{id := Id, path := Path} = Data) ->
@@ -303,7 +314,7 @@ counts(Data) -> maps:get(counts, Data, #{functions => 0, processes => 0}).
 -spec check(data()) -> data().
 check(#{trace := on, id := Id, tracing := Tracing} = Data) ->
     case spoor_tracer:status(Id) of
-        {ok, #{phase := recording} = Counts} -> guarded(checked(spoor_tracing:check(Tracing), told(Counts, Data)));
+        {ok, #{phase := recording} = Counts} -> guarded(checked(spoor_tracing:check(Tracing), told(Counts, Data#{last => Counts})));
         %% A limit was reached: the VM is told to remove the tracer.
         _ -> Data
     end;
@@ -376,15 +387,25 @@ names_ended(Reason, State, #{id := Id} = Data) ->
         _ -> {keep_state, maps:remove(names, Data)}
     end.
 
--spec own_status(state(), data()) -> {ok, status()} | {error, not_recording}.
-own_status(State, #{id := Id, plan := Plan, trace := Trace, warnings := Warnings} = Data) ->
-    case spoor_tracer:status(Id) of
-        {ok, Counts} ->
-            Now = #{state => State, trace => Trace, warnings => Warnings},
-            {ok, maps:merge(spoor_summary:facts(session(Data), Plan, Counts), Now)};
-        {error, _} ->
-            {error, not_recording}
+%% The recorder knows it no more before its end has been told here: meanwhile, what it
+%% said last. Who asks before it has said anything hears the summary.
+-spec told_status(gen_statem:from(), state(), data()) -> result().
+told_status(From, State, #{id := Id} = Data) ->
+    case {spoor_tracer:status(Id), Data} of
+        {{ok, Counts}, _} ->
+            {keep_state, Data#{last => Counts}, [{reply, From, {ok, own_status(State, Counts, Data)}}]};
+        {{error, _}, #{last := Last}} ->
+            {keep_state_and_data, [{reply, From, {ok, own_status(State, Last#{phase := stopping}, Data)}}]};
+        {{error, _}, _} when State =:= closing ->
+            {keep_state_and_data, [postpone]};
+        {{error, _}, _} ->
+            {keep_state_and_data, [{reply, From, {error, not_recording}}]}
     end.
+
+-spec own_status(state(), spoor_tracer:counts(), data()) -> status().
+own_status(State, Counts, #{plan := Plan, trace := Trace, warnings := Warnings} = Data) ->
+    Now = #{state => State, trace => Trace, warnings => Warnings},
+    maps:merge(spoor_summary:facts(session(Data), Plan, Counts), Now).
 
 %%% Ending
 
@@ -392,9 +413,17 @@ own_status(State, #{id := Id, plan := Plan, trace := Trace, warnings := Warnings
 close(_Reason, closing, Data) ->
     {keep_state, Data};
 close(Reason, _State, #{id := Id} = Data) ->
-    Off = turn_off(Data),
+    Off = counted(turn_off(Data#{reason => Reason})),
     _ = spoor_tracer:close(Id, Reason),
     {next_state, closing, Off, [{state_timeout, ?CLOSE_MS, closing}, {{timeout, check}, cancel}]}.
+
+%% What a slow disk, or a large stream to be packed, cannot keep from being told.
+-spec counted(data()) -> data().
+counted(#{id := Id} = Data) ->
+    case spoor_tracer:status(Id) of
+        {ok, Counts} -> Data#{last => Counts};
+        {error, _} -> Data
+    end.
 
 -spec turn_off(data()) -> data().
 turn_off(#{tracing := Tracing} = Data) ->
@@ -413,8 +442,26 @@ stop_names(Data) ->
     Data.
 
 -spec ended(spoor_tracer:counts(), data()) -> result().
-ended(Counts, #{id := Id, plan := Plan, waiting := Waiting} = Data) ->
-    Summary = present(spoor_summary:summary(session(Data), Plan, Counts), Counts),
+ended(Counts, #{plan := Plan} = Data) ->
+    ended_as(present(spoor_summary:summary(session(Data), Plan, Counts), Counts), Data).
+
+%% The recorder did not say that the file is complete: what it last said of it.
+-spec not_answered(data()) -> result().
+not_answered(#{last := Last, plan := Plan, reason := Reason} = Data) ->
+    Counts = Last#{stop_reason => Reason},
+    ended_as(spoor_summary:unfinished(spoor_summary:summary(session(Data), Plan, Counts), Counts), Data);
+not_answered(#{path := Path} = Data) ->
+    Reason = <<"the recorder does not answer">>,
+    ended(
+        #{
+            path => Path, phase => stopping, events => 0, overwritten => 0, dropped => #{}, thinned => #{},
+            ring => 0, elapsed_ms => 0, lanes => 0, stop_reason => Reason
+        },
+        Data
+    ).
+
+-spec ended_as(spoor:summary(), data()) -> result().
+ended_as(Summary, #{id := Id, waiting := Waiting} = Data) ->
     ok = spoor_registry:ended(Id, Summary),
     log(Summary, Data),
     Answers = [{reply, From, {ok, Summary}} || From <- Waiting],
@@ -443,19 +490,6 @@ begun(_Data) ->
 log(_Summary, #{asked := true}) -> ok;
 log(_Summary, #{failed := _}) -> ok;
 log(#{text := Text}, _Data) -> ?LOG_NOTICE("~ts", [Text]).
-
-%% The recorder did not say that the file is complete: what it last said of it.
--spec last_counts(data()) -> spoor_tracer:counts().
-last_counts(#{id := Id, path := Path}) ->
-    Reason = <<"the recorder does not answer">>,
-    case spoor_tracer:status(Id) of
-        {ok, Counts} -> Counts#{stop_reason := Reason};
-        {error, _} ->
-            #{
-                path => Path, phase => stopping, events => 0, overwritten => 0, dropped => #{}, thinned => #{},
-                ring => 0, elapsed_ms => 0, lanes => 0, stop_reason => Reason
-            }
-    end.
 
 -spec await_closed(data()) -> ok.
 await_closed(#{id := Id}) ->

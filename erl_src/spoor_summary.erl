@@ -2,7 +2,7 @@
 %% line that says so. Pure.
 -module(spoor_summary).
 
--export([facts/3, summary/3, gone/2, quoted/1]).
+-export([facts/3, summary/3, gone/2, unfinished/2, quoted/1]).
 
 %% @doc What was asked for, what matched, and what was recorded.
 -spec facts(spoor:session(), spoor_spec:plan(), spoor_tracer:counts()) -> map().
@@ -27,6 +27,12 @@ summary(Session, #{presets := Presets} = Plan, #{path := Path, stop_reason := Re
 -spec gone(spoor:summary(), spoor_tracer:counts()) -> spoor:summary().
 gone(#{path := Path} = Summary, Counts) ->
     Summary#{next := <<>>, text := text(Counts, ["Its file is gone: ", spoor_file:text(Path)])}.
+
+%% @doc The same of one whose last bytes are still on their way to the disk.
+-spec unfinished(spoor:summary(), spoor_tracer:counts()) -> spoor:summary().
+unfinished(#{next := Next} = Summary, Counts) ->
+    Waits = "Its file is not complete yet, the disk is slow or the recorder does not answer. Then: ",
+    Summary#{phase := stopping, text := text(Counts, [Waits, Next])}.
 
 %% Events offered that the file does not hold.
 -spec lost(spoor_tracer:counts()) -> non_neg_integer().

@@ -16,6 +16,8 @@
     the_events_are_all/1,
     a_limit_that_passes_at_once/1,
     the_recording_is_killed/1,
+    the_disk_is_slow/1,
+    the_end_is_asked_for_all_the_while/1,
     the_registry_is_killed/1,
     the_namer_is_killed/1,
     the_application_stops/1,
@@ -36,6 +38,8 @@ all() ->
         the_events_are_all,
         a_limit_that_passes_at_once,
         the_recording_is_killed,
+        the_disk_is_slow,
+        the_end_is_asked_for_all_the_while,
         the_registry_is_killed,
         the_namer_is_killed,
         the_application_stops,
@@ -116,6 +120,35 @@ a_limit_that_passes_at_once(Config) ->
         end
      || Limit <- [#{time => 1}, #{max_events => 1}]
     ].
+
+%% Whatever the recorder waits for: what was counted before is told. (Here it does not
+%% answer, as it is asked of another recording.)
+the_disk_is_slow(Config) ->
+    {ok, #{pid := Pid} = Session} = start({spoor_ending, work, 1}, [self()], Config),
+    ok = work(100),
+    ?assertMatch(#{events := 102}, spoor:status(Session)),
+    _ = sys:replace_state(Pid, fun({State, #{id := Id} = Data}) -> {State, Data#{id := Id + (1 bsl 40)}} end),
+    ?assertMatch(#{events := 102, phase := stopping}, spoor:status(Session)),
+    {ok, Summary} = spoor:stop(Session),
+    ?assertMatch(#{events := 102, phase := stopping, stop_reason := <<"stopped">>}, Summary),
+    ?assertNotEqual(nomatch, binary:match(maps:get(text, Summary), <<"not complete yet">>)).
+
+%% There is an answer at any time.
+the_end_is_asked_for_all_the_while(Config) ->
+    [
+        begin
+            {ok, Session} = start({spoor_ending, work, 1}, [self()], Config, #{max_events => 100}),
+            ok = work(200),
+            ?assertMatch(#{events := 100, stop_reason := <<"max_events">>}, asked_until_stopped(Session))
+        end
+     || _ <- lists:seq(1, 20)
+    ].
+
+asked_until_stopped(Session) ->
+    case spoor:status(Session) of
+        #{phase := stopped} = Summary -> Summary;
+        #{phase := _} -> asked_until_stopped(Session)
+    end.
 
 %% Two ways lead to the end without the process that owns it.
 the_recording_is_killed(Config) ->
