@@ -207,3 +207,70 @@ fn read_at(file: &File, into: &mut [u8], offset: u64, pace: &mut Pace) -> io::Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const CHUNK: u64 = 4096;
+
+    fn chunk(seq: u64, payload: &[u8]) -> [u8; ChunkHeader::BYTES] {
+        let (lane, base_tick, first_record, records) = (0, 1, 0, 1);
+        ChunkHeader { seq, lane, base_tick, first_record, records, bytes: payload.len() as u32, crc: None }.encode()
+    }
+
+    fn payload(seq: u64) -> Vec<u8> {
+        vec![seq as u8; 100 + seq as usize]
+    }
+
+    /// Two chunks, as a segment holds them.
+    fn segment(directory: &Path, number: u64, packing: Packing) {
+        let mut bytes = SegmentHeader::new(7, number, CHUNK, 2, packing).encode();
+        for (place, seq) in [2 * number - 1, 2 * number].into_iter().enumerate() {
+            let payload = payload(seq);
+            let chunk = chunk(seq, &payload);
+            if packing == Packing::None {
+                bytes.resize((CHUNKS_OFFSET + place as u64 * CHUNK) as usize, 0);
+                bytes.extend([&chunk[..], &payload].concat());
+            } else {
+                let packed = lz4_flex::block::compress(&payload);
+                bytes.resize(bytes.len().max(FRAMES_OFFSET as usize), 0);
+                bytes.extend(Frame { place: place as u32, packed_bytes: packed.len() as u32, chunk }.encode());
+                bytes.extend(packed);
+            }
+        }
+        bytes.resize(bytes.len().next_multiple_of(CHUNK as usize), 0);
+        std::fs::write(directory.join(packing.file_name(number)), bytes).expect("room");
+    }
+
+    #[test]
+    fn what_is_packed_or_deleted_meanwhile_is_found_again_or_told() {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        (1..=8).for_each(|number| segment(scratch.path(), number, Packing::None));
+        let mut pace = Pace::begin();
+        let mut segments = SegmentChunks::of(scratch.path().to_owned());
+        let mut seen = Vec::new();
+        for number in segments.numbers().expect("a directory") {
+            seen.extend(segments.look_through(number, &mut pace).expect("it is there").into_iter().rev());
+            segments.keep_few();
+            assert!(segments.open.len() <= MOST_OPEN);
+        }
+        assert_eq!(seen.len(), 16);
+        // The first is open, and stays; of the others one is packed now and one is gone.
+        segment(scratch.path(), 6, Packing::Lz4);
+        for gone in [1, 6, 7] {
+            std::fs::remove_file(scratch.path().join(Packing::None.file_name(gone))).expect("it is there");
+        }
+        let mut buffer = Vec::new();
+        for (was, at) in seen.iter().rev() {
+            let is = segments.read(*at, was.seq, &mut buffer, &mut pace).expect("readable");
+            assert!(segments.open.len() <= MOST_OPEN);
+            let expected = (at.segment != 7).then_some(was.seq);
+            assert_eq!(is.map(|is| is.seq), expected);
+            if expected.is_some() {
+                assert_eq!(buffer[ChunkHeader::BYTES..], payload(was.seq), "segment {}", at.segment);
+            }
+        }
+    }
+}
