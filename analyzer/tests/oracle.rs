@@ -7,7 +7,7 @@
 #[path = "common/random.rs"]
 mod random;
 
-use spoor_analyzer::model::stack::{Clip, DEEP, Ended, Observer, Stacks, Step};
+use spoor_analyzer::model::stack::{Below, Clip, DEEP, Ended, Observer, Stacks, Step};
 use spoor_analyzer::read::{FunctionId, kind};
 
 use random::Random;
@@ -46,8 +46,9 @@ struct Result {
 }
 
 impl Observer for Result {
-    fn called(&mut self, _: u32, parent: u32, function: FunctionId) -> u32 {
+    fn called(&mut self, _: u32, below: &Below<'_>, function: FunctionId) -> u32 {
         self.calls += 1;
+        let parent = below.nearest();
         self.outcomes.push(Outcome::Called { function: function.0, parent });
         self.calls
     }
@@ -112,8 +113,11 @@ struct Process {
     called: Vec<u32>,
     seen: Vec<Pair>,
     recurs: Vec<u32>,
-    assumed: Option<u32>,
+    assumed: bool,
+    misled: bool,
     ends_told: bool,
+    /// What one function did after it called another: went on (true), or ended with it.
+    after: Vec<(Pair, bool)>,
 }
 
 impl Process {
@@ -122,6 +126,17 @@ impl Process {
     }
     fn calls_above(&self, place: usize) -> Vec<usize> {
         (place + 1..self.places.len()).filter(|i| self.places[*i].call.is_some()).collect()
+    }
+    fn goes_on_always(&self, caller: u32, called: u32) -> bool {
+        let after = || self.after.iter().filter(|(pair, _)| *pair == (caller, called));
+        after().count() >= 4 && after().all(|(_, went_on)| *went_on)
+    }
+    /// The topmost activation, to which something returns, goes on for certain.
+    fn is_certain(&self, place: usize) -> bool {
+        let Place { function, call, unsure, .. } = self.places[place];
+        let alone = !self.places[..place].iter().any(|below| below.function == function);
+        let next = self.calls_above(place).first().map(|next| self.places[*next].function);
+        call.is_some() && (alone || !unsure && next.is_some_and(|next| self.goes_on_always(function, next)))
     }
     fn called_by_others(&self, called: u32, caller: u32) -> bool {
         self.seen.iter().any(|(_, c)| *c == called) && !self.seen.contains(&(caller, called))
@@ -230,8 +245,8 @@ impl Oracle {
         }
         if !process.places[below].unsure {
             process.recurs.push(function);
-        } else if !process.ends_told && !process.recurs.contains(&function) {
-            process.assumed = Some(function);
+        } else if !process.ends_told && !process.misled && !process.recurs.contains(&function) {
+            process.assumed = true;
             let above = process.places.split_off(below + 1);
             self.unsure_ends(at);
             self.processes[at].places.extend(above);
@@ -251,7 +266,7 @@ impl Oracle {
 
     fn contradicted(&mut self, at: usize) {
         let process = &mut self.processes[at];
-        process.recurs.extend(process.assumed.take());
+        process.misled |= process.assumed;
     }
 
     fn pop(&mut self, at: usize, time: u64, complete: bool, raised: bool) {
@@ -307,7 +322,7 @@ impl Oracle {
                 self.result.outcomes.push(Outcome::Clipped(Some(place.function), why));
             }
         }
-        (self.processes[at].told, self.processes[at].assumed) = (false, None);
+        (self.processes[at].told, self.processes[at].assumed) = (false, false);
     }
 
     fn exit(&mut self, at: usize, step: &Step) {
@@ -380,13 +395,30 @@ impl Oracle {
         let process = &mut self.processes[at];
         let above = process.calls_above(found);
         if above.is_empty() && !told {
-            process.recurs.extend(process.assumed.take());
+            process.misled |= process.assumed;
         }
-        let called = |i: &usize| process.places[*i].function;
+        let is_mark = process.places[found].call.is_none();
+        let certain = !is_mark && (told || process.is_certain(found));
+        let function = |i: usize| process.places[i].function;
         if let ([alone], false) = (above.as_slice(), told) {
-            process.seen.push((target, called(alone)));
-            self.make_sure(at, *alone);
-        } else if let ([first, others @ ..], true) = (above.as_slice(), self.processes[at].places[found].call.is_none())
+            let other_mark = process.places[..found].iter().any(|place| place.function == target);
+            if certain || is_mark && (!process.places[*alone].unsure || !other_mark) {
+                let called = function(*alone);
+                self.saw_return(at, target, called);
+                self.make_sure(at, *alone);
+            }
+        } else if certain && !told {
+            let mut calls = vec![(target, true)];
+            calls.extend(above.iter().map(|i| (function(*i), !process.places[*i].unsure)));
+            for (at, pair) in calls.windows(2).enumerate() {
+                let ((caller, caller_sure), (called, called_sure)) = (pair[0], pair[1]);
+                if caller_sure && called_sure {
+                    process.after.push(((caller, called), at == 0));
+                }
+            }
+        }
+        if let ([first, others @ ..], true) = (above.as_slice(), is_mark)
+            && (told || !others.is_empty())
         {
             let process = &self.processes[at];
             let seen = |i: &usize| process.seen.contains(&(target, process.places[*i].function));
@@ -396,9 +428,22 @@ impl Oracle {
             }
         }
         self.keep(at, found + 1, step);
-        if self.processes[at].places[found].call.is_some() {
+        if certain {
             self.make_sure(at, found);
+        } else if !is_mark {
+            let places = &mut self.processes[at].places;
+            let lowest = places.iter().position(|place| place.function == target).expect("it is one itself");
+            let between = places[lowest + 1..=found].iter_mut().rev().filter(|place| place.call.is_some());
+            for place in between.take_while(|place| place.ends.len() < 2) {
+                place.unsure = true;
+                place.ends.push(step.time);
+            }
         }
+    }
+
+    fn saw_return(&mut self, at: usize, caller: u32, called: u32) {
+        self.processes[at].seen.push((caller, called));
+        self.processes[at].after.push(((caller, called), true));
     }
 
     /// Those from `lowest` on may have ended.
@@ -426,7 +471,7 @@ impl Oracle {
             place.ends.push(step.time);
         });
         let same = rest.iter_mut().rev().take_while(|place| place.call.is_some() && place.function == last);
-        same.for_each(|place| place.iteration |= !recurs);
+        same.for_each(|place| place.iteration |= !recurs && !told);
     }
 
     /// The only call that is known to be open ends.
@@ -434,10 +479,11 @@ impl Oracle {
         let process = &mut self.processes[at];
         let called = process.places[top].function;
         let unsure = process.places[top].unsure;
-        if if unsure { process.all_known } else { top > 0 } {
-            process.seen.push((target, called));
+        let all_known = process.all_known;
+        if if unsure { all_known } else { top > 0 } {
+            self.saw_return(at, target, called);
         }
-        if unsure && process.all_known {
+        if unsure && all_known {
             self.make_sure(at, top);
         }
         self.keep(at, top, step);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use spoor_analyzer::model::stack::{Clip, Ended, Observer, Stacks, Step};
+use spoor_analyzer::model::stack::{Below, Clip, Ended, Observer, Stacks, Step};
 use spoor_analyzer::read::{FunctionId, kind};
 
 /// Functions by their order of appearance.
@@ -31,8 +31,8 @@ struct Seen {
 }
 
 impl Observer for Seen {
-    fn called(&mut self, _: u32, parent: u32, _: FunctionId) -> u32 {
-        self.parents.push(parent);
+    fn called(&mut self, _: u32, below: &Below<'_>, _: FunctionId) -> u32 {
+        self.parents.push(below.nearest());
         self.parents.len() as u32
     }
     fn ended(&mut self, e: &Ended) {

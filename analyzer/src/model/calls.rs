@@ -7,7 +7,7 @@ use crate::model::filter::Filter;
 use crate::model::histogram::{Durations, Percentiles};
 use crate::model::label;
 use crate::model::replay::{Feeder, Replay, Tally};
-use crate::model::stack::{Clip, Ended, Observer, Step};
+use crate::model::stack::{Below, Clip, Ended, Observer, Step};
 use crate::read::{Event, FunctionId, Names, kind};
 use spoor_format::record::Body;
 
@@ -311,7 +311,7 @@ impl Stats {
 
 impl Observer for Table {
     #[inline]
-    fn called(&mut self, _process: u32, _parent: u32, function: FunctionId) -> u32 {
+    fn called(&mut self, _process: u32, _below: &Below<'_>, function: FunctionId) -> u32 {
         let begins = self.begins;
         self.stats(function).calls += u64::from(begins);
         begins

@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::model::edges;
 use crate::model::filter::Filter;
 use crate::model::label;
 use crate::model::shares::{Shares, Table};
-use crate::model::stack::{Clip, Ended, Observer, Stacks, Step};
+use crate::model::stack::{Below, Clip, Ended, Observer, Stacks, Step};
 use crate::model::told::Told;
 use crate::read::{FunctionId, Names, kind};
 
@@ -20,51 +21,70 @@ const MAX_DEPTH: u32 = 300;
 /// for what they stand on, and their calls are counted.
 const MOST_NODES: usize = 1 << 15;
 
-/// Which calls were seen to return to their caller: pairs that are no tail calls.
+/// Which calls were seen to return to their caller, pairs that are no tail calls; and who is
+/// known to call whom.
 #[derive(Debug)]
 pub struct Returning {
-    shares: Shares<Known>,
+    shares: Shares<Seen>,
 }
 
 impl Returning {
     /// By at most so many threads: the answer is the same.
     pub fn new(threads: usize) -> Returning {
-        Returning { shares: Shares::new(threads, Known::default) }
+        Returning { shares: Shares::new(threads, Seen::default) }
     }
 
     /// What recordings are dealt out to.
-    pub fn shares(&mut self) -> &mut Shares<Known> {
+    pub fn shares(&mut self) -> &mut Shares<Seen> {
         &mut self.shares
     }
 
     /// Were there events that say who runs when?
     pub fn running(&self) -> bool {
-        self.shares.tables().any(|known| known.running)
+        self.shares.tables().any(|seen| seen.running)
     }
 }
 
 /// What one share of the processes has shown.
 #[derive(Debug, Default)]
-pub struct Known {
-    pairs: HashSet<(FunctionId, FunctionId)>,
+pub struct Seen {
+    returning: HashSet<(FunctionId, FunctionId)>,
+    edges: edges::Table,
     running: bool,
 }
 
-impl Table for Known {
+impl Table for Seen {
     #[inline]
     fn before(&mut self, step: &Step, _: bool) {
         self.running |= matches!(step.kind, kind::IN | kind::OUT);
+        self.edges.before(step, true);
     }
 
     fn end_of_recording(&mut self, stacks: &Stacks) {
-        self.pairs.extend(stacks.returning_calls());
+        self.returning.extend(stacks.returning_calls());
+        self.edges.end_of_recording(stacks);
     }
 }
 
 /// Only the stacks are of interest.
-impl Observer for Known {
-    fn called(&mut self, _: u32, _: u32, _: FunctionId) -> u32 {
-        0
+impl Observer for Seen {
+    fn called(&mut self, process: u32, below: &Below<'_>, function: FunctionId) -> u32 {
+        self.edges.called(process, below, function)
+    }
+    fn doubted(&mut self, frame: u32, again: bool) {
+        self.edges.doubted(frame, again);
+    }
+    fn sure(&mut self, frame: u32) {
+        self.edges.sure(frame);
+    }
+    fn gone(&mut self, frame: u32) {
+        self.edges.gone(frame);
+    }
+    fn orphaned(&mut self, frame: u32, gone: bool) {
+        self.edges.orphaned(frame, gone);
+    }
+    fn leaves(&mut self, frame: u32) {
+        self.edges.leaves(frame);
     }
     fn ended(&mut self, _: &Ended) {}
     fn total(&mut self, _: FunctionId, _: u64) {}
@@ -83,6 +103,7 @@ pub struct Flame {
 #[derive(Debug)]
 pub struct Tree {
     returning: Arc<HashSet<(FunctionId, FunctionId)>>,
+    known: Arc<edges::Known>,
     /// Node 0 is the root.
     nodes: Vec<Node>,
     /// (node, what is above it) to node.
@@ -129,10 +150,12 @@ pub struct Frame {
 impl Flame {
     /// `per_process`: process groups stand apart.
     pub fn new(returning: Returning, threads: usize, per_process: bool) -> Flame {
-        let returning = Arc::new(returning.shares.into_tables().flat_map(|known| known.pairs).collect());
+        let known = Arc::new(edges::Known::of(returning.shares.tables().map(|seen| &seen.edges)));
+        let returning = Arc::new(returning.shares.into_tables().flat_map(|seen| seen.returning).collect());
         let groups = per_process.then(Told::default);
         let tree = || Tree {
             returning: Arc::clone(&returning),
+            known: Arc::clone(&known),
             nodes: vec![Node { what: None, parent: 0, depth: 0, calls: 0, wall: 0, on: 0 }],
             children: HashMap::new(),
             groups: groups.clone(),
@@ -279,7 +302,8 @@ impl Table for Tree {
 }
 
 impl Observer for Tree {
-    fn called(&mut self, process: u32, parent: u32, function: FunctionId) -> u32 {
+    fn called(&mut self, process: u32, below: &Below<'_>, function: FunctionId) -> u32 {
+        let parent = self.known.parent(below, function);
         let below = match &self.groups {
             Some(groups) if parent == 0 => {
                 let group = groups.of(process);

@@ -13,7 +13,7 @@ use crate::model::calls::{Columns, Sort, Untimed};
 use crate::model::histogram::{Durations, Percentiles};
 use crate::model::open_calls::OpenCalls;
 use crate::model::shares::{self, Shares};
-use crate::model::stack::{Clip, Ended, Observer, Stacks, Step};
+use crate::model::stack::{Below, Clip, Ended, Observer, Stacks, Step};
 use crate::model::told::{Heard, Told};
 use crate::read::{FunctionId, kind};
 
@@ -226,7 +226,7 @@ impl HeardRows {
 }
 
 impl Observer for Table {
-    fn called(&mut self, process: u32, _parent: u32, function: FunctionId) -> u32 {
+    fn called(&mut self, process: u32, _below: &Below<'_>, function: FunctionId) -> u32 {
         let row = if self.counted { self.row_of.of(process, function) } else { None };
         let Some(row) = row else { return 0 };
         if self.rows.len() <= row as usize {

@@ -11,10 +11,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::calls::step_of;
+use crate::model::edges;
 use crate::model::label;
 use crate::model::open_calls::OpenCalls;
 use crate::model::processes::{Known, Processes};
-use crate::model::stack::{Clip, Ended, Observer, Stacks};
+use crate::model::stack::{Below, Clip, Ended, Observer, Stacks};
 use crate::model::states::{Split, States};
 use crate::read::{Event, FunctionId, Names, Recording, TraceeId};
 
@@ -103,7 +104,9 @@ struct Seen {
     ordinal: u64,
     /// The call that begins now is asked for.
     begins: bool,
-    open: OpenCalls<Open>,
+    /// Those that are asked for, by their numbers among all.
+    open: HashMap<u32, Open>,
+    edges: edges::Table,
     ending: Option<Open>,
     found: BinaryHeap<Reverse<Found>>,
     facts: HashMap<u64, (Ended, Open, u32, Split)>,
@@ -147,8 +150,10 @@ impl Slow {
 
     /// The second pass.
     pub fn trees(self) -> Trees {
-        let wanted: HashMap<u64, usize> = self.seen.facts.keys().map(|ordinal| (*ordinal, 0)).collect();
-        let above = Above { wanted, ..Above::default() };
+        let facts = self.seen.facts.iter();
+        let wanted = facts.map(|(ordinal, (ended, ..))| (*ordinal, ended.start + ended.duration)).collect();
+        let known = edges::Known::of(std::iter::once(&self.seen.edges));
+        let above = Above { wanted, known, ..Above::default() };
         Trees { slow: self, stacks: Stacks::default(), above }
     }
 }
@@ -191,24 +196,39 @@ impl<'a> During<'a> {
 }
 
 impl Observer for During<'_> {
-    fn called(&mut self, process: u32, _parent: u32, _function: FunctionId) -> u32 {
-        if !self.seen.begins {
-            return 0;
+    fn called(&mut self, process: u32, below: &Below<'_>, function: FunctionId) -> u32 {
+        let number = self.seen.edges.called(process, below, function);
+        if self.seen.begins {
+            let Now { lane, split, .. } = self.now();
+            self.seen.ordinal += 1;
+            self.seen.open.insert(number, Open { ordinal: self.seen.ordinal, process, lane, split, doubted: None });
         }
-        let Now { lane, split, .. } = self.now();
-        self.seen.ordinal += 1;
-        self.seen.open.insert(Open { ordinal: self.seen.ordinal, process, lane, split, doubted: None })
+        number
     }
 
-    fn doubted(&mut self, frame: u32) {
-        if self.seen.open.get(frame).is_some() {
+    fn doubted(&mut self, frame: u32, again: bool) {
+        self.seen.edges.doubted(frame, again);
+        if !again && self.seen.open.contains_key(&frame) {
             let now = self.now();
-            self.seen.open.get_mut(frame).into_iter().for_each(|open| open.doubted = Some(now));
+            self.seen.open.entry(frame).and_modify(|open| open.doubted = Some(now));
         }
+    }
+
+    fn sure(&mut self, frame: u32) {
+        self.seen.edges.sure(frame);
+    }
+
+    fn gone(&mut self, frame: u32) {
+        self.seen.edges.gone(frame);
+    }
+
+    fn orphaned(&mut self, frame: u32, gone: bool) {
+        self.seen.edges.orphaned(frame, gone);
     }
 
     fn leaves(&mut self, frame: u32) {
-        self.seen.ending = self.seen.open.remove(frame);
+        self.seen.edges.leaves(frame);
+        self.seen.ending = self.seen.open.remove(&frame);
     }
 
     fn ended(&mut self, ended: &Ended) {
@@ -253,8 +273,11 @@ pub struct Trees {
 
 #[derive(Debug, Default)]
 struct Above {
-    wanted: HashMap<u64, usize>,
+    /// When each of the calls ended, by its ordinal.
+    wanted: HashMap<u64, u64>,
+    known: edges::Known,
     ordinal: u64,
+    time: u64,
     begins: bool,
     /// Of each open call, the trees it stands in: (root's ordinal, node).
     open: OpenCalls<Vec<(u64, usize)>>,
@@ -282,7 +305,7 @@ impl Trees {
     /// Takes an event, as in the first pass.
     pub fn event(&mut self, event: &Event<'_>, asked: impl FnOnce(FunctionId) -> bool) {
         let Some(step) = step_of(event) else { return };
-        self.above.begins = begins(event).is_some_and(asked);
+        (self.above.begins, self.above.time) = (begins(event).is_some_and(asked), event.time);
         self.stacks.step(step, &mut self.above);
     }
 
@@ -339,10 +362,13 @@ fn node(parts: &[Part], at: usize, names: &Names) -> Node {
 }
 
 impl Observer for Above {
-    fn called(&mut self, _process: u32, parent: u32, function: FunctionId) -> u32 {
-        let mut places = Vec::new();
+    fn called(&mut self, _process: u32, below: &Below<'_>, function: FunctionId) -> u32 {
+        let (mut places, parent) = (Vec::new(), self.known.parent(below, function));
         for (root, below) in self.open.get(parent).into_iter().flatten() {
             let Some(parts) = self.trees.get_mut(root) else { continue };
+            if self.wanted.get(root).is_some_and(|end| *end <= self.time) {
+                continue;
+            }
             let (next, depth) = (parts.len(), parts[*below].depth + 1);
             match parts[*below].children.get(&function).copied() {
                 Some(known) => {

@@ -6,6 +6,14 @@ use crate::model::edges::Row;
 use crate::view::table::{self, Style};
 use crate::view::units::{count, duration};
 
+fn caller(row: &Row) -> String {
+    match (&row.caller, row.perhaps) {
+        (Some(caller), false) => caller.clone(),
+        (Some(caller), true) => format!("perhaps {caller}"),
+        (None, _) => "(untraced code)".to_owned(),
+    }
+}
+
 /// As text: these of all the rows.
 pub fn text(
     rows: &[Row],
@@ -17,9 +25,10 @@ pub fn text(
     let shown = rows.len();
     let columns =
         [("CALLER", false), ("CALLED", false), ("CALLS", true), ("OWN", true), ("ACC", true), ("UNTIMED", true)];
-    let rows = rows.iter().map(|row| {
+    let unsure = rows.iter().any(|row| row.perhaps);
+    let cells = rows.iter().map(|row| {
         vec![
-            row.caller.clone().unwrap_or_else(|| "(untraced code)".to_owned()),
+            caller(row),
             row.called.clone(),
             count(row.calls),
             duration(row.own_ns),
@@ -27,8 +36,12 @@ pub fn text(
             if row.untimed == 0 { String::new() } else { count(row.untimed) },
         ]
     });
-    table::fitted(&columns, rows.collect(), &[], style, out)?;
+    table::fitted(&columns, cells.collect(), &[], style, out)?;
     table::more(rows_found, shown, out)?;
     let own = if own_is_on_scheduler { ", on a scheduler" } else { ", waiting included" };
-    writeln!(out, "\nOWN: time in the called function itself{own}; ACC: with all that it called")
+    writeln!(out, "\nOWN: time in the called function itself{own}; ACC: with all that it called")?;
+    if unsure {
+        writeln!(out, "perhaps: or what called that; the events leave open whether it had returned")?;
+    }
+    Ok(())
 }

@@ -36,9 +36,11 @@ pub(super) struct Frame {
     pub(super) below: u32,
     /// What timed activations above it took: its own, should it not be timed.
     pub(super) inner_total: u64,
-    /// When it became unsure, and how much of `inner_total` there was then.
+    /// When it was doubted first, and again, and how much of `inner_total` there was then.
     pub(super) unsure_at: u64,
     pub(super) inner_before: u64,
+    pub(super) again_at: u64,
+    pub(super) inner_again: u64,
 }
 
 /// Numbers are dense: no need for a strong hash.
@@ -68,8 +70,8 @@ pub(super) struct Stack {
     pub(super) epoch: u32,
     /// All open calls are known: the process was spawned in the recording.
     pub(super) settled: bool,
-    /// The function of which a call was taken to have ended last, as it does not recur.
-    pub(super) assumed: Option<FunctionId>,
+    /// A call was taken to have ended, as its function does not recur.
+    pub(super) assumed: bool,
     /// There are events that end calls by name.
     pub(super) ends_told: bool,
     /// The last event ended a call by name: a `return_to` may tell the same return.
@@ -102,7 +104,32 @@ impl Frame {
             inner_total: 0,
             unsure_at: 0,
             inner_before: 0,
+            again_at: 0,
+            inner_again: 0,
         }
+    }
+}
+
+/// What these stand on leaves: told of the lowest call, and of all that may stand on the same.
+pub(super) fn orphaned<'a>(above: impl Iterator<Item = &'a Frame>, gone: bool, observer: &mut impl Observer) {
+    for frame in above.filter(|frame| !frame.marker) {
+        observer.orphaned(frame.number, gone);
+        if !frame.looped {
+            break;
+        }
+    }
+}
+
+impl Frame {
+    /// It may have ended now.
+    pub(super) fn doubt(&mut self, time: u64, observer: &mut impl Observer) {
+        match (self.unsure, self.again) {
+            (false, _) => (self.unsure_at, self.inner_before) = (time, self.inner_total),
+            (true, false) => (self.again_at, self.inner_again) = (time, self.inner_total),
+            (true, true) => {}
+        }
+        (self.again, self.unsure) = (self.unsure, true);
+        observer.doubted(self.number, self.again);
     }
 }
 
@@ -133,10 +160,10 @@ impl Stack {
         (self.active.get(function.0) as usize).checked_sub(1)
     }
 
-    /// Something has returned that was taken to have ended: that function does recur.
+    /// Something has returned that was taken to have ended.
     pub(super) fn contradicted(&mut self) {
-        if let Some(function) = self.assumed.take() {
-            self.knowledge().learn_recursion(function);
+        if self.assumed {
+            self.knowledge().misled = true;
         }
     }
 
@@ -192,8 +219,12 @@ impl Stack {
         let timed = gone.timed && !gone.unsure;
         let inside = if timed { gone.unsure_at.saturating_sub(gone.start) } else { gone.inner_before };
         let below = (gone.below as usize).checked_sub(1).and_then(|below| self.frames.get_mut(below));
-        if let Some(below) = below.filter(|below| !below.marker && below.unsure_at == gone.unsure_at) {
-            below.inner_before += inside;
+        match below {
+            Some(below) if !below.marker && below.unsure_at == gone.unsure_at => below.inner_before += inside,
+            Some(below) if !below.marker && gone.again && below.unsure_at == gone.again_at => {
+                below.inner_before += gone.inner_again;
+            }
+            _ => {}
         }
         if timed {
             self.hand_down(gone, gone.inner_total.saturating_sub(gone.inner_before), observer);
@@ -224,6 +255,7 @@ impl Stack {
     #[cold]
     pub(super) fn cut(&mut self, observer: &mut impl Observer) {
         let gone = self.frames.len() / 2;
+        orphaned(self.frames[gone..].iter(), false, observer);
         for frame in self.frames.drain(..gone) {
             if !frame.marker {
                 observer.leaves(frame.number);
@@ -249,6 +281,9 @@ impl Stack {
             }
             let was_unsure = std::mem::take(&mut frame.unsure);
             frame.looped &= !was_unsure;
+            if was_unsure {
+                observer.sure(frame.number);
+            }
             let (ns, on) = (std::mem::take(&mut frame.doubtful), std::mem::take(&mut frame.doubtful_on));
             frame.own += ns;
             frame.own_on += on;
@@ -261,6 +296,45 @@ impl Stack {
             }
         }
         self.find_owner();
+    }
+
+    /// The topmost activation of a function, to which something returns: does it go on for
+    /// certain? Where there is another below, it may have ended with a tail call.
+    #[inline]
+    pub(super) fn is_certain(&self, place: usize) -> bool {
+        let frame = &self.frames[place];
+        !frame.marker && (frame.below == 0 || !frame.unsure && self.always_went_on(place))
+    }
+
+    #[cold]
+    fn always_went_on(&self, place: usize) -> bool {
+        let Some(above) = self.frames[place + 1..].iter().find(|frame| !frame.marker) else { return false };
+        self.knows(|known| known.always_goes_on(self.frames[place].function, above.function))
+    }
+
+    /// It goes on, or another activation below it does: then all between them has ended.
+    pub(super) fn doubt_activations(&mut self, place: usize, time: u64, observer: &mut impl Observer) {
+        let mut lowest = place;
+        while let Some(below) = (self.frames[lowest].below as usize).checked_sub(1) {
+            lowest = below;
+        }
+        // What may have ended at two other returns has all that is below in doubt, too.
+        let between = self.frames[lowest + 1..=place].iter_mut().rev().filter(|frame| !frame.marker);
+        between.take_while(|frame| !(frame.unsure && frame.again)).for_each(|frame| frame.doubt(time, observer));
+    }
+
+    /// Something returns to the frame there, for certain: its function goes on after what it
+    /// called, and what that called, and so on, were tail calls.
+    pub(super) fn learn_tail_calls(&mut self, found: usize) {
+        let calls = self.frames[found..].iter().filter(|frame| !frame.marker);
+        let sure = calls.map(|frame| (frame.function, !frame.unsure)).collect::<Vec<_>>();
+        let pairs = sure.windows(2).enumerate();
+        for (at, pair) in pairs.filter(|(at, pair)| pair[1].1 && (*at == 0 || pair[0].1)) {
+            match at {
+                0 => drop(self.knowledge().went_on(pair[0].0, pair[1].0)),
+                _ => self.knowledge().ended_with(pair[0].0, pair[1].0),
+            }
+        }
     }
 
     pub(super) fn is_unsure(&self, frame: usize) -> bool {

@@ -3,7 +3,7 @@
 //! Nothing is learned from other processes: what the events of a process mean does
 //! not depend on which of them were read before, nor on what was read at all.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 
 use super::frames::Multiply;
@@ -21,7 +21,15 @@ pub(super) struct Knowledge {
     seen: Pairs,
     /// A call of it was open when it was called.
     recurs: HashSet<FunctionId, BuildHasherDefault<Multiply>>,
+    /// How often (caller, called) went on after it; [`NEVER`] if it ever ended with it.
+    goes_on: HashMap<(FunctionId, FunctionId), u32, BuildHasherDefault<Multiply>>,
+    /// A call was taken to have ended that had not.
+    pub(super) misled: bool,
 }
+
+/// As often must a function have gone on after a call to be taken to do so always.
+pub(super) const ALWAYS: u32 = 4;
+const NEVER: u32 = u32::MAX;
 
 impl Knowledge {
     /// `caller` called `called`, and not as a tail call.
@@ -41,6 +49,25 @@ impl Knowledge {
 
     pub(super) fn learn_recursion(&mut self, function: FunctionId) {
         self.recurs.insert(function);
+    }
+
+    /// `caller` goes on after it called `called`, as far as is known always.
+    pub(super) fn always_goes_on(&self, caller: FunctionId, called: FunctionId) -> bool {
+        self.goes_on.get(&(caller, called)).is_some_and(|often| *often >= ALWAYS && *often < NEVER)
+    }
+
+    /// It did once more; answers whether there is more to learn of the two.
+    pub(super) fn went_on(&mut self, caller: FunctionId, called: FunctionId) -> bool {
+        let often = self.goes_on.entry((caller, called)).or_default();
+        if *often < ALWAYS {
+            *often += 1;
+        }
+        *often < ALWAYS
+    }
+
+    /// It ended with it.
+    pub(super) fn ended_with(&mut self, caller: FunctionId, called: FunctionId) {
+        self.goes_on.insert((caller, called), NEVER);
     }
 
     pub(super) fn recurs(&self, function: FunctionId) -> bool {

@@ -95,13 +95,50 @@ pub struct Ended {
     pub inside: bool,
 }
 
+/// What a call stands on: calls that are open, and above them some that may be.
+#[derive(Debug)]
+pub struct Below<'a>(&'a [Frame]);
+
+/// A call that another may have been made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The observer's number for it.
+    pub frame: u32,
+    /// What was called.
+    pub function: FunctionId,
+    /// It is open; else it may have ended.
+    pub sure: bool,
+}
+
+impl Below<'_> {
+    /// Those that the call may have been made from, nearest first; the last is sure. But for
+    /// loops that have ended.
+    pub fn callers(&self) -> impl Iterator<Item = Caller> {
+        let mut done = false;
+        let open = self.0.iter().rev().filter(|frame| !frame.marker && !frame.looped);
+        open.map(|frame| Caller { frame: frame.number, function: frame.function, sure: !frame.unsure })
+            .take_while(move |caller| !std::mem::replace(&mut done, caller.sure))
+    }
+
+    /// The number of the nearest of them, 0 for none.
+    pub fn nearest(&self) -> u32 {
+        self.callers().next().map_or(0, |caller| caller.frame)
+    }
+}
+
 /// What comes of the events.
 pub trait Observer {
-    /// A call; answers a number of the observer's own for the frame. `parent`
-    /// is that of the frame below, 0 for none.
-    fn called(&mut self, process: u32, parent: u32, function: FunctionId) -> u32;
+    /// A call; answers a number of the observer's own for the frame.
+    fn called(&mut self, process: u32, below: &Below<'_>, function: FunctionId) -> u32;
     /// The call with this number may have ended now: should that prove true, now is its end.
-    fn doubted(&mut self, _frame: u32) {}
+    /// If it may have ended before (`again`), it is not known when.
+    fn doubted(&mut self, _frame: u32, _again: bool) {}
+    /// A call that may have ended had not: it is open.
+    fn sure(&mut self, _frame: u32) {}
+    /// A call that may have ended had, when it was doubted last. It leaves next.
+    fn gone(&mut self, _frame: u32) {}
+    /// What this call stands on, or may, leaves before it; `gone` as above, or nobody knows.
+    fn orphaned(&mut self, _frame: u32, _gone: bool) {}
     /// The call with this number ends, in one of the two ways below.
     fn leaves(&mut self, _frame: u32) {}
     /// A call ended.
@@ -210,9 +247,7 @@ impl Stacks {
         let below = stack.activation(function);
         let recurs = below.is_some_and(|below| self.called_again(at, below, function, observer));
         let stack = &mut self.stacks[at];
-        // Also one that may have ended, more likely than none; but not a loop that did.
-        let parent = stack.frames.iter().rfind(|frame| !frame.marker && !frame.looped).map_or(0, |frame| frame.number);
-        let number = observer.called(step.process, parent, function);
+        let number = observer.called(step.process, &Below(&stack.frames), function);
         stack.after_return = false;
         stack.owner = Some(stack.frames.len());
         stack.push(Frame { number, timed: step.complete, recurs, ..Frame::new(function, false, step.time) });
@@ -222,14 +257,15 @@ impl Stacks {
     }
 
     /// A function is called that is on the stack already: it recurs, if that call is open
-    /// for certain. If it may have ended, and the function was never seen to recur, it has;
-    /// where ends are told, nothing has ended untold.
+    /// for certain. If it may have ended, and the function was never seen to recur, it has, unless
+    /// this process has misled in this before; where ends are told, nothing has ended untold.
     fn called_again(&mut self, at: usize, below: usize, function: FunctionId, observer: &mut impl Observer) -> bool {
         let stack = &mut self.stacks[at];
         let Frame { marker, unsure, recurs, .. } = stack.frames[below];
-        if unsure && !stack.ends_told && !stack.knows(|known| known.recurs(function)) {
-            stack.assumed = Some(function);
+        if unsure && !stack.ends_told && !stack.knows(|known| known.misled || known.recurs(function)) {
+            stack.assumed = true;
             let above: Vec<Frame> = (below + 1..stack.frames.len()).filter_map(|_| stack.pop()).collect();
+            frames::orphaned(above.iter().rev(), true, observer);
             self.unsure_ends(at, observer);
             let stack = &mut self.stacks[at];
             above.into_iter().rev().for_each(|frame| stack.push(frame));
@@ -273,6 +309,7 @@ impl Stacks {
     /// The topmost frame, an unsure call, has ended when it may have.
     fn unsure_ends(&mut self, at: usize, observer: &mut impl Observer) {
         let Some(frame) = self.stacks[at].frames.last_mut() else { return };
+        observer.gone(frame.number);
         if !frame.again {
             (frame.unsure, frame.doubtful, frame.doubtful_on) = (false, 0, 0);
         }
@@ -350,7 +387,7 @@ impl Stacks {
             }
         }
         let stack = &mut self.stacks[at];
-        (stack.after_return, stack.assumed) = (false, None);
+        (stack.after_return, stack.assumed) = (false, false);
         stack.find_owner();
     }
 
@@ -374,8 +411,10 @@ impl Stacks {
         }
         let stack = &mut self.stacks[at];
         if self.learned_last[known] != (stack.learner, caller) {
-            self.learned_last[known] = (stack.learner, caller);
             stack.knowledge().learn(caller, called);
+            if !stack.knowledge().went_on(caller, called) {
+                self.learned_last[known] = (stack.learner, caller);
+            }
             self.returning.insert((caller, called));
         }
     }

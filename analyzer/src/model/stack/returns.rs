@@ -45,7 +45,7 @@ impl Stacks {
         let stack = &mut self.stacks[at];
         let [.., under, top] = stack.frames.as_slice() else { return false };
         let sure = |frame: &Frame| !frame.marker && !frame.unsure && frame.doubtful == 0;
-        if under.function != target || !sure(under) || !sure(top) {
+        if under.function != target || !sure(under) || !sure(top) || !stack.is_certain(stack.frames.len() - 2) {
             return false;
         }
         let (called, resumed) = (top.function, stack.frames.len() - 2);
@@ -86,11 +86,14 @@ impl Stacks {
         let real = |frame: &&Frame| !frame.marker;
         let above = stack.frames[found + 1..].iter().filter(real).take(2).count();
         let marker = stack.frames[found].marker;
-        if above == 1 && !told {
+        let certain = !marker && (told || stack.is_certain(found));
+        if above == 1 && !told && (certain || marker && (!stack.is_unsure(top) || stack.frames[found].below == 0)) {
             let called = stack.frames[top].function;
             self.learn(at, target, called);
             // Nothing else could have ended now: it was open all the time.
             self.stacks[at].make_sure(top, observer);
+        } else if certain && !told {
+            self.stacks[at].learn_tail_calls(found);
         }
         if above == 0 && !told {
             self.stacks[at].contradicted();
@@ -101,9 +104,12 @@ impl Stacks {
             return self.mark(at, target, step);
         }
         self.pop_to(at, found + 1, step, observer);
-        if self.stacks[at].frames.get(found).is_some_and(|frame| !frame.marker) {
+        if certain {
             self.stacks[at].make_sure(found, observer);
+        } else if !marker {
+            self.stacks[at].doubt_activations(found, step.time, observer);
         }
+        self.stacks[at].find_owner();
     }
 
     /// Is all above the marker one chain of tail calls? It is when its first is known to be
@@ -167,16 +173,15 @@ impl Stacks {
         self.pop_to(at, head, step, observer);
         let stack = &mut self.stacks[at];
         for frame in stack.frames.iter_mut().skip(sure).rev().take(REACH).filter(|frame| !frame.marker) {
-            frame.again = frame.unsure;
-            if !frame.unsure {
-                (frame.unsure, frame.unsure_at, frame.inner_before) = (true, step.time, frame.inner_total);
-                observer.doubted(frame.number);
-            }
+            frame.doubt(step.time, observer);
         }
-        // Folded as the iterations of a loop, they end like them: all together.
-        let iterations = stack.frames.iter_mut().skip(sure).rev();
-        for frame in iterations.take_while(|frame| !returns && !frame.marker && frame.function == last) {
-            frame.looped = true;
+        // Folded as the iterations of a loop, they end like them: all together. Of a call whose
+        // end was told before it is not known here.
+        if head <= top && !returns {
+            let iterations = stack.frames.iter_mut().skip(sure).rev();
+            for frame in iterations.take_while(|frame| !frame.marker && frame.function == last) {
+                frame.looped = true;
+            }
         }
         stack.find_owner();
     }
