@@ -19,6 +19,9 @@
     %% Of the recording: events no more in it, and those never stored too.
     overwritten := non_neg_integer(),
     lost := non_neg_integer(),
+    %% Milliseconds of the window, up to its end, that the recording still held: less than
+    %% `last' when it began later, or had overwritten the rest.
+    covered := non_neg_integer(),
     %% Milliseconds; the window ends when the copy began, `post' after the call.
     last := pos_integer() | infinity,
     post := non_neg_integer(),

@@ -84,7 +84,8 @@
     chunks := non_neg_integer(),
     %% Chunks of events left out: of before the window, and overwritten meanwhile.
     earlier := non_neg_integer(),
-    overtaken := non_neg_integer()
+    overtaken := non_neg_integer(),
+    covered := non_neg_integer()
 }.
 
 -type left() :: {Path :: binary(), Bytes :: non_neg_integer(), StartedNs :: non_neg_integer()}.

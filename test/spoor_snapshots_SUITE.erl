@@ -30,8 +30,12 @@ end_per_testcase(_Case, _Config) -> spoor_servant:nothing_recorded().
 a_snapshot_is_a_file_beside_the_recording(Config) ->
     {ok, #{path := Path} = Session} = start({spoor_servant, work, 1}, [self()], Config),
     ok = work(100),
-    {ok, #{path := First, events := 102, reason := slow, last := 30000}} =
+    timer:sleep(20),
+    {ok, #{path := First, events := 102, reason := slow, last := 30000, covered := Covered}} =
         spoor:snapshot(Session, #{last => {30, second}, reason => slow}),
+    %% Of the window asked for there is only what has been recorded.
+    #{elapsed_ms := Elapsed} = spoor:status(Session),
+    ?assert(Covered >= 20 andalso Covered =< Elapsed + 1),
     ok = work(100),
     {ok, #{path := Second, events := 204}} = spoor:snapshot(Session),
     ?assertEqual(<<(filename:rootname(Path))/binary, "-snap-1.spoor">>, First),
@@ -52,8 +56,9 @@ snapshots_under_load_are_sound_and_complete(Config) ->
     {ok, Session} = start({spoor_servant, work, 1}, Workers, Config, #{ring => <<"16MiB">>}),
     [Worker ! work || Worker <- Workers],
     Post = #{post => {300, millisecond}, last => {200, millisecond}},
-    {Us, {ok, #{path := Windowed}}} = timer:tc(fun() -> spoor:snapshot(Session, Post) end),
+    {Us, {ok, #{path := Windowed, covered := Covered}}} = timer:tc(fun() -> spoor:snapshot(Session, Post) end),
     ?assert(Us >= 300_000),
+    ?assert(Covered > 0 andalso Covered =< 200),
     Copies = [snapshot_between(Session, Counters) || _ <- lists:seq(1, 5)],
     [begin unlink(Worker), exit(Worker, kill) end || Worker <- Workers],
     #{path := Whole} = stop(Session),

@@ -34,7 +34,7 @@ mod atoms {
         phase, events, overwritten, dropped, lanes, elapsed_ms, stop_reason,
         rate, function_rate, max_cost, sample, sample_removes, max_cost_ppm, overload_stops,
         thinned, first_ms, last_ms,
-        copied, bytes, chunks, earlier, overtaken,
+        copied, bytes, chunks, earlier, overtaken, covered,
         found, kept, deleted, unsure, failed, cut_short,
         mode, once, stream, segment, keep_first, packs, sync,
         spoor_tracer,
@@ -215,6 +215,7 @@ fn copied_map<'a>(env: Env<'a>, copied: &Copied) -> NifResult<Term<'a>> {
             (atoms::chunks(), copied.chunks),
             (atoms::earlier(), copied.earlier),
             (atoms::overtaken(), copied.overtaken),
+            (atoms::covered(), copied.covered_ms),
         ],
     )
 }

@@ -45,6 +45,9 @@ pub struct Copied {
     pub earlier: u64,
     /// Chunks left out because they were overwritten while they were copied.
     pub overtaken: u64,
+    /// Milliseconds of the window, up to its end, since the oldest chunk in the copy was begun;
+    /// all of the window where older chunks were left out.
+    pub covered_ms: u64,
 }
 
 /// Why there is no copy.
@@ -123,7 +126,7 @@ impl Job {
         let directory = store.window().and_then(|_| store.path().parent());
         let segments = directory.map(|directory| RefCell::new(SegmentChunks::of(directory.to_owned())));
         let file = RefCell::new(CopyFile::new(&self.file, &self.path));
-        let copy = Copy { store, segments, file, from, until, last: self.last, stopped, pace };
+        let copy = Copy { store, segments, file, from, until, tick_hz, last: self.last, stopped, pace };
         let made = copy.make(buffer);
         copy.pace.borrow_mut().rest();
         drop(copy);
@@ -176,6 +179,7 @@ struct Copy<'a> {
     /// The window, in ticks, both ends included.
     from: u64,
     until: u64,
+    tick_hz: u64,
     last: Option<Duration>,
     stopped: &'a Receiver<()>,
     pace: RefCell<Pace>,
@@ -188,7 +192,8 @@ impl Copy<'_> {
         let (infos, seen) = (self.look_through(Which::Infos), self.look_for_events()?);
         let rings = (source.info.chunk_bytes, infos.len() as u64);
         let header = Header::with_rings(source.lane_slots, source.clock_slots, rings, (source.events.chunk_bytes, 0));
-        let mut copied = Copied { bytes: 0, events: 0, chunks: 0, earlier: 0, overtaken: 0 };
+        let mut copied = Copied { bytes: 0, events: 0, chunks: 0, earlier: 0, overtaken: 0, covered_ms: 0 };
+        let mut begun = None;
         // Events first, the oldest before all others: they are overwritten soonest.
         for chunk in seen.iter().filter(|chunk| chunk.base_tick <= self.until) {
             if chunk.ends_before(self.from) {
@@ -210,6 +215,7 @@ impl Copy<'_> {
                 continue;
             }
             self.write_chunk(is, buffer, header.events.chunk_offset(copied.chunks))?;
+            begun.get_or_insert(chunk.base_tick);
             copied.chunks += 1;
             copied.events += u64::from(is.records);
         }
@@ -227,7 +233,14 @@ impl Copy<'_> {
         let front = self.front(&header, &copied);
         self.write(&front, header.backup_offset())?;
         self.write(&front, 0)?;
-        Ok(Copied { bytes: header.file_bytes, ..copied })
+        let covered_ms = self.covered_ms(if copied.earlier > 0 { Some(self.from) } else { begun });
+        Ok(Copied { bytes: header.file_bytes, covered_ms, ..copied })
+    }
+
+    /// Milliseconds of the window that were recorded, where that was begun then.
+    fn covered_ms(&self, begun: Option<u64>) -> u64 {
+        let ticks = begun.map_or(0, |begun| self.until.saturating_sub(begun.max(self.from)));
+        (u128::from(ticks) * 1000 / u128::from(self.tick_hz)) as u64
     }
 
     /// Is the recording still there to be copied?
