@@ -17,6 +17,7 @@
     a_limit_that_passes_at_once/1,
     the_recording_is_killed/1,
     the_disk_is_slow/1,
+    the_end_loads_no_module/1,
     the_end_is_asked_for_all_the_while/1,
     the_registry_is_killed/1,
     the_namer_is_killed/1,
@@ -39,6 +40,7 @@ all() ->
         a_limit_that_passes_at_once,
         the_recording_is_killed,
         the_disk_is_slow,
+        the_end_loads_no_module,
         the_end_is_asked_for_all_the_while,
         the_registry_is_killed,
         the_namer_is_killed,
@@ -132,6 +134,18 @@ the_disk_is_slow(Config) ->
     {ok, Summary} = spoor:stop(Session),
     ?assertMatch(#{events := 102, phase := stopping, stop_reason := <<"stopped">>}, Summary),
     ?assertNotEqual(nomatch, binary:match(maps:get(text, Summary), <<"not complete yet">>)).
+
+%% To load one takes a file descriptor, and there may be none.
+the_end_loads_no_module(Config) ->
+    Paths = [filename:dirname(code:which(Module)) || Module <- [spoor, ?MODULE]],
+    {ok, Peer, _} = peer:start_link(#{connection => standard_io, args => ["-pa" | Paths]}),
+    Call = fun(M, F, A) -> peer:call(Peer, M, F, A) end,
+    {ok, _} = Call(application, ensure_all_started, [spoor]),
+    {ok, Session} = Call(spoor, start, [lists, #{dir => ?config(dir, Config), ring => <<"2MiB">>, link => false}]),
+    Before = Call(code, all_loaded, []),
+    {ok, _} = Call(spoor, stop, [Session]),
+    ?assertEqual([], Call(code, all_loaded, []) -- Before),
+    ok = peer:stop(Peer).
 
 %% There is an answer at any time.
 the_end_is_asked_for_all_the_while(Config) ->
