@@ -3,6 +3,7 @@
 mod common;
 
 use common::{at, clock, file, lane, pid};
+use spoor_analyzer::model::cut::Cut;
 use spoor_analyzer::model::processes::Processes;
 use spoor_analyzer::model::sched::{Report, Sched};
 use spoor_analyzer::read::{Names, Recording, Source, Tracees, Window};
@@ -15,13 +16,10 @@ use spoor_format::status::Phase;
 
 /// Of events on one thread.
 fn report(events: impl FnOnce(&mut ChunkBuilder) -> u64) -> Report {
-    report_of(|recording| (recording.start_ns, recording.end_ns, None), events)
+    report_of(Cut::all, events)
 }
 
-fn report_of(
-    window: impl FnOnce(&Recording) -> (u64, u64, Option<u64>),
-    events: impl FnOnce(&mut ChunkBuilder) -> u64,
-) -> Report {
+fn report_of(window: impl FnOnce(&Recording) -> Cut, events: impl FnOnce(&mut ChunkBuilder) -> u64) -> Report {
     let mut file = file(Phase::Stopped, "stopped");
     file.clocks = vec![clock(1, 0), clock(2, 100_000)];
     let mut chunk = ChunkBuilder::new(0, 1, at(0), 0);
@@ -29,8 +27,7 @@ fn report_of(
     file.push(RingKind::Events, chunk);
     file.lanes = vec![lane(LaneKind::Scheduler, 1, stored, &[])];
     let recording = Recording::open(Source::from_bytes(file.build()), "slices.spoor").expect("a recording");
-    let (from, to, since) = window(&recording);
-    let mut sched = Sched::new(from, to, since, 1, 5);
+    let mut sched = Sched::new(&recording, window(&recording), 5);
     let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
     while let Some(event) = stream.next() {
         sched.event(&event);
@@ -86,14 +83,16 @@ fn what_lies_in_the_window_of_slices_across_its_edges_is_busy() {
     let told = |from: u64, to: u64, since: Option<u64>| {
         let window = |recording: &Recording| {
             let ns = |us: u64| recording.start_ns + us * 1_000;
-            (ns(from), ns(to), since.map(ns))
+            Cut { from: ns(from), to: ns(to), since: since.map_or(0, ns) }
         };
         let row = report_of(window, events).lanes.remove(0);
         (row.busy_ns / 1_000, row.slices, row.slices_clipped, row.events)
     };
     assert_eq!(told(30, 50, None), (20, 1, 0, 0));
     assert_eq!(told(15, 30, None), (10, 1, 0, 1));
-    assert_eq!(told(5, 30, Some(0)), (15, 1, 1, 2));
+    assert_eq!(told(5, 30, Some(1)), (15, 1, 1, 2));
+    // Nobody was traced before the first event of the recording.
+    assert_eq!(told(5, 30, None), (10, 1, 1, 2));
     assert_eq!(told(75, 90, None), (15, 0, 1, 0));
     assert_eq!(told(62, 68, None), (0, 0, 0, 0));
 }

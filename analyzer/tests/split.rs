@@ -1,10 +1,10 @@
 //! What a call's time went to adds up to the call, to the nanosecond, and a process's to
 //! its life, whatever the events; and `docs/SEMANTICS.md` says what the parts are.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use spoor_analyzer::model::cut::Cut;
 use spoor_analyzer::model::processes::{Known, Processes};
 use spoor_analyzer::model::procs::{Procs, Row};
 use spoor_analyzer::model::slow::{Slow, SlowCall};
@@ -77,7 +77,7 @@ fn analyzed(recording: &Recording) -> (Vec<SlowCall>, Vec<Row>) {
     }
     let outcome = stream.finish();
     let known = Known { recording, processes: &processes, tracees: &outcome.tracees, names: &outcome.names };
-    let rows = procs.rows(Window::ALL, &known);
+    let rows = procs.rows(&known);
     slow.end_of_recording(recording, |_| String::new());
     let mut trees = slow.trees();
     let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
@@ -198,13 +198,58 @@ fn examples_are_what_the_code_does() {
     }
 }
 
+/// The examples of windows: events of one process, and what its time in the window went to.
+#[test]
+fn windows_are_what_the_code_does() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/SEMANTICS.md");
+    let text = std::fs::read_to_string(path).expect("docs are there");
+    let examples: Vec<&str> = text.split("```procs\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() > 2);
+    for example in examples {
+        let (mut lines, mut window, mut wanted) = (Vec::new(), Window::ALL, String::new());
+        for line in example.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            let ns = |word: &str| word.parse::<u64>().unwrap_or_else(|_| panic!("{line:?}"));
+            match *words {
+                ["=", ..] => wanted = line[2..].to_owned(),
+                // The text's clock begins at 1000.
+                ["from", from, "to", to] => window = Window { from_ns: ns(from) + 1_000, to_ns: ns(to) + 1_000 },
+                [time, "somebody", "else", "runs"] => {
+                    lines.push((1, ns(time), "process pid=24".to_owned(), "in", "function=1".to_owned()));
+                }
+                [time, "somebody", "else", "runs", "there"] => {
+                    lines.push((0, ns(time), "process pid=24".to_owned(), "in", "function=1".to_owned()));
+                }
+                [time, ref words @ ..] => lines.push(example_line(ns(time), words)),
+                [] => {}
+            }
+        }
+        let recording = recording(&lines, 1_000, [0; LANES]);
+        let cut = Cut::new(&recording, window, Window::ALL);
+        let mut procs = Procs::within(&recording, cut);
+        let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
+        let processes = Processes::from_infos(stream.infos(), stream.names());
+        while let Some(event) = stream.next() {
+            procs.event(&event, &processes, true);
+        }
+        let outcome = stream.finish();
+        let known =
+            Known { recording: &recording, processes: &processes, tracees: &outcome.tracees, names: &outcome.names };
+        let rows = procs.rows(&known);
+        let row = rows.iter().find(|(_, row)| row.process == "<0.2.0>").unwrap_or_else(|| panic!("{rows:#?}"));
+        assert_eq!(parts(&row.1.split), wanted, "{example}");
+    }
+}
+
 /// `f 90: running 20, waiting 70`.
 fn told(call: &SlowCall) -> String {
-    let parts: BTreeMap<&str, u64> = call.split.parts().into_iter().collect();
-    let order = call.split.parts().into_iter().filter(|(_, ns)| *ns > 0);
-    let parts: Vec<String> = order.map(|(part, _)| format!("{part} {}", parts[part])).collect();
     let function = call.function.trim_start_matches("m:").trim_end_matches("/0");
-    format!("{function} {}: {}", call.duration_ns, parts.join(", "))
+    format!("{function} {}: {}", call.duration_ns, parts(&call.split))
+}
+
+fn parts(split: &Split) -> String {
+    let parts = split.parts().into_iter().filter(|(_, ns)| *ns > 0);
+    parts.map(|(part, ns)| format!("{part} {ns}")).collect::<Vec<_>>().join(", ")
 }
 
 fn example_line(time: u64, words: &[&str]) -> Line {

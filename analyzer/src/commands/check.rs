@@ -56,6 +56,6 @@ pub(super) fn run(args: &cli::Check) -> Result<Health> {
 
 /// What of what is wrong is asked for.
 fn wanted(recording: &Recording, window: Window, filter: &Filter) -> Result<Wanted> {
-    let processes = known_before(recording, Names::default(), window, filter, None)?.verdicts;
+    let processes = known_before(recording, Names::default(), (window, window), filter, None)?.verdicts;
     Ok(Wanted { window, events: EventFilter::new(filter, recording), processes })
 }

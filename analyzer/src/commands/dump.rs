@@ -26,7 +26,7 @@ pub(super) fn run(args: &cli::Dump) -> Result<Health> {
         let (mut lines, mut functions) = (view::dump::Lines::default(), FunctionFilter::new(&filter));
         let (outcome, _) =
             feed(recording, Names::default(), window(&args.select.window, recording)?, &filter, |next, known| {
-                let Next::Event(event, asked_for) = next else { return Ok(true) };
+                let Next::Event(event, asked_for, _) = next else { return Ok(true) };
                 if left == 0 {
                     return Ok(false);
                 }

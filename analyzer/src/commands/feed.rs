@@ -20,11 +20,20 @@ const PROGRESS_STEP: u64 = 1 << 16;
 /// What is handed to a model.
 pub(super) enum Next<'a> {
     /// An event, and whether it is asked for: also those on lanes that are not are handed
-    /// out, and, should the filter want them, those of all processes.
-    Event(&'a Event<'a>, bool),
+    /// out, and, should the filter want them, those of all processes. What else is asked for, the
+    /// filter knows.
+    Event(&'a Event<'a>, bool, &'a mut dyn FnMut(TraceeId) -> bool),
     /// These have no more events: what is kept by their numbers must be let go of, as they will
     /// be others'. Numbers that are taken out stay theirs, and are told again later.
     Leave(&'a mut Vec<TraceeId>),
+}
+
+/// So many bytes of events before a window and after it are read, for what goes on across its edges.
+const AROUND_BYTES: u64 = 8 << 20;
+
+/// What is read for a window, when what goes on across its edges is to be known.
+pub(super) fn around(recording: &Recording, window: Window) -> Window {
+    recording.around(window, AROUND_BYTES)
 }
 
 /// Feeds the events that the filter's processes have in the window to `work`,
@@ -34,10 +43,34 @@ pub(super) fn feed(
     names: Names,
     window: Window,
     filter: &Filter,
+    work: impl FnMut(Next<'_>, &Known<'_>) -> Result<bool>,
+) -> Result<(Outcome, Processes)> {
+    let before = known_before(recording, names, (window, window), filter, None)?;
+    feed_known(recording, before, |names, tracees| recording.stream(names, tracees, window), filter, work)
+}
+
+/// The same with all events `around` the window, and the last that each thread had before these.
+pub(super) fn feed_around(
+    recording: &Recording,
+    names: Names,
+    window: Window,
+    around: Window,
+    filter: &Filter,
+    work: impl FnMut(Next<'_>, &Known<'_>) -> Result<bool>,
+) -> Result<(Outcome, Processes)> {
+    let before = known_before(recording, names, (window, around), filter, None)?;
+    feed_known(recording, before, |names, tracees| recording.stream_with_last(names, tracees, around), filter, work)
+}
+
+fn feed_known<'r>(
+    recording: &'r Recording,
+    before: Before,
+    stream: impl FnOnce(Names, Tracees) -> Stream<'r>,
+    filter: &Filter,
     mut work: impl FnMut(Next<'_>, &Known<'_>) -> Result<bool>,
 ) -> Result<(Outcome, Processes)> {
-    let Before { learned, names, tracees, verdicts, .. } = known_before(recording, names, window, filter, None)?;
-    let mut stream = recording.stream(names, tracees, window);
+    let Before { learned, names, tracees, verdicts, .. } = before;
+    let mut stream = stream(names, tracees);
     let mut processes = learned;
     let (mut takes, events_asked_for) = (ProcessFilter::new(filter, verdicts), EventFilter::new(filter, recording));
     let progress = progress(recording);
@@ -68,7 +101,11 @@ pub(super) fn feed(
         }
         let process = takes.takes(event, &processes);
         let asked_for = process && events_asked_for.takes_lane(event.lane);
-        if (process || filter.everyone) && !work(Next::Event(event, asked_for), &Known::of(event, &processes))? {
+        if !process && !filter.everyone {
+            continue;
+        }
+        let known = Known::of(event, &processes);
+        if !work(Next::Event(event, asked_for, &mut |tracee| takes.takes_tracee(tracee, &known)), &known)? {
             break;
         }
     }
@@ -118,7 +155,7 @@ pub(super) fn deal(
     groups: Option<&mut Groups>,
     mut decide: impl FnMut(&Asked<'_>, u32),
 ) -> Result<Outcome> {
-    let Before { learned, names, verdicts, .. } = known_before(recording, names, window, filter, groups)?;
+    let Before { learned, names, verdicts, .. } = known_before(recording, names, (window, window), filter, groups)?;
     let events_asked_for = EventFilter::new(filter, recording);
     let kinds = |kind| events_asked_for.takes_kind(kind);
     let deal = Deal::new(recording, names, window, kinds);
@@ -151,10 +188,11 @@ pub(super) struct Before {
     tracees: Tracees,
 }
 
+/// The window, in which functions pick out processes, is a part of what is read.
 pub(super) fn known_before(
     recording: &Recording,
     names: Names,
-    window: Window,
+    (window, read): (Window, Window),
     filter: &Filter,
     mut groups: Option<&mut Groups>,
 ) -> Result<Before> {
@@ -176,7 +214,10 @@ pub(super) fn known_before(
         let group = if takes { groups.as_mut().map_or(0, group).saturating_add(1) } else { 0 };
         verdicts.tell(known.tracees.identity(tracee), group);
     };
-    let mut stream = recording.stream(names, tracees, window);
+    let mut stream = match read == window {
+        true => recording.stream(names, tracees, window),
+        false => recording.stream_with_last(names, tracees, read),
+    };
     loop {
         if stream.has_news() {
             take_news(&mut stream, &mut learned, |gone, known| {

@@ -3,10 +3,12 @@
 use anyhow::Result;
 
 use super::summed::Summed;
-use super::{Health, Next, Sought, feed};
+use super::{Health, Next, Sought, around, feed_around};
 use crate::cli::{self, Picks};
+use crate::model::cut::Cut;
 use crate::model::gc::Gc;
 use crate::model::group::Groups;
+use crate::model::processes::Known;
 use crate::view;
 
 /// The longest pauses listed.
@@ -17,9 +19,11 @@ pub(super) fn run(args: &cli::Sums) -> Result<Health> {
     filter.names_first = true;
     let mut gc = Gc::new(Groups::new(filter.grouping), LONGEST);
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
-        let (outcome, processes) = feed(recording, names, window, &filter, |next, known| {
+        let read = around(recording, window);
+        gc.begin(Cut::new(recording, window, read));
+        let (outcome, processes) = feed_around(recording, names, window, read, &filter, |next, known| {
             match next {
-                Next::Event(event, asked_for) => {
+                Next::Event(event, asked_for, _) => {
                     if asked_for {
                         gc.event(event, known.processes);
                     }
@@ -28,9 +32,8 @@ pub(super) fn run(args: &cli::Sums) -> Result<Health> {
             }
             Ok(true)
         })?;
-        gc.end_of_recording(recording, window.within(recording).length_ns(), |tracee| {
-            processes.full_name(tracee, outcome.tracees.identity(tracee), recording, &outcome.names)
-        });
+        let known = Known { recording, processes: &processes, tracees: &outcome.tracees, names: &outcome.names };
+        gc.end_of_recording(window.within(recording).length_ns(), &known);
         Ok(outcome)
     })?;
     let report = gc.report(args.rows.most(args.table.json));

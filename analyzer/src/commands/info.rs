@@ -59,7 +59,7 @@ fn of_part(recording: &Recording, part: Part, window: Window, filter: &Filter) -
     let (mut tally, mut functions) = (Tally::new(recording), FunctionFilter::new(filter));
     let (outcome, processes) = feed(recording, Names::default(), window, filter, |next, known| {
         match next {
-            Next::Event(event, true) if functions.takes_event(event) => tally.event(event),
+            Next::Event(event, true, _) if functions.takes_event(event) => tally.event(event),
             Next::Event(..) => {}
             Next::Leave(gone) => gone.iter().for_each(|tracee| tally.leave(*tracee, known)),
         }

@@ -23,7 +23,7 @@ mod summed;
 pub use schema::schemas;
 
 use empty::{Sought, nothing};
-use feed::{Next, deal, feed, known_before, progress};
+use feed::{Next, around, deal, feed, feed_around, known_before, progress};
 use inputs::{each, each_of, files, open, part, window};
 use output::{is_no_recording, write_to};
 

@@ -7,6 +7,7 @@ use super::{Health, Next, Sought, feed};
 use crate::cli::{self, Picks};
 use crate::model::group::Groups;
 use crate::model::msgs::Msgs;
+use crate::model::processes::Known;
 use crate::view;
 
 pub(super) fn run(args: &cli::Sums) -> Result<Health> {
@@ -16,14 +17,13 @@ pub(super) fn run(args: &cli::Sums) -> Result<Health> {
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
         let (outcome, processes) = feed(recording, names, window, &filter, |next, known| {
             match next {
-                Next::Event(event, asked_for) => msgs.event(event, known.processes, asked_for),
+                Next::Event(event, asked_for, takes) => msgs.event(event, known.processes, asked_for, takes),
                 Next::Leave(gone) => msgs.leave(gone, known),
             }
             Ok(true)
         })?;
-        msgs.end_of_recording(recording, |tracee| {
-            processes.full_name(tracee, outcome.tracees.identity(tracee), recording, &outcome.names)
-        });
+        let known = Known { recording, processes: &processes, tracees: &outcome.tracees, names: &outcome.names };
+        msgs.end_of_recording(&known);
         Ok(outcome)
     })?;
     let report = msgs.report(args.rows.most(args.table.json));

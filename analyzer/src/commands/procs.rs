@@ -6,8 +6,9 @@ use serde::Serialize;
 use spoor_format::chunk::Identity;
 
 use super::summed::Summed;
-use super::{Health, Next, Sought, feed};
+use super::{Health, Next, Sought, around, feed_around};
 use crate::cli::{self, Picks};
+use crate::model::cut::Cut;
 use crate::model::group::{Grouping, Groups};
 use crate::model::processes::Known;
 use crate::model::procs::{GroupRow, Procs, Row, Sums, on_cpu_ns};
@@ -71,7 +72,8 @@ pub(super) fn run(args: &cli::Procs) -> Result<Health> {
     let mut rows = Rows { keep: most, ..Rows::default() };
     let (mut groups, mut sums) = (Groups::new(filter.grouping), Sums::default());
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
-        let mut procs = Procs::new(recording);
+        let read = around(recording, window);
+        let mut procs = Procs::within(recording, Cut::new(recording, window, read));
         let mut take = |tracee, row: Row, known: &Known<'_>| {
             sums.add(groups.of(tracee, known.processes, known.tracees, known.names), &row);
             // It is asked for but once, and the number may be another's later.
@@ -80,22 +82,22 @@ pub(super) fn run(args: &cli::Procs) -> Result<Health> {
                 rows.add(known.tracees.identity(tracee), row);
             }
         };
-        let (outcome, processes) = feed(recording, names, window, &filter, |next, known| {
+        let (outcome, processes) = feed_around(recording, names, window, read, &filter, |next, known| {
             match next {
-                Next::Event(event, asked_for) => {
+                Next::Event(event, asked_for, _) => {
                     procs.event(event, known.processes, asked_for);
                     if let Some((tracee, row)) = procs.let_go(known) {
                         take(tracee, row, known);
                     }
                 }
                 Next::Leave(gone) => {
-                    procs.leave(gone, window, known).into_iter().for_each(|(tracee, row)| take(tracee, row, known));
+                    procs.leave(gone, known).into_iter().for_each(|(tracee, row)| take(tracee, row, known));
                 }
             }
             Ok(true)
         })?;
         let known = Known { recording, processes: &processes, tracees: &outcome.tracees, names: &outcome.names };
-        for (tracee, row) in procs.rows(window, &known) {
+        for (tracee, row) in procs.rows(&known) {
             take(tracee, row, &known);
         }
         rows.end_of_recording();

@@ -21,7 +21,7 @@ pub(super) fn run(args: &cli::Requests) -> Result<Health> {
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
         let (outcome, processes) = feed(recording, names, window, &filter, |next, known| {
             match next {
-                Next::Event(event, asked_for) => requests.event(event, known.processes, asked_for),
+                Next::Event(event, asked_for, _) => requests.event(event, known.processes, asked_for),
                 Next::Leave(gone) => requests.leave(gone, known),
             }
             Ok(true)

@@ -7,8 +7,11 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{About, Health, Next, Sought, each, feed, is_no_recording, stdout, style, tell, window, write_to};
+use super::{
+    About, Health, Next, Sought, around, each, feed_around, is_no_recording, stdout, style, tell, window, write_to,
+};
 use crate::cli::{self, Picks};
+use crate::model::cut::Cut;
 use crate::model::pressure::{self, Pressure};
 use crate::model::sched::{Report, Sched};
 use crate::read::{Names, Recording, Window};
@@ -58,30 +61,25 @@ pub(super) fn run(args: &cli::Sched) -> Result<Health> {
     })
 }
 
-/// So much before and after a window is read, for the slices that cross its edges.
-const AROUND_NS: u64 = 500_000_000;
-
 fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, pressure::Report, About, Health)> {
-    let filter = args.table.filter(Picks::Processes);
+    let mut filter = args.table.filter(Picks::Processes);
+    // Who is sent a message is told by others: they are all looked at.
+    filter.everyone = true;
     let asked = window(&args.table.select.window, recording)?;
     let from = asked.from_ns.max(recording.complete_from_ns);
     let to = asked.to_ns.min(recording.end_ns).max(from);
     let window = Window { from_ns: from, to_ns: asked.to_ns };
-    let since = from.saturating_sub(AROUND_NS).max(recording.complete_from_ns);
-    let around = Window { from_ns: since, to_ns: asked.to_ns.saturating_add(AROUND_NS) };
-    // When it began, processes may have been on threads that were not traced yet.
-    let known = Some(since).filter(|since| *since > recording.complete_from_ns);
-    let mut sched = Sched::new(from, to, known, recording.ledger.len(), args.limit);
-    let mut pressure = Pressure::new(recording, from, to);
-    // Who is sent a message is told by others: they are all looked at.
-    let (outcome, processes) = feed(recording, Names::default(), around, &filter, |next, known| {
+    let read = around(recording, window);
+    let cut = Cut { from, to, since: read.from_ns };
+    let mut sched = Sched::new(recording, cut, args.limit);
+    let mut pressure = Pressure::new(recording, cut);
+    let (outcome, processes) = feed_around(recording, Names::default(), window, read, &filter, |next, known| {
         match next {
-            Next::Event(event, asked_for) => {
+            Next::Event(event, asked_for, _) => {
                 if asked_for {
                     sched.event(event);
                 }
-                let counts = asked_for && (from..=to).contains(&event.time);
-                pressure.event(event, known.processes, counts);
+                pressure.event(event, known.processes, asked_for);
             }
             Next::Leave(gone) => {
                 sched.leave(gone, known);

@@ -28,7 +28,7 @@ pub(super) fn run(args: &cli::Slow) -> Result<Health> {
     let mut summed = Summed::read(&table.input, &table.select.window, |recording, window, names| {
         let (outcome, processes) = feed(recording, names, window, &filter, |next, known| {
             match next {
-                Next::Event(event, asked_for) => {
+                Next::Event(event, asked_for, _) => {
                     let asked = |function| asked_for && functions.takes(event.names(), function);
                     slow.event(event, known.processes, asked);
                 }
@@ -46,7 +46,7 @@ pub(super) fn run(args: &cli::Slow) -> Result<Health> {
     summed.again(|recording, window, names| {
         let (outcome, _) = feed(recording, names, window, &filter, |next, _| {
             match next {
-                Next::Event(event, asked_for) => {
+                Next::Event(event, asked_for, _) => {
                     trees.event(event, |function| asked_for && functions.takes(event.names(), function));
                 }
                 Next::Leave(gone) => trees.leave(gone),

@@ -1,7 +1,8 @@
 //! Garbage collections: how long, of whom, of which kind.
 //!
 //! A pause is the time from the begin of a collection to its end in one process;
-//! no other process waits for it.
+//! no other process waits for it. Of one across an edge of the window, its part in the window counts;
+//! its length is that of the whole.
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
@@ -9,10 +10,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::record::Body;
 
+use crate::model::cut::Cut;
 use crate::model::group::Groups;
 use crate::model::histogram::{Durations, Percentiles};
 use crate::model::processes::{Known, Processes};
-use crate::read::{Event, Recording, TraceeId, kind};
+use crate::read::{Event, TraceeId, kind};
 
 const WORD: u64 = 8;
 
@@ -20,6 +22,8 @@ const WORD: u64 = 8;
 #[derive(Debug)]
 pub struct Gc {
     keep: usize,
+    cut: Option<Cut>,
+    epoch: u32,
     groups: Groups,
     rows: BTreeMap<(u32, Kind), Stats>,
     open: HashMap<TraceeId, (Kind, u64, u32)>,
@@ -43,6 +47,8 @@ pub enum Kind {
 #[derive(Debug, Default)]
 struct Stats {
     pauses: Durations,
+    /// As much of them as lies in the window, and of those without an end.
+    total_ns: u64,
     reclaimed: u64,
     untimed: u64,
 }
@@ -65,15 +71,15 @@ pub struct Row {
     pub group: Option<String>,
     /// The kind; null for both.
     pub kind: Option<Kind>,
-    /// Collections with both ends.
+    /// Collections with both ends, in the window as a whole or in part.
     pub collections: u64,
-    /// Collections with an end outside the window, or lost.
+    /// Collections of which the begin or the end is not known.
     pub untimed: u64,
-    /// The sum of the pauses.
+    /// The sum of the pauses, as far as they lie in the window.
     pub total_ns: u64,
     /// The same as a part of the window, 0 to 1; more, when several ran at once.
     pub share: f64,
-    /// The distribution of the pauses; null when there are none.
+    /// The distribution of the pauses, each as a whole; null when there are none.
     #[serde(flatten)]
     pub pauses: Option<Percentiles>,
     /// Bytes that were reclaimed, as the VM says.
@@ -117,6 +123,8 @@ impl Gc {
     pub fn new(groups: Groups, keep: usize) -> Gc {
         Gc {
             keep,
+            cut: None,
+            epoch: 0,
             groups,
             rows: BTreeMap::new(),
             open: HashMap::new(),
@@ -128,6 +136,11 @@ impl Gc {
         }
     }
 
+    /// A recording begins, of which this is asked for: events around it are to be handed in, too.
+    pub fn begin(&mut self, cut: Cut) {
+        self.cut = Some(cut);
+    }
+
     /// Takes an event.
     pub fn event(&mut self, event: &Event<'_>, processes: &Processes) {
         let (kind, begins) = match event.kind {
@@ -137,19 +150,31 @@ impl Gc {
             kind::GC_MAJOR_END => (Kind::Major, false),
             _ => return,
         };
+        let cut = *self.cut.get_or_insert_with(|| Cut::all(event.recording()));
+        self.epoch = event.epoch;
+        let (ends_inside, before) = (cut.holds(event.time), self.open.remove(&event.tracee));
+        if begins {
+            self.open.insert(event.tracee, (kind, event.time, event.epoch));
+        }
+        // Who has nothing to do with the window has no row.
+        let from = before.map_or(event.time, |(_, from, _)| from);
+        if !ends_inside && (begins || !cut.meets(from, event.time)) {
+            return;
+        }
         let group = self.groups.of(event.tracee, processes, event.tracees(), event.names());
         let stats = self.rows.entry((group, kind)).or_default();
         if begins {
-            if self.open.insert(event.tracee, (kind, event.time, event.epoch)).is_some() {
-                stats.untimed += 1;
-            }
+            stats.untimed += u64::from(before.is_some());
             return;
         }
-        stats.reclaimed = stats.reclaimed.saturating_add(reclaimed(event).saturating_mul(WORD));
-        match self.open.remove(&event.tracee) {
+        if ends_inside {
+            stats.reclaimed = stats.reclaimed.saturating_add(reclaimed(event).saturating_mul(WORD));
+        }
+        match before {
             Some((began, at, epoch)) if began == kind && epoch == event.epoch && event.complete => {
                 let ns = event.time.saturating_sub(at);
                 stats.pauses.record(ns);
+                stats.total_ns = stats.total_ns.saturating_add(cut.part(at, event.time));
                 let (at, ordinal) = (std::cmp::Reverse(at), self.ordinal);
                 self.ordinal += 1;
                 let pause = Pause { ns, at, tracee: event.tracee, lane: event.lane, kind, ordinal };
@@ -171,31 +196,38 @@ impl Gc {
             self.gone.entry(pause.ordinal).or_insert_with(|| known.full_name(pause.tracee));
         }
         for tracee in gone {
-            self.never_ends(*tracee);
+            if let Some((kind, from, _)) = self.open.remove(tracee) {
+                let group = self.groups.of(*tracee, known.processes, known.tracees, known.names);
+                self.never_ends(group, kind, from, from);
+            }
             self.groups.forget(*tracee);
         }
     }
 
-    fn never_ends(&mut self, tracee: TraceeId) {
-        let Some((kind, _, _)) = self.open.remove(&tracee) else { return };
-        // The group is known: the begin had one.
-        if let Some(stats) = self.groups.known(tracee).and_then(|group| self.rows.get_mut(&(group, kind))) {
-            stats.untimed += 1;
-        }
+    fn never_ends(&mut self, group: u32, kind: Kind, from: u64, until: u64) {
+        let Some(cut) = self.cut.filter(|cut| cut.holds(from) || cut.meets(from, until)) else { return };
+        let stats = self.rows.entry((group, kind)).or_default();
+        stats.untimed += 1;
+        stats.total_ns = stats.total_ns.saturating_add(cut.part(from, until));
     }
 
     /// A recording ends, of which so much was asked for.
-    pub fn end_of_recording(&mut self, recording: &Recording, window_ns: u64, who: impl Fn(TraceeId) -> String) {
+    pub fn end_of_recording(&mut self, window_ns: u64, known: &Known<'_>) {
+        let recording = known.recording;
         self.window_ns = self.window_ns.saturating_add(window_ns);
-        let open: Vec<TraceeId> = self.open.keys().copied().collect();
-        open.into_iter().for_each(|tracee| self.never_ends(tracee));
+        // They go on, if no event is missing since they began.
+        for (tracee, (kind, from, epoch)) in std::mem::take(&mut self.open) {
+            let group = self.groups.of(tracee, known.processes, known.tracees, known.names);
+            self.never_ends(group, kind, from, if epoch == self.epoch { u64::MAX } else { from });
+        }
+        self.cut = None;
         let mut gone = std::mem::take(&mut self.gone);
         self.named.extend(self.longest.drain().map(|std::cmp::Reverse(pause)| PauseRow {
             recording: recording.path.clone(),
             at_ns: pause.at.0.saturating_sub(recording.start_ns),
             duration_ns: pause.ns,
             kind: pause.kind,
-            process: gone.remove(&pause.ordinal).unwrap_or_else(|| who(pause.tracee)),
+            process: gone.remove(&pause.ordinal).unwrap_or_else(|| known.full_name(pause.tracee)),
             lane: recording.lane_name(pause.lane),
         }));
         self.named.sort_by(|a, b| {
@@ -218,6 +250,7 @@ impl Gc {
                 sum.pauses.add(&stats.pauses);
                 sum.reclaimed = sum.reclaimed.saturating_add(stats.reclaimed);
                 sum.untimed += stats.untimed;
+                sum.total_ns = sum.total_ns.saturating_add(stats.total_ns);
             }
         }
         let window = self.window_ns;
@@ -226,8 +259,8 @@ impl Gc {
             kind: key.1,
             collections: stats.pauses.count(),
             untimed: stats.untimed,
-            total_ns: stats.pauses.sum_ns(),
-            share: if window == 0 { 0.0 } else { stats.pauses.sum_ns() as f64 / window as f64 },
+            total_ns: stats.total_ns,
+            share: if window == 0 { 0.0 } else { stats.total_ns as f64 / window as f64 },
             pauses: stats.pauses.percentiles(),
             reclaimed_bytes: stats.reclaimed,
         };

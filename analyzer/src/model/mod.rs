@@ -2,8 +2,10 @@
 //! in order and asked for reports.
 
 pub mod calls;
+mod calm;
 pub mod check;
 pub mod clocks;
+pub mod cut;
 pub mod edges;
 pub mod filter;
 pub mod flame;

@@ -18,7 +18,7 @@ use crate::model::group::Groups;
 use crate::model::histogram::{Durations, Percentiles};
 use crate::model::processes::{Known, Processes};
 use crate::model::requests::key::Key;
-use crate::model::slots::Exited;
+use crate::model::slots::{Exited, Slots};
 use crate::model::states::receiver;
 use crate::read::{Detail, Event, Recording, TraceeId, kind};
 
@@ -47,6 +47,10 @@ pub struct Msgs {
     rows: Vec<QueueRow>,
     rows_found: usize,
     received: u64,
+    /// The recording says when a process takes a message.
+    knows_receives: bool,
+    /// Who had events.
+    seen: Slots<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +97,8 @@ struct Queue {
     taken: VecDeque<u64>,
     missing: bool,
     asked_for: bool,
+    /// Its name was looked at.
+    decided: bool,
     exited_at: Option<u64>,
 }
 
@@ -159,11 +165,20 @@ impl Msgs {
         Msgs { groups, ..Msgs::default() }
     }
 
-    /// Takes an event; one that is not asked for counts for queues only.
-    pub fn event(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) {
+    /// Takes an event; one that is not asked for counts for queues only. `takes` says whether a
+    /// process is asked for.
+    pub fn event(
+        &mut self,
+        event: &Event<'_>,
+        processes: &Processes,
+        asked_for: bool,
+        takes: &mut dyn FnMut(TraceeId) -> bool,
+    ) {
+        *self.seen.entry(event.tracee.0) = true;
         match event.kind {
-            kind::SEND | kind::SEND_TO_NON_EXISTING => self.send(event, processes, asked_for),
+            kind::SEND | kind::SEND_TO_NON_EXISTING => self.send(event, processes, asked_for, takes),
             kind::RECEIVE => {
+                self.knows_receives = true;
                 self.received += u64::from(asked_for);
                 let reply = self.reply_that_comes(event, processes, asked_for);
                 let queue = self.queues.entry(event.tracee).or_default();
@@ -192,10 +207,12 @@ impl Msgs {
         // Who is asked for must be known to the end, where some are not.
         if gone
             && self.to_others.is_empty()
-            && let Some(queue) = self.queues.remove(&tracee).filter(|queue| queue.asked_for)
+            && let Some(queue) = self.queues.remove(&tracee)
         {
-            let (recording, identity) = (event.recording(), event.tracees().identity(tracee));
-            self.add_row(queue.row(processes.full_name(tracee, identity, recording, event.names()), recording));
+            let known = Known::of(event, processes);
+            if self.lists(tracee, &queue, &known) {
+                self.add_row(queue.row(known.full_name(tracee), known.recording));
+            }
         }
     }
 
@@ -203,10 +220,13 @@ impl Msgs {
     pub fn leave(&mut self, gone: &[TraceeId], known: &Known<'_>) {
         for tracee in gone {
             self.was_asked_for(*tracee);
-            if let Some(queue) = self.queues.remove(tracee).filter(|queue| queue.asked_for) {
+            if let Some(queue) = self.queues.remove(tracee)
+                && self.lists(*tracee, &queue, known)
+            {
                 self.add_row(queue.row(known.full_name(*tracee), known.recording));
             }
             self.groups.forget(*tracee);
+            self.seen.remove(tracee.0);
         }
     }
 
@@ -218,6 +238,15 @@ impl Msgs {
         for (from, pair) in pairs {
             self.pairs.entry((from, To::Group(group))).or_default().add(&pair);
         }
+    }
+
+    /// Is it worth a row? Of who took nothing, only where that would have been recorded.
+    fn lists(&self, tracee: TraceeId, queue: &Queue, known: &Known<'_>) -> bool {
+        let Known { recording, processes, .. } = known;
+        let is_traced =
+            || self.seen.get(tracee.0).is_some() || (traces_all(recording) && processes.is_described(tracee));
+        let would_tell = || (self.knows_receives || says_receives(recording)) && is_traced();
+        queue.asked_for && (queue.received > 0 || would_tell())
     }
 
     fn add_row(&mut self, row: QueueRow) {
@@ -236,12 +265,21 @@ impl Msgs {
         });
     }
 
-    fn send(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) {
+    fn send(
+        &mut self,
+        event: &Event<'_>,
+        processes: &Processes,
+        asked_for: bool,
+        takes: &mut dyn FnMut(TraceeId) -> bool,
+    ) {
         let to = receiver(event, processes);
         let from = self.groups.of(event.tracee, processes, event.tracees(), event.names());
         let nobody = event.kind == kind::SEND_TO_NON_EXISTING;
         if let Some(to) = to.filter(|to| !nobody && matches!(event.tracees().identity(*to), Identity::Process(_))) {
             let queue = self.queues.entry(to).or_default();
+            if !std::mem::replace(&mut queue.decided, true) {
+                queue.asked_for |= takes(to);
+            }
             queue.sent(event.time);
         }
         let mut this = Pair { messages: 1, lost: u64::from(nobody), ..Pair::default() };
@@ -332,14 +370,18 @@ impl Msgs {
     }
 
     /// A recording ends; the next may begin.
-    pub fn end_of_recording(&mut self, recording: &Recording, who: impl Fn(TraceeId) -> String) {
+    pub fn end_of_recording(&mut self, known: &Known<'_>) {
         std::mem::take(&mut self.replies.order).into_iter().for_each(|key| self.not_joined(key));
         self.replies = Replies::default();
         let others: Vec<TraceeId> = self.to_others.keys().copied().collect();
         others.into_iter().for_each(|to| self.was_asked_for(to));
-        let mut queues: Vec<(TraceeId, Queue)> = self.queues.drain().filter(|(_, queue)| queue.asked_for).collect();
+        let mut queues: Vec<(TraceeId, Queue)> = self.queues.drain().collect();
+        queues.retain(|(tracee, queue)| self.lists(*tracee, queue, known));
+        (self.knows_receives, self.seen) = (false, Slots::default());
         queues.sort_by_key(|(tracee, _)| *tracee);
-        queues.into_iter().for_each(|(tracee, queue)| self.add_row(queue.row(who(tracee), recording)));
+        queues
+            .into_iter()
+            .for_each(|(tracee, queue)| self.add_row(queue.row(known.full_name(tracee), known.recording)));
         self.exited = Exited::default();
         self.groups.end_of_recording();
     }
@@ -376,6 +418,16 @@ impl Msgs {
         self.rows.truncate(limit);
         Report { sent, received: self.received, pairs, pairs_found, queues: self.rows, queues_found }
     }
+}
+
+/// Were `receive` events asked for?
+fn says_receives(recording: &Recording) -> bool {
+    recording.meta.get("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "receive"))
+}
+
+/// Are all processes traced but the recorder's own?
+fn traces_all(recording: &Recording) -> bool {
+    recording.meta.get("procs") == Some("all") && recording.meta.get("sample").is_none()
 }
 
 /// The reference of a reply that is sent to an alias.

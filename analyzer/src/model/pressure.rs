@@ -2,7 +2,8 @@
 //!
 //! A process is in a run queue from the moment it is ready to run: a message was sent to it
 //! while it waited, it was scheduled out without waiting for one, or it was
-//! spawned. The VM does not say so: it is concluded, see [`States`].
+//! spawned. The VM does not say so: it is concluded, see [`States`]. Where the events do not say
+//! what a process was off for, it may have been in one: so there are at least so many, and at most.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,9 +11,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::chunk::Identity;
 
+use crate::model::cut::Cut;
 use crate::model::histogram::{Durations, Percentiles};
 use crate::model::processes::Processes;
-use crate::model::states::States;
+use crate::model::slots::Slots;
+use crate::model::states::{Ready, States};
 use crate::read::{Event, Recording, TraceeId, kind};
 
 /// Stretches of the window for which the length of the queue is told apart.
@@ -21,15 +24,17 @@ const COLUMNS: u64 = 1_000;
 /// One recording's schedulers.
 #[derive(Debug)]
 pub struct Pressure {
-    from: u64,
-    to: u64,
+    cut: Cut,
     width: u64,
     states: States,
+    asked_for: Slots<bool>,
+    /// Time of processes that may have been in a run queue.
+    perhaps_ns: u64,
     waits: Durations,
     columns: Vec<u64>,
     last_lane: HashMap<TraceeId, u32>,
     moves: BTreeMap<(u32, u32), u64>,
-    collecting: HashMap<TraceeId, u64>,
+    collecting: HashMap<TraceeId, (u64, u32)>,
     gc: BTreeMap<u32, u64>,
     epoch: Option<u32>,
 }
@@ -37,14 +42,19 @@ pub struct Pressure {
 /// The run queues, all together.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RunQueue {
-    /// How often a process was in a run queue, as far as that came to light.
+    /// How often a process was in a run queue in the window, as far as that came to light.
     pub waits: u64,
     /// How long; null when never.
     #[serde(flatten)]
     pub percentiles: Option<Percentiles>,
-    /// Processes in it on average over the window.
-    pub mean_length: f64,
-    /// The largest average over a thousandth of the window.
+    /// Processes in it on average over the window, at least: those that were ready for certain.
+    pub mean_at_least: f64,
+    /// And at most: with those that were off, came back, and of which the events do not say why.
+    /// Without `receive` events, that is all that waited for a message.
+    pub mean_at_most: f64,
+    /// Are there `receive` events?
+    pub receives_recorded: bool,
+    /// The largest average over a thousandth of the window of those that were ready for certain.
     pub peak_length: f64,
     /// When that stretch began, in nanoseconds since the start of the recording.
     pub peak_at_ns: u64,
@@ -66,7 +76,7 @@ pub struct Migration {
 pub struct LaneGc {
     /// The lane.
     pub lane: String,
-    /// Time in collections that ended on it.
+    /// Time in collections, as much as lies in the window.
     pub gc_ns: u64,
     /// The same as a part of the window, 0 to 1.
     pub share: f64,
@@ -84,13 +94,14 @@ pub struct Report {
 }
 
 impl Pressure {
-    /// For a window in monotonic nanoseconds.
-    pub fn new(recording: &Recording, from: u64, to: u64) -> Pressure {
+    /// For a window; what is around it may be handed in.
+    pub fn new(recording: &Recording, cut: Cut) -> Pressure {
         Pressure {
-            from,
-            to,
-            width: to.saturating_sub(from).div_ceil(COLUMNS).max(1),
-            states: States::new(recording),
+            cut,
+            width: cut.to.saturating_sub(cut.from).div_ceil(COLUMNS).max(1),
+            states: States::within(recording, cut),
+            asked_for: Slots::default(),
+            perhaps_ns: 0,
             waits: Durations::default(),
             columns: vec![0; COLUMNS as usize],
             last_lane: HashMap::new(),
@@ -108,9 +119,11 @@ impl Pressure {
             self.last_lane.clear();
             self.collecting.clear();
         }
-        if let Some(queued) = self.states.event(event, processes).filter(|_| asked_for) {
-            self.waits.record(queued.to.saturating_sub(queued.from));
-            self.paint(queued.from, queued.to);
+        if let Some(ready) = self.states.event(event, processes).filter(|_| asked_for) {
+            self.was_ready(ready);
+        }
+        if asked_for {
+            *self.asked_for.entry(event.tracee.0) = true;
         }
         self.states.let_go();
         if event.kind == kind::EXIT {
@@ -123,17 +136,17 @@ impl Pressure {
         match event.kind {
             kind::IN | kind::IN_EXITING => {
                 let before = self.last_lane.insert(event.tracee, event.lane);
-                if let Some(before) = before.filter(|before| *before != event.lane && asked_for) {
+                let counts = asked_for && self.cut.holds(event.time);
+                if let Some(before) = before.filter(|before| *before != event.lane && counts) {
                     *self.moves.entry((before, event.lane)).or_default() += 1;
                 }
             }
-            kind::GC_MINOR_START | kind::GC_MAJOR_START => {
-                self.collecting.insert(event.tracee, event.time);
+            kind::GC_MINOR_START | kind::GC_MAJOR_START if asked_for => {
+                self.collecting.insert(event.tracee, (event.time, event.lane));
             }
             kind::GC_MINOR_END | kind::GC_MAJOR_END => {
-                if let Some(from) = self.collecting.remove(&event.tracee).filter(|_| asked_for) {
-                    let sum = self.gc.entry(event.lane).or_default();
-                    *sum = sum.saturating_add(event.time.saturating_sub(from));
+                if let Some((from, _)) = self.collecting.remove(&event.tracee) {
+                    self.collected(from, event.time, event.lane);
                 }
             }
             _ => {}
@@ -144,16 +157,33 @@ impl Pressure {
     pub fn leave(&mut self, gone: &[TraceeId]) {
         for tracee in gone {
             self.states.remove(*tracee);
+            self.asked_for.remove(tracee.0);
             self.last_lane.remove(tracee);
             self.collecting.remove(tracee);
         }
     }
 
+    fn collected(&mut self, from: u64, to: u64, lane: u32) {
+        if self.cut.meets(from, to) {
+            let sum = self.gc.entry(lane).or_default();
+            *sum = sum.saturating_add(self.cut.part(from, to));
+        }
+    }
+
+    fn was_ready(&mut self, Ready { from, to, certain }: Ready) {
+        if !certain {
+            self.perhaps_ns = self.perhaps_ns.saturating_add(self.cut.part(from, to));
+        } else if self.cut.meets(from, to) {
+            self.waits.record(to.saturating_sub(from));
+            self.paint(from, to);
+        }
+    }
+
     fn paint(&mut self, from: u64, to: u64) {
-        let (mut at, to) = (from.max(self.from), to.min(self.to));
+        let (mut at, to) = (from.max(self.cut.from), to.min(self.cut.to));
         while at < to {
-            let column = (at - self.from) / self.width;
-            let until = to.min(self.from + self.width * (column + 1));
+            let column = (at - self.cut.from) / self.width;
+            let until = to.min(self.cut.from + self.width * (column + 1));
             if let Some(sum) = self.columns.get_mut(column as usize) {
                 *sum = sum.saturating_add(until - at);
             }
@@ -162,16 +192,26 @@ impl Pressure {
     }
 
     /// The report.
-    pub fn report(&self, recording: &Recording, in_out_events: bool) -> Report {
-        let window = self.to.saturating_sub(self.from).max(1);
+    pub fn report(mut self, recording: &Recording, in_out_events: bool) -> Report {
+        let asked_for = |tracee: &TraceeId| self.asked_for.get(tracee.0) == Some(&true);
+        let still: Vec<Ready> =
+            self.states.in_queues().filter(|(tracee, _)| asked_for(tracee)).map(|(_, ready)| ready).collect();
+        still.into_iter().for_each(|ready| self.was_ready(ready));
+        for (from, lane) in std::mem::take(&mut self.collecting).into_values() {
+            self.collected(from, self.cut.to, lane);
+        }
+        let window = self.cut.to.saturating_sub(self.cut.from).max(1);
+        let ready_ns = self.columns.iter().copied().fold(0, u64::saturating_add);
         let most = self.columns.iter().enumerate().max_by_key(|(at, ns)| (**ns, std::cmp::Reverse(*at)));
         let (peak_at, peak) = most.map_or((0, 0), |(at, ns)| (at as u64, *ns));
         let run_queue = RunQueue {
             waits: self.waits.count(),
             percentiles: self.waits.percentiles(),
-            mean_length: self.columns.iter().copied().fold(0, u64::saturating_add) as f64 / window as f64,
+            mean_at_least: ready_ns as f64 / window as f64,
+            mean_at_most: ready_ns.saturating_add(self.perhaps_ns) as f64 / window as f64,
+            receives_recorded: self.states.knows_receives(),
             peak_length: peak as f64 / self.width as f64,
-            peak_at_ns: (self.from + peak_at * self.width).saturating_sub(recording.start_ns),
+            peak_at_ns: (self.cut.from + peak_at * self.width).saturating_sub(recording.start_ns),
         };
         let name = |lane: u32| recording.lane_name(lane);
         let moves = self.moves.iter();

@@ -85,6 +85,13 @@ impl Processes {
         &mut self.known[at]
     }
 
+    /// Was it met by the recorder, or spawned: is it one of those that are traced, where all are?
+    pub fn is_described(&self, tracee: TraceeId) -> bool {
+        self.get(tracee).is_some_and(|process| {
+            process.seen > 0 || process.name.is_some() || process.initial_call.is_some() || process.parent.is_some()
+        })
+    }
+
     /// What is known of one.
     pub fn get(&self, tracee: TraceeId) -> Option<&Process> {
         self.known.get(tracee.0 as usize)

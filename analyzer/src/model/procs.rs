@@ -7,11 +7,12 @@ use serde::Serialize;
 use spoor_format::chunk::Identity;
 use spoor_format::record::Body;
 
+use crate::model::cut::Cut;
 use crate::model::group::Groups;
 use crate::model::processes::{Known, Processes};
 use crate::model::slots::Slots;
 use crate::model::states::{Split, States};
-use crate::read::{Event, Recording, TraceeId, Window, kind};
+use crate::read::{Event, Recording, TraceeId, kind};
 
 /// Bytes of a word: recordings are of 64-bit VMs.
 const WORD: u64 = 8;
@@ -19,15 +20,17 @@ const WORD: u64 = 8;
 /// The processes of one recording.
 #[derive(Debug)]
 pub struct Procs {
+    cut: Cut,
     states: States,
     seen: Slots<Seen>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Seen {
-    begun: bool,
     asked_for: bool,
-    first: u64,
+    begun: bool,
+    /// When it was spawned, if that was its first event; else it lived before.
+    since: u64,
     last: u64,
     born: Option<u64>,
     died: Option<u64>,
@@ -61,13 +64,13 @@ pub struct Row {
     /// Its parent's pid.
     pub parent: Option<String>,
     /// When it was spawned, in nanoseconds since the start of the recording; null
-    /// for before the window.
+    /// for before the window, or the recording.
     pub born_ns: Option<u64>,
-    /// When it exited; null when it did not.
+    /// When it exited; null when it did not in the window.
     pub died_ns: Option<u64>,
     /// Its exit reason.
     pub reason: Option<String>,
-    /// From its first event to its end.
+    /// As much of the window as it lived.
     pub life_ns: u64,
     /// What it spent this on: adds up to it.
     pub split: Split,
@@ -88,7 +91,7 @@ pub struct Row {
 pub struct GroupRow {
     /// What its processes have in common.
     pub group: String,
-    /// How many had events.
+    /// How many lived in the window, and had events in it or around it.
     pub processes: u64,
     /// Of these, spawned in the window.
     pub born: u64,
@@ -117,7 +120,12 @@ pub struct GroupRow {
 impl Procs {
     /// Of a recording.
     pub fn new(recording: &Recording) -> Procs {
-        Procs { states: States::new(recording), seen: Slots::default() }
+        Procs::within(recording, Cut::all(recording))
+    }
+
+    /// Of a part of a recording: events around it are to be handed in, too.
+    pub fn within(recording: &Recording, cut: Cut) -> Procs {
+        Procs { cut, states: States::within(recording, cut), seen: Slots::default() }
     }
 
     /// Takes an event; a process none of whose events is asked for is left out.
@@ -126,17 +134,26 @@ impl Procs {
             return;
         }
         self.states.event(event, processes);
-        let seen = self.seen.entry(event.tracee.0);
-        if !seen.begun {
-            (seen.begun, seen.first) = (true, event.time);
+        if event.time < self.cut.since && !self.states.knows(event.tracee) {
+            return;
         }
+        let seen = self.seen.entry(event.tracee.0);
         seen.asked_for |= asked_for;
+        if !std::mem::replace(&mut seen.begun, true) && event.kind == kind::SPAWNED {
+            seen.since = event.time;
+        }
         // Times of damaged chunks may go back.
         seen.last = seen.last.max(event.time);
         match event.kind {
             kind::SPAWNED => seen.born = Some(event.time),
+            kind::EXIT => seen.died = Some(event.time),
+            _ => {}
+        }
+        if !self.cut.holds(event.time) {
+            return;
+        }
+        match event.kind {
             kind::EXIT => {
-                seen.died = Some(event.time);
                 if let Some(Body::Exit { reason }) = event.detail().body() {
                     seen.reason = event.detail().term_text(reason, event.names(), &event.recording().pids);
                 }
@@ -160,14 +177,13 @@ impl Procs {
         // Whoever has exited has no time behind its last event.
         let split = seen.as_ref().map(|seen| self.states.split(tracee, Some(seen.last))).unwrap_or_default();
         self.states.remove(tracee);
-        let seen = seen.filter(|seen| seen.asked_for)?;
-        Some((tracee, row_of(known, tracee, &seen, seen.last, split)))
+        let seen = seen.filter(|seen| seen.asked_for && seen.lived_in(&self.cut))?;
+        Some((tracee, self.row_of(known, tracee, &seen, seen.last, split)))
     }
 
     /// These have no more events.
-    pub fn leave(&mut self, gone: &[TraceeId], window: Window, known: &Known<'_>) -> Vec<(TraceeId, Row)> {
-        let end = window.to_ns.min(known.recording.end_ns);
-        let rows = gone.iter().filter_map(|tracee| Some((*tracee, self.row(*tracee, end, known)?))).collect();
+    pub fn leave(&mut self, gone: &[TraceeId], known: &Known<'_>) -> Vec<(TraceeId, Row)> {
+        let rows = gone.iter().filter_map(|tracee| Some((*tracee, self.row(*tracee, known)?))).collect();
         for tracee in gone {
             self.seen.remove(tracee.0);
             self.states.remove(*tracee);
@@ -175,47 +191,51 @@ impl Procs {
         rows
     }
 
-    fn row(&self, tracee: TraceeId, end: u64, known: &Known<'_>) -> Option<Row> {
-        let seen = self.seen.get(tracee.0).filter(|seen| seen.asked_for)?;
-        let until = if seen.died.is_some() { seen.last } else { end.max(seen.last) };
-        Some(row_of(known, tracee, seen, until, self.states.split(tracee, Some(until))))
+    fn row(&self, tracee: TraceeId, known: &Known<'_>) -> Option<Row> {
+        let seen = self.seen.get(tracee.0).filter(|seen| seen.asked_for && seen.lived_in(&self.cut))?;
+        let until = if seen.died.is_some() { seen.last } else { u64::MAX };
+        Some(self.row_of(known, tracee, seen, until, self.states.split(tracee, Some(until))))
     }
 
     /// The processes that are left, by pid.
-    pub fn rows(&self, window: Window, known: &Known<'_>) -> Vec<(TraceeId, Row)> {
-        let end = window.to_ns.min(known.recording.end_ns);
+    pub fn rows(&self, known: &Known<'_>) -> Vec<(TraceeId, Row)> {
         let mut rows: Vec<(Identity, TraceeId, Row)> = Vec::new();
         for tracee in self.seen.numbers().into_iter().map(TraceeId) {
-            let Some(row) = self.row(tracee, end, known) else { continue };
+            let Some(row) = self.row(tracee, known) else { continue };
             rows.push((known.tracees.identity(tracee), tracee, row));
         }
         rows.sort_by_key(|(identity, _, _)| *identity);
         rows.into_iter().map(|(_, tracee, row)| (tracee, row)).collect()
     }
-}
 
-fn row_of(known: &Known<'_>, tracee: TraceeId, seen: &Seen, until: u64, split: Split) -> Row {
-    let (recording, pids) = (known.recording, &known.recording.pids);
-    let at = |time: u64| time.saturating_sub(recording.start_ns);
-    let parent = known.processes.get(tracee).and_then(|process| process.parent);
-    Row {
-        process: pids.text(known.tracees.identity(tracee)),
-        name: known.processes.title(tracee, known.names),
-        parent: parent.map(|word| pids.text(Identity::Process(word))),
-        born_ns: seen.born.map(at),
-        died_ns: seen.died.map(at),
-        reason: seen.reason.clone(),
-        life_ns: until - seen.first,
-        split,
-        slices: seen.slices,
-        sent: seen.sent,
-        received: seen.received,
-        collections: seen.collections,
-        memory: seen.memory,
+    fn row_of(&self, known: &Known<'_>, tracee: TraceeId, seen: &Seen, until: u64, split: Split) -> Row {
+        let (recording, pids) = (known.recording, &known.recording.pids);
+        let at = |time: u64| time.saturating_sub(recording.start_ns);
+        let inside = |time: &u64| self.cut.holds(*time);
+        let parent = known.processes.get(tracee).and_then(|process| process.parent);
+        Row {
+            process: pids.text(known.tracees.identity(tracee)),
+            name: known.processes.title(tracee, known.names),
+            parent: parent.map(|word| pids.text(Identity::Process(word))),
+            born_ns: seen.born.filter(inside).map(at),
+            died_ns: seen.died.filter(inside).map(at),
+            reason: seen.reason.clone(),
+            life_ns: self.cut.part(seen.since, until),
+            split,
+            slices: seen.slices,
+            sent: seen.sent,
+            received: seen.received,
+            collections: seen.collections,
+            memory: seen.memory,
+        }
     }
 }
 
 impl Seen {
+    fn lived_in(&self, cut: &Cut) -> bool {
+        self.since <= cut.to && (self.died.is_none() || self.last >= cut.from)
+    }
+
     fn remember(&mut self, bytes: Option<u64>) {
         let Some(bytes) = bytes else { return };
         let memory = self.memory.get_or_insert(Memory { first_bytes: bytes, ..Memory::default() });

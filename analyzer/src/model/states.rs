@@ -9,6 +9,8 @@
 //!   was queued. When it then ran on by itself, it was not waiting for a message:
 //!   it was queued all the time. When it did nothing, a signal may have woken it, and nobody
 //!   can tell; nor without `receive` events.
+//! * What a process did before its first event, its first event tells, as far back as no event is
+//!   missing: before `in` it was off, and before `out`, a call and the like on that thread.
 //! * While a port is in on the thread of a process that is on a scheduler, the process
 //!   runs the port's code: it called the port.
 //! * Garbage collection is told by its own events, wherever it runs.
@@ -18,6 +20,8 @@ use serde::Serialize;
 use spoor_format::chunk::Identity;
 use spoor_format::record::Body;
 
+use crate::model::calm::Calm;
+use crate::model::cut::Cut;
 use crate::model::processes::Processes;
 use crate::model::slots::{Exited, Slots};
 use crate::read::{Event, FunctionId, Recording, TraceeId, kind};
@@ -115,6 +119,8 @@ struct State {
     left: Option<FunctionId>,
     /// It came back, and has not shown yet what it was off for: when.
     back_at: Option<u64>,
+    /// Up to then it was in no run queue, for certain.
+    calm_until: u64,
     /// It left, or came to, a dirty scheduler.
     dirty: bool,
     /// While it was off, the first message was sent to it.
@@ -131,13 +137,15 @@ enum Off {
     Unsaid,
 }
 
-/// A stretch in which a process was ready to run and did not.
+/// A stretch in which a process was ready to run and did not, or may have been.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Queued {
+pub struct Ready {
     /// From.
     pub from: u64,
     /// To.
     pub to: u64,
+    /// It was; else nobody says.
+    pub certain: bool,
 }
 
 /// The processes of one recording.
@@ -152,11 +160,21 @@ pub struct States {
     dirty_lanes: Vec<bool>,
     receives: bool,
     runs: bool,
+    cut: Cut,
+    /// From then on all events are known, as far as none is missing.
+    whole_since: Option<u64>,
+    starts: u64,
+    calm: Calm,
 }
 
 impl States {
     /// Of a recording.
     pub fn new(recording: &Recording) -> States {
+        States::within(recording, Cut::all(recording))
+    }
+
+    /// Of a part of a recording: only what lies in it is added up.
+    pub fn within(recording: &Recording, cut: Cut) -> States {
         let lanes = recording.ledger.iter().map(|lane| lane.lane as usize + 1).max().unwrap_or(0);
         let mut dirty_lanes = vec![false; lanes];
         for lane in recording.ledger.iter().filter(|lane| lane.kind.starts_with("dirty")) {
@@ -166,13 +184,38 @@ impl States {
         let flag = |name| flags.split(' ').any(|flag| flag == name);
         let (states, exited, on_lanes) = (Slots::default(), Exited::default(), Vec::new());
         let (receives, runs) = (flag("receive"), flag("running"));
-        States { states, exited, leaving: None, on_lanes, dirty_lanes, receives, runs }
+        let (starts, calm) = (recording.start_ns, Calm::new(recording));
+        States {
+            states,
+            exited,
+            leaving: None,
+            on_lanes,
+            dirty_lanes,
+            receives,
+            runs,
+            cut,
+            whole_since: None,
+            starts,
+            calm,
+        }
+    }
+
+    /// Does the recording say when a process takes a message?
+    pub fn knows_receives(&self) -> bool {
+        self.receives
     }
 
     /// Takes an event; answers when its process was last in a run queue, if that
     /// came to light.
     #[inline]
-    pub fn event(&mut self, event: &Event<'_>, processes: &Processes) -> Option<Queued> {
+    pub fn event(&mut self, event: &Event<'_>, processes: &Processes) -> Option<Ready> {
+        if event.time < self.cut.since {
+            self.last_of_its_thread(event);
+            return None;
+        }
+        // Before the first event of a recording, nobody was traced.
+        let begins = if self.cut.since > self.starts { self.cut.since } else { event.time };
+        let whole_since = *self.whole_since.get_or_insert(begins);
         match event.kind {
             kind::SEND => self.sent(event, processes),
             kind::IN | kind::IN_EXITING => self.comes_in(event),
@@ -181,30 +224,70 @@ impl States {
         }
         self.receives |= event.kind == kind::RECEIVE;
         self.runs |= matches!(event.kind, kind::IN | kind::OUT);
+        let calm_until = self.calm.event(event);
         let (receives, runs) = (self.receives, self.runs);
         let dirty = self.dirty_lanes.get(event.lane as usize) == Some(&true);
-        let state = self.states.entry(event.tracee.0);
-        if !state.begun {
-            *state = State { begun: true, epoch: event.epoch, since: event.time, ..State::default() };
-        }
-        let forgets = state.epoch != event.epoch || event.missing || !event.complete;
-        let queued = match state.told_by(event) {
-            _ if forgets => state.came_back(Off::Unsaid),
-            Some(Off::Waiting) => state.came_back(Off::Waiting),
-            Some(off) => state.came_back(if receives { off } else { Off::Unsaid }),
+        let (state, cut) = (self.states.entry(event.tracee.0), &self.cut);
+        let forgets = state.begun && (state.epoch != event.epoch || event.missing || !event.complete);
+        let ready = match state.told_by(event) {
+            _ if forgets => state.came_back(Off::Unsaid, cut),
+            Some(Off::Waiting) => state.came_back(Off::Waiting, cut),
+            Some(off) => state.came_back(if receives { off } else { Off::Unsaid }, cut),
             None => None,
         };
-        if forgets {
+        if forgets || !state.begun {
+            let message_at = state.message_at.filter(|_| state.epoch == event.epoch);
             state.forget(event.epoch);
+            if !state.begun && event.kind == kind::SPAWNED {
+                state.since = event.time;
+            } else if runs && event.complete && !event.missing {
+                state.did_before(event, whole_since.max(event.whole_since_ns()), dirty, cut);
+                state.message_at = message_at;
+            }
+            state.begun = true;
         }
-        state.pass(event.time);
-        state.turn(event, dirty, runs);
+        state.pass(event.time, cut);
+        state.turn(event, dirty, runs, cut);
+        state.calm_until = calm_until;
         match event.kind {
             kind::EXIT => self.exits(event),
             kind::SPAWNED => state.exited_at = None,
             _ => {}
         }
-        queued
+        ready
+    }
+
+    /// What comes first is the last event of a thread before all are read: it says who is on the
+    /// thread, should anybody be.
+    #[cold]
+    fn last_of_its_thread(&mut self, event: &Event<'_>) {
+        self.calm.event(event);
+        if !event.complete || event.kind == kind::OUT || !kind::is_of_running(event.kind) || !self.runs {
+            return;
+        }
+        self.comes_in(event);
+        let dirty = self.dirty_lanes.get(event.lane as usize) == Some(&true);
+        *self.states.entry(event.tracee.0) = State {
+            begun: true,
+            epoch: event.epoch,
+            since: event.time,
+            mode: if dirty { Mode::Dirty } else { Mode::Running },
+            lane: event.lane,
+            collecting: matches!(event.kind, kind::GC_MINOR_START | kind::GC_MAJOR_START),
+            ..State::default()
+        };
+    }
+
+    /// Who is in a run queue still, when all has been read, as nothing else can they wait for; and
+    /// who came in, and has not shown what it was off for.
+    pub fn in_queues(&self) -> impl Iterator<Item = (TraceeId, Ready)> + '_ {
+        self.states.numbers().into_iter().filter_map(|number| {
+            let state = self.states.get(number)?;
+            let is_off = state.mode == Mode::Off && state.dirty && state.exited_at.is_none();
+            let still = Ready { from: state.off_from, to: self.cut.to.max(state.off_from), certain: true };
+            let ready = state.clone().came_back(Off::Unsaid, &self.cut).or(is_off.then_some(still))?;
+            Some((TraceeId(number), ready))
+        })
     }
 
     fn exits(&mut self, event: &Event<'_>) {
@@ -219,6 +302,11 @@ impl States {
     /// event; told once.
     pub fn leaving(&mut self) -> Option<TraceeId> {
         self.leaving.take()
+    }
+
+    /// Is there anything to say of it?
+    pub fn knows(&self, tracee: TraceeId) -> bool {
+        self.states.get(tracee.0).is_some_and(|state| state.begun)
     }
 
     /// Nothing more is asked about it.
@@ -238,7 +326,14 @@ impl States {
         if self.on_lanes.len() <= lane {
             self.on_lanes.resize(lane + 1, event.tracee);
         }
-        self.on_lanes[lane] = event.tracee;
+        let before = std::mem::replace(&mut self.on_lanes[lane], event.tracee);
+        if before == event.tracee {
+            return;
+        }
+        // Who was there has left, at a moment that nobody knows: it is no longer traced.
+        if let Some(state) = self.states.get_mut(before.0).filter(|state| state.is_on(event.lane)) {
+            (state.mode, state.collecting) = (Mode::Unknown, false);
+        }
     }
 
     /// A port's code runs: for the process that is on this thread, if one is.
@@ -252,7 +347,7 @@ impl States {
             _ => (Mode::Port, Mode::Running),
         };
         if state.mode == from && state.epoch == event.epoch {
-            state.pass(event.time);
+            state.pass(event.time, &self.cut);
             state.mode = to;
         }
     }
@@ -260,8 +355,17 @@ impl States {
     /// Somebody is sent a message: if it waits, it does no longer.
     fn sent(&mut self, event: &Event<'_>, processes: &Processes) {
         let Some(to) = receiver(event, processes) else { return };
-        if let Some(state) = self.states.get_mut(to.0).filter(|state| state.mode == Mode::Off) {
-            state.message_at.get_or_insert(event.time);
+        match self.states.get_mut(to.0) {
+            Some(state) if state.mode == Mode::Off => _ = state.message_at.get_or_insert(event.time),
+            Some(state) if state.begun => {}
+            // What it is doing its first event will tell.
+            _ => {
+                let state = self.states.entry(to.0);
+                if state.epoch != event.epoch {
+                    (state.epoch, state.message_at) = (event.epoch, None);
+                }
+                state.message_at.get_or_insert(event.time);
+            }
         }
     }
 
@@ -271,12 +375,13 @@ impl States {
             return Split::default();
         };
         let mut state = state.clone();
-        state.came_back(Off::Unsaid);
+        state.came_back(Off::Unsaid, &self.cut);
         if let Some(now) = now {
-            if state.mode == Mode::Off {
-                state.split.off_ns = state.split.off_ns.saturating_add(now.saturating_sub(state.off_from));
-            } else {
-                state.pass(now);
+            let ns = self.cut.part(state.off_from, now);
+            match state.mode {
+                Mode::Off if state.dirty => state.split.queued_ns = state.split.queued_ns.saturating_add(ns),
+                Mode::Off => state.split.off_ns = state.split.off_ns.saturating_add(ns),
+                _ => state.pass(now, &self.cut),
             }
         }
         state.split
@@ -300,26 +405,30 @@ impl State {
         }
     }
 
-    fn came_back(&mut self, off: Off) -> Option<Queued> {
+    fn is_on(&self, lane: u32) -> bool {
+        self.lane == lane && matches!(self.mode, Mode::Running | Mode::Port | Mode::Dirty)
+    }
+
+    fn came_back(&mut self, off: Off, cut: &Cut) -> Option<Ready> {
         let back = self.back_at.take()?;
-        let (from, ns) = (self.off_from, back - self.off_from);
+        let from = self.off_from;
         let message = self.message_at.take().map(|at| at.clamp(from, back));
         let queued_from = match off {
             Off::Unsaid if !self.dirty => {
-                self.split.off_ns = self.split.off_ns.saturating_add(ns);
-                return None;
+                self.split.off_ns = self.split.off_ns.saturating_add(cut.part(from, back));
+                return Some(Ready { from: self.calm_until.clamp(from, back), to: back, certain: false });
             }
             Off::Waiting if !self.dirty => message,
             _ => Some(from),
         };
         let until = queued_from.unwrap_or(back);
-        self.split.waiting_ns = self.split.waiting_ns.saturating_add(until - from);
-        self.split.queued_ns = self.split.queued_ns.saturating_add(back - until);
-        queued_from.map(|from| Queued { from, to: back })
+        self.split.waiting_ns = self.split.waiting_ns.saturating_add(cut.part(from, until));
+        self.split.queued_ns = self.split.queued_ns.saturating_add(cut.part(until, back));
+        queued_from.map(|from| Ready { from, to: back, certain: true })
     }
 
-    fn pass(&mut self, now: u64) {
-        let ns = now.saturating_sub(self.since);
+    fn pass(&mut self, now: u64, cut: &Cut) {
+        let ns = cut.part(self.since, now);
         match self.mode {
             // Told when it comes back.
             Mode::Off => return,
@@ -338,10 +447,24 @@ impl State {
             self.since = self.off_from;
         }
         (self.epoch, self.mode, self.collecting) = (epoch, Mode::Unknown, false);
-        (self.back_at, self.message_at) = (None, None);
+        (self.back_at, self.message_at, self.left) = (None, None, None);
     }
 
-    fn turn(&mut self, event: &Event<'_>, dirty: bool, runs: bool) {
+    /// Its first event in a stretch in which none is missing tells what it did in it before.
+    fn did_before(&mut self, event: &Event<'_>, whole_since: u64, dirty: bool, cut: &Cut) {
+        self.pass(whole_since.min(event.time), cut);
+        match event.kind {
+            kind::IN | kind::IN_EXITING => (self.mode, self.off_from, self.dirty) = (Mode::Off, self.since, false),
+            of if kind::is_of_running(of) => {
+                self.mode = if dirty { Mode::Dirty } else { Mode::Running };
+                self.lane = event.lane;
+                self.collecting = matches!(of, kind::GC_MINOR_END | kind::GC_MAJOR_END);
+            }
+            _ => {}
+        }
+    }
+
+    fn turn(&mut self, event: &Event<'_>, dirty: bool, runs: bool, cut: &Cut) {
         match event.kind {
             kind::IN | kind::IN_EXITING => {
                 if self.mode == Mode::Off {
@@ -355,16 +478,16 @@ impl State {
                 (self.since, self.lane) = (self.since.max(event.time), event.lane);
             }
             kind::OUT | kind::OUT_EXITING => {
-                self.leaves(event.time, dirty);
+                self.leaves(event.time, dirty, cut);
                 self.left = event.function;
             }
             kind::GC_MINOR_START | kind::GC_MAJOR_START => self.collecting = true,
             kind::GC_MINOR_END | kind::GC_MAJOR_END => self.collecting = false,
             // Made by its parent, it waits for its turn; nothing else can it wait for.
-            kind::SPAWNED if runs => self.leaves(event.time, true),
+            kind::SPAWNED if runs => self.leaves(event.time, true, cut),
             kind::CALL..=kind::EXCEPTION_FROM | kind::SEND if self.mode == Mode::Off => {
                 // Whoever has these is on a scheduler: an `in` is missing.
-                self.off_until(event.time);
+                self.off_until(event.time, cut);
                 self.mode = Mode::Running;
             }
             // Its own code, not a port's.
@@ -373,17 +496,17 @@ impl State {
         }
     }
 
-    fn leaves(&mut self, now: u64, dirty: bool) {
+    fn leaves(&mut self, now: u64, dirty: bool, cut: &Cut) {
         if self.mode == Mode::Off {
-            self.off_until(now);
+            self.off_until(now, cut);
         }
         (self.mode, self.off_from, self.message_at, self.dirty) = (Mode::Off, self.since, None, dirty);
     }
 
     /// It was off, and nobody says why.
-    fn off_until(&mut self, now: u64) {
+    fn off_until(&mut self, now: u64, cut: &Cut) {
         let now = now.max(self.off_from);
-        self.split.off_ns = self.split.off_ns.saturating_add(now - self.off_from);
+        self.split.off_ns = self.split.off_ns.saturating_add(cut.part(self.off_from, now));
         self.since = now;
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Gaps {
     planned: BinaryHeap<Reverse<(u64, u64)>>,
     /// Nothing changes before this tick.
     boundary: u64,
+    /// When the last stretch ended.
+    ended: u64,
 }
 
 impl Gaps {
@@ -64,11 +66,16 @@ impl Gaps {
                 self.open(until);
             }
         }
-        if self.open_until.is_some_and(|until| until <= tick && until != u64::MAX) {
-            self.open_until = None;
+        if let Some(until) = self.open_until.filter(|until| *until <= tick && *until != u64::MAX) {
+            (self.open_until, self.ended) = (None, until);
             self.epoch = self.epoch.wrapping_add(1);
         }
         self.set_boundary();
+    }
+
+    /// The tick at which the last stretch ended; 0 when there was none.
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended
     }
 
     fn set_boundary(&mut self) {

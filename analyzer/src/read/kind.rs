@@ -35,6 +35,19 @@ pub const CLOSED: u8 = 62;
 pub const UNKNOWN: u8 = 64;
 pub const NOTE: u8 = 97;
 
+/// Does only a process that is on a scheduler have such an event, and on that thread?
+pub fn is_of_running(event: u8) -> bool {
+    matches!(
+        event,
+        CALL..=OUT | GC_MINOR_START..=GC_MAJOR_END | SPAWN | REGISTER | SEND | SEND_TO_NON_EXISTING
+    )
+}
+
+/// Does such an event say who is on its thread from there on, should anybody be?
+pub fn says_who_is_on(event: u8) -> bool {
+    is_of_running(event) || matches!(event, IN_EXITING..=PORT_OUT | EXIT)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

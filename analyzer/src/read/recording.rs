@@ -152,7 +152,12 @@ impl Recording {
     /// The events, in order.
     /// The order of `names` and `tracees` goes on from what they hold.
     pub fn stream(&self, names: Names, tracees: Tracees, window: Window) -> Stream<'_> {
-        Stream::new(self, names, tracees, window)
+        Stream::new(self, names, tracees, window, false)
+    }
+
+    /// The same, and before it the last event that each thread had before the window, if it can be had.
+    pub fn stream_with_last(&self, names: Names, tracees: Tracees, window: Window) -> Stream<'_> {
+        Stream::new(self, names, tracees, window, true)
     }
 
     /// The short name of a lane: `s1`, `dc2`.

@@ -72,6 +72,14 @@ impl<'a> Event<'a> {
         &self.stream.tracees
     }
 
+    /// Since when no event is missing, in monotonic nanoseconds; 0 when none was so far.
+    pub fn whole_since_ns(&self) -> u64 {
+        match self.stream.gaps.ended() {
+            0 => 0,
+            tick => self.stream.recording.clock.ns(tick),
+        }
+    }
+
     /// Whose it is.
     pub fn identity(&self) -> Identity {
         self.stream.tracees.identity(self.tracee)
@@ -83,6 +91,7 @@ struct Shared<'a> {
     recording: &'a Recording,
     names: Names,
     tracees: Tracees,
+    gaps: Gaps,
 }
 
 /// The events of a recording, in order.
@@ -96,7 +105,8 @@ pub struct Stream<'a> {
     turn: usize,
     turn_before: u64,
     clock: ClockCursor,
-    gaps: Gaps,
+    /// The last event of each lane before the window is handed out, too.
+    with_last: bool,
     from_tick: u64,
     to_tick: u64,
     ledger: Vec<LaneLedger>,
@@ -141,8 +151,14 @@ pub struct Outcome {
 }
 
 impl<'a> Stream<'a> {
-    pub(crate) fn new(recording: &'a Recording, names: Names, tracees: Tracees, window: Window) -> Stream<'a> {
-        let mut shared = Shared { recording, names, tracees };
+    pub(crate) fn new(
+        recording: &'a Recording,
+        names: Names,
+        tracees: Tracees,
+        window: Window,
+        with_last: bool,
+    ) -> Stream<'a> {
+        let mut shared = Shared { recording, names, tracees, gaps: Gaps::default() };
         shared.tracees.begin(&recording.pids, REMEMBERED);
         let (from_tick, to_tick) = ticks(recording, window);
         let mut stream = Stream {
@@ -153,7 +169,7 @@ impl<'a> Stream<'a> {
             turn: 0,
             turn_before: 0,
             clock: recording.clock.cursor(),
-            gaps: Gaps::default(),
+            with_last,
             from_tick,
             to_tick,
             ledger: recording.ledger.clone(),
@@ -167,7 +183,7 @@ impl<'a> Stream<'a> {
     }
 
     fn start_facts(&mut self) {
-        let Shared { recording, names, tracees } = &mut self.shared;
+        let Shared { recording, names, tracees, .. } = &mut self.shared;
         let mut context = Context { source: &recording.source, schema: &recording.schema, names, tracees };
         self.facts.start(&mut context, &mut self.about_infos);
         self.follow_facts(0);
@@ -175,7 +191,7 @@ impl<'a> Stream<'a> {
 
     /// The events have come to this tick.
     fn follow_facts(&mut self, now: u64) {
-        let Shared { recording, names, tracees } = &mut self.shared;
+        let Shared { recording, names, tracees, .. } = &mut self.shared;
         self.facts.follow(now, recording, (names, tracees), &mut self.about_infos, &mut self.infos);
     }
 
@@ -205,7 +221,7 @@ impl<'a> Stream<'a> {
             self.lanes.push(cursor);
         }
         planned.extend(recording.gap_of_damaged_lanes());
-        self.gaps = Gaps::new(planned);
+        self.shared.gaps = Gaps::new(planned);
         for lane in 0..self.lanes.len() {
             self.advance(lane, None);
         }
@@ -287,9 +303,9 @@ impl<'a> Stream<'a> {
             self.seek()?;
         };
         if packed.missing == Missing::Any {
-            self.gaps.open(packed.tick);
+            self.shared.gaps.open(packed.tick);
         }
-        let (epoch, complete) = self.gaps.at(packed.tick);
+        let (epoch, complete) = self.shared.gaps.at(packed.tick);
         let time = self.clock.ns(&self.shared.recording.clock, packed.tick);
         let batch = &self.lanes.get(self.turn)?.batch;
         Some(Event {
@@ -378,10 +394,10 @@ impl<'a> Stream<'a> {
                 continue;
             }
             if hole || (cursor.holes_anywhere && now.is_some()) {
-                self.gaps.open(chunk.header.base_tick);
+                self.shared.gaps.open(chunk.header.base_tick);
             }
             for (from, until) in &cursor.batch.dropped {
-                self.gaps.plan(*from, (*until).max(from.saturating_add(1)));
+                self.shared.gaps.plan(*from, (*until).max(from.saturating_add(1)));
             }
             if chunk.is_cut() {
                 // What follows in the lane begins behind what is gone.
@@ -389,6 +405,12 @@ impl<'a> Stream<'a> {
             }
             lost_before = chunk.is_cut();
             cursor.next = cursor.batch.events.partition_point(|event| event.tick < self.from_tick);
+            if self.with_last && now.is_none() {
+                // Chunks before the last that begins before the window were left out.
+                let before = cursor.batch.events.iter().take(cursor.next);
+                let last = before.rev().position(|event| kind::says_who_is_on(event.kind));
+                cursor.next = cursor.next.saturating_sub(last.map_or(0, |behind| behind.saturating_add(1)));
+            }
             if cursor.next < cursor.batch.events.len() {
                 cursor.open_end |= chunk.is_cut();
                 return;
@@ -402,8 +424,8 @@ impl<'a> Stream<'a> {
             let unreadable = recording.events.unreadable > 0 && !lost_before && !cursor.holes_anywhere;
             let from = if unreadable { recording.events.unreadable_from } else { 0 };
             match now {
-                Some(now) if from <= now => self.gaps.open(u64::MAX),
-                _ => self.gaps.plan(from, u64::MAX),
+                Some(now) if from <= now => self.shared.gaps.open(u64::MAX),
+                _ => self.shared.gaps.plan(from, u64::MAX),
             }
         }
     }

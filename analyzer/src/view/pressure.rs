@@ -3,20 +3,31 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use crate::model::pressure::{Migration, Report};
+use crate::model::pressure::{Migration, Report, RunQueue};
 use crate::view::table::{self, Style};
 use crate::view::units::{count, duration, moment, percent};
 
 /// As text.
 pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
     if let Some(queue) = &report.run_queue {
-        writeln!(
-            out,
-            "\nRun queues (estimated): {:.2} processes on average, at most {:.2} (at {})",
-            queue.mean_length,
-            queue.peak_length,
-            moment(queue.peak_at_ns)
-        )?;
+        let RunQueue { mean_at_least: least, mean_at_most: most, .. } = *queue;
+        let (least_text, most_text) = (format!("{least:.2}"), format!("{most:.2}"));
+        if !queue.receives_recorded && least_text != most_text {
+            writeln!(out, "\nRun queues: not known; at least {least_text} processes on average, at most {most_text}:")?;
+            writeln!(
+                out,
+                "without receive events, who waits looks as who is ready (record requests or messages, too)"
+            )?;
+        } else if least_text == most_text {
+            let (peak, at) = (queue.peak_length, moment(queue.peak_at_ns));
+            writeln!(out, "\nRun queues (estimated): {least_text} processes on average, at most {peak:.2} (at {at})")?;
+        } else {
+            writeln!(
+                out,
+                "\nRun queues (estimated): at least {least_text} processes on average, at most {most_text}:"
+            )?;
+            writeln!(out, "of some that were off the events do not say whether they were ready")?;
+        }
         if let Some(points) = queue.percentiles {
             let times = [points.p50_ns, points.p90_ns, points.p99_ns, points.max_ns].map(duration);
             let [p50, p90, p99, max] = times;

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test is a crate of its own and uses its part")]
 
 use spoor_analyzer::model::calls::{Calls, Sort};
+use spoor_analyzer::model::cut::Cut;
 use spoor_analyzer::model::filter::Filter;
 use spoor_analyzer::model::processes::Processes;
 use spoor_analyzer::model::sched::Sched;
@@ -182,7 +183,8 @@ pub fn everything(bytes: Vec<u8>) -> Option<(String, Vec<Finding>, Ledger)> {
 /// The scheduler view, as text and picture.
 pub fn schedulers(bytes: Vec<u8>) -> Option<String> {
     let recording = Recording::open(Source::from_bytes(bytes), "shop.spoor").ok()?;
-    let mut sched = Sched::new(recording.complete_from_ns, recording.end_ns, None, 3, 5);
+    let cut = Cut { from: recording.complete_from_ns, ..Cut::all(&recording) };
+    let mut sched = Sched::new(&recording, cut, 5);
     let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
     let processes = Processes::from_infos(stream.infos(), stream.names());
     while let Some(event) = stream.next() {

@@ -37,7 +37,7 @@ pub(super) struct Activity {
     pub(super) longest: BinaryHeap<Reverse<Slice>>,
     pub(super) keep: usize,
     pub(super) columns: Columns,
-    /// Nothing is missing since then.
+    /// No event is missing since then: who was on a thread before its first event, that says.
     pub(super) since: Option<u64>,
     /// The lane that a process was last on.
     pub(super) last_lane: HashMap<TraceeId, u32>,
@@ -69,7 +69,7 @@ impl Columns {
 pub(super) struct Lane {
     pub(super) events: u64,
     pub(super) open: Option<Open>,
-    /// Somebody came or left.
+    /// Who is on it is known.
     pub(super) switched: bool,
     pub(super) busy: u64,
     pub(super) slices: Durations,
@@ -95,6 +95,8 @@ pub(super) enum Who {
 pub(super) struct Open {
     pub(super) tracee: TraceeId,
     pub(super) start: u64,
+    /// That was its begin.
+    pub(super) begun: bool,
     /// The last moment it is known to have gone on.
     pub(super) last: u64,
     pub(super) first_function: Option<FunctionId>,
@@ -111,6 +113,7 @@ impl Open {
         Open {
             tracee: event.tracee,
             start: event.time,
+            begun: true,
             last: event.time,
             first_function: function,
             last_function: function,
@@ -182,8 +185,22 @@ impl Activity {
         }
     }
 
+    /// The last event of a thread before all are read.
+    pub(super) fn was_last(&mut self, event: &Event<'_>, begins: bool, ends: bool) {
+        if begins {
+            return self.begin(event);
+        }
+        if !kind::says_who_is_on(event.kind) {
+            return;
+        }
+        let goes_on = !ends && kind::is_of_running(event.kind);
+        let lane = self.lanes.entry(event.lane).or_default();
+        lane.open = goes_on.then(|| Open { begun: false, ..Open::new(event, None) });
+        lane.switched = goes_on || ends;
+    }
+
     pub(super) fn exited(&mut self, event: &Event<'_>) {
-        self.went_on(event);
+        self.went_on(event, false);
         if let Some(open) = self.lanes.get_mut(&event.lane).and_then(|lane| lane.open.as_mut()) {
             open.exited |= open.tracee == event.tracee;
         }
@@ -202,10 +219,17 @@ impl Activity {
         }
     }
 
-    pub(super) fn went_on(&mut self, event: &Event<'_>) {
+    /// Without an event of who came in, `runs` says that who has others was on the thread before.
+    pub(super) fn went_on(&mut self, event: &Event<'_>, runs: bool) {
+        let since = self.since;
         let lane = self.met(event);
-        if let Some(open) = lane.open.as_mut().filter(|open| open.tracee == event.tracee) {
-            open.last = event.time;
+        match (lane.open.as_mut(), since) {
+            (Some(open), _) if open.tracee == event.tracee => open.last = event.time,
+            (None, Some(since)) if runs && !lane.switched && kind::is_of_running(event.kind) => {
+                lane.switched = true;
+                lane.open = Some(Open { start: since.min(event.time), begun: false, ..Open::new(event, None) });
+            }
+            _ => {}
         }
     }
 
@@ -246,6 +270,9 @@ impl Activity {
     pub(super) fn close(&mut self, number: u32, open: Open) {
         let columns = self.columns;
         let (Some(lane), Some(part)) = (self.lanes.get_mut(&number), columns.part_of(&open)) else { return };
+        if !open.begun {
+            return lane.clip(open, columns);
+        }
         let duration = open.last.saturating_sub(open.start);
         lane.slices.record(duration);
         lane.busy = lane.busy.saturating_add(part);
@@ -292,7 +319,7 @@ impl Activity {
             if let Some(open) = lane.open.take() {
                 lane.clip(open, self.columns);
             }
-            lane.switched = true;
+            lane.switched = false;
         }
         self.last_lane.clear();
         self.since = None;
@@ -319,6 +346,11 @@ fn is_gc_start(event: u8) -> bool {
 }
 
 impl Lane {
+    /// Nothing is known of it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.events == 0 && self.busy == 0 && self.open.is_none()
+    }
+
     /// A slice without a known end: busy as far as is known, but not timed.
     pub(super) fn clip(&mut self, open: Open, columns: Columns) {
         let Some(part) = columns.part_of(&open) else { return };

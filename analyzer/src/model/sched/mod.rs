@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::model::cut::Cut;
 use crate::model::label;
 use crate::model::processes::{Known, Processes};
 use crate::read::{Event, LaneLedger, Names, Recording, TraceeId, Tracees, kind};
@@ -30,10 +31,14 @@ const COLUMNS: std::ops::RangeInclusive<usize> = 100..=1_200;
 /// One recording's schedulers.
 #[derive(Debug)]
 pub struct Sched {
-    from: u64,
-    to: u64,
+    cut: Cut,
     keep: usize,
     epoch: Option<u32>,
+    /// All events are read from here on, and what was before the first of a recording nobody knows.
+    begins: Option<u64>,
+    starts: u64,
+    /// Processes that come in and leave are recorded.
+    runs: bool,
     last_complete: u64,
     ended_incomplete: bool,
     running: bool,
@@ -132,29 +137,33 @@ pub struct LaneTimeline {
 }
 
 impl Sched {
-    /// For a window in monotonic nanoseconds, keeping the `keep` longest slices. Events from
-    /// before and after it may be handed in, so that slices across its edges are known: from
-    /// `since` on, if all threads were recorded by then.
-    pub fn new(from: u64, to: u64, since: Option<u64>, lanes: usize, keep: usize) -> Sched {
-        let count = (RECTANGLES / lanes.max(1)).clamp(*COLUMNS.start(), *COLUMNS.end());
+    /// For a window, keeping the `keep` longest slices. Events from before and after it may be
+    /// handed in, so that slices across its edges are known.
+    pub fn new(recording: &Recording, cut: Cut, keep: usize) -> Sched {
+        let Cut { from, to, .. } = cut;
+        let count = (RECTANGLES / recording.ledger.len().max(1)).clamp(*COLUMNS.start(), *COLUMNS.end());
         let width = to.saturating_sub(from).div_ceil(count as u64).max(1);
         let activity = || Activity {
             lanes: BTreeMap::new(),
             longest: BinaryHeap::new(),
             keep,
             columns: Columns { from, to, width, count },
-            since,
+            since: None,
             last_lane: HashMap::new(),
             gone: HashMap::new(),
         };
+        let flags = recording.meta.get("flags").unwrap_or_default();
+        let runs = flags.split(' ').any(|flag| flag == "running");
         Sched {
-            from,
-            to,
+            cut,
             keep,
             epoch: None,
+            begins: None,
+            starts: recording.start_ns,
+            runs,
             last_complete: from,
             ended_incomplete: false,
-            running: false,
+            running: runs,
             exact: activity(),
             estimate: activity(),
             titles: Titles::default(),
@@ -182,23 +191,33 @@ impl Sched {
         if !event.complete {
             return;
         }
+        let begins = matches!(event.kind, kind::IN | kind::IN_EXITING | kind::PORT_IN);
+        let ends = matches!(event.kind, kind::OUT | kind::OUT_EXITING | kind::OUT_EXITED | kind::PORT_OUT);
+        if event.time < self.cut.since {
+            self.exact.was_last(event, begins, ends);
+            return;
+        }
         self.last_complete = event.time;
+        let first = if self.cut.since > self.starts { self.cut.since } else { event.time };
+        let first = *self.begins.get_or_insert(first);
+        self.exact.since.get_or_insert_with(|| first.max(event.whole_since_ns()));
+        self.runs |= matches!(event.kind, kind::IN | kind::OUT);
         match event.kind {
             // The port runs inside of the process that called it.
             kind::PORT_IN | kind::PORT_OUT if self.exact.process_runs_on(event.lane) => {
                 self.running = true;
                 self.exact.port_of_process(event);
             }
-            kind::IN | kind::IN_EXITING | kind::PORT_IN => {
+            _ if begins => {
                 self.running = true;
                 self.exact.begin(event);
             }
-            kind::OUT | kind::OUT_EXITING | kind::OUT_EXITED | kind::PORT_OUT => {
+            _ if ends => {
                 self.running = true;
                 self.exact.end(event);
             }
             kind::EXIT => self.exact.exited(event),
-            _ => self.exact.went_on(event),
+            _ => self.exact.went_on(event, self.runs),
         }
         self.estimate.follow(event);
         if event.kind == kind::EXIT {
@@ -209,16 +228,16 @@ impl Sched {
 
     /// Was there no event?
     pub fn is_empty(&self) -> bool {
-        self.exact.lanes.values().chain(self.estimate.lanes.values()).all(|lane| lane.events == 0 && lane.busy == 0)
+        self.exact.lanes.values().chain(self.estimate.lanes.values()).all(Lane::is_idle)
     }
 
     /// The report.
     pub fn report(mut self, recording: &Recording, processes: &Processes, tracees: &Tracees, names: &Names) -> Report {
-        let (from, mut to) = (self.from, self.to);
+        let Cut { from, mut to, .. } = self.cut;
         if self.ended_incomplete {
             to = to.min(self.last_complete);
         }
-        self.exact.end_all((!self.ended_incomplete).then_some(self.last_complete));
+        self.exact.end_all((!self.ended_incomplete).then_some(self.last_complete.max(to)));
         self.estimate.end_all(None);
         let mut activity = if self.running { self.exact } else { self.estimate };
         let groups = Groups::new(&activity, &self.titles.titles, processes, tracees, names);
