@@ -34,6 +34,8 @@ pub(super) struct Frame {
     pub(super) doubtful_on: u64,
     /// 1 + the place of the next activation of the function below; 0 for none.
     pub(super) below: u32,
+    /// The place of the lowest, itself if there is no other.
+    pub(super) lowest: u32,
     /// What timed activations above it took: its own, should it not be timed.
     pub(super) inner_total: u64,
     /// When it was doubted first, and again, and how much of `inner_total` there was then.
@@ -101,6 +103,7 @@ impl Frame {
             doubtful: 0,
             doubtful_on: 0,
             below: 0,
+            lowest: 0,
             inner_total: 0,
             unsure_at: 0,
             inner_before: 0,
@@ -144,7 +147,14 @@ impl Stack {
     pub(super) fn push(&mut self, mut frame: Frame) {
         let place = self.frames.len() as u32 + 1;
         frame.below = self.active.set(frame.function.0, place, !frame.marker);
+        frame.lowest = self.lowest_of(place - 1, frame.below);
         self.frames.push(frame);
+    }
+
+    #[inline(always)]
+    fn lowest_of(&self, place: u32, below: u32) -> u32 {
+        let below = (below as usize).checked_sub(1).and_then(|below| self.frames.get(below));
+        below.map_or(place, |below| below.lowest)
     }
 
     #[inline(always)]
@@ -265,9 +275,12 @@ impl Stack {
             observer.total(frame.function, frame.inner_total);
         }
         self.active.clear();
-        for (place, frame) in self.frames.iter_mut().enumerate() {
-            frame.below = frame.below.saturating_sub(gone as u32);
-            self.active.set(frame.function.0, place as u32 + 1, false);
+        for place in 0..self.frames.len() {
+            let Frame { function, below, .. } = self.frames[place];
+            let below = below.saturating_sub(gone as u32);
+            let lowest = self.lowest_of(place as u32, below);
+            (self.frames[place].below, self.frames[place].lowest) = (below, lowest);
+            self.active.set(function.0, place as u32 + 1, false);
         }
         self.find_owner();
     }
@@ -314,10 +327,7 @@ impl Stack {
 
     /// It goes on, or another activation below it does: then all between them has ended.
     pub(super) fn doubt_activations(&mut self, place: usize, time: u64, observer: &mut impl Observer) {
-        let mut lowest = place;
-        while let Some(below) = (self.frames[lowest].below as usize).checked_sub(1) {
-            lowest = below;
-        }
+        let lowest = self.frames[place].lowest as usize;
         // What may have ended at two other returns has all that is below in doubt, too.
         let between = self.frames[lowest + 1..=place].iter_mut().rev().filter(|frame| !frame.marker);
         between.take_while(|frame| !(frame.unsure && frame.again)).for_each(|frame| frame.doubt(time, observer));
