@@ -291,7 +291,7 @@ everybody_says_what_is_left_out(Config) ->
         ["info", "calls", "sched"]
     ),
     {0, Drawn} = spoor_reading:run("flame", [Path, "-o", filename:join(?config(dir, Config), "flame.svg")]),
-    {match, _} = re:run(Drawn, "not all: [0-9]+ events left out by rate").
+    {match, _} = re:run(Drawn, "not all: [0-9,]+ events left out by rate").
 
 %% Ten times what is allowed and more, for a while: nothing piles up. The long
 %% form is `make soak'.

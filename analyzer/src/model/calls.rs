@@ -334,6 +334,14 @@ impl Observer for Table {
         stats.outermost = stats.outermost.saturating_add(if ended.inside { 0 } else { ended.duration });
     }
 
+    fn known_own(&mut self, function: FunctionId, ns: u64, on_ns: u64) {
+        if self.ends == ASKED_FOR {
+            let stats = self.stats(function);
+            stats.own = stats.own.saturating_add(ns);
+            stats.own_on = stats.own_on.saturating_add(on_ns);
+        }
+    }
+
     fn total(&mut self, function: FunctionId, ns: u64) {
         let total = &mut self.stats(function).total;
         *total = total.saturating_add(ns);

@@ -432,6 +432,13 @@ impl Observer for Table {
         }
     }
 
+    fn known_own(&mut self, _function: FunctionId, ns: u64, on_ns: u64) {
+        if let Some((call, whose)) = &self.ending {
+            let (whose, called) = (*whose, call.function);
+            self.count(whose, called, &Stats { own: ns, own_on: on_ns, ..Stats::default() });
+        }
+    }
+
     fn ended(&mut self, ended: &Ended) {
         let Some((call, whose)) = self.ending.take() else { return };
         self.count(whose, call.function, &Stats::ended(ended, call.outermost));

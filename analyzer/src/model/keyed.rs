@@ -253,6 +253,13 @@ impl Observer for Table {
         }
     }
 
+    fn known_own(&mut self, _function: FunctionId, ns: u64, on_ns: u64) {
+        let Some(Open { row, .. }) = self.ending else { return };
+        let stats = &mut self.rows[row as usize];
+        stats.own = stats.own.saturating_add(ns);
+        stats.own_on = stats.own_on.saturating_add(on_ns);
+    }
+
     fn ended(&mut self, ended: &Ended) {
         let Some(Open { row, enters, .. }) = self.ending else { return };
         let stats = &mut self.rows[row as usize];

@@ -117,6 +117,17 @@ impl<'a> Detail<'a> {
         self.push_term(term, names, pids, &mut text).then_some(text)
     }
 
+    /// A term that is a name: a list of characters is text.
+    pub fn name_text(&self, term: RawTerm<'_>, names: &Names, pids: &PidFormat) -> Option<String> {
+        match term.decode() {
+            Ok(Term::List(terms)) if !term.is_none() => match terms::characters(&terms) {
+                Some(text) => Some(format!("{text:?}")),
+                None => self.term_text(term, names, pids),
+            },
+            _ => self.term_text(term, names, pids),
+        }
+    }
+
     /// Adds a term as text; answers false, and adds nothing, where there is no term.
     pub fn push_term(&self, term: RawTerm<'_>, names: &Names, pids: &PidFormat, text: &mut String) -> bool {
         if term.is_none() {

@@ -145,7 +145,7 @@ pub(super) fn info_of(
             tracee: tracees.id(Identity::Process(pid)),
             parent: parent.pid(),
             name: detail.atom(name),
-            label: text(label),
+            label: detail.name_text(label, names, &recording.pids),
             initial_call: detail.function(initial_call),
         }),
         Body::Note { what, detail: term } => {

@@ -41,10 +41,6 @@ pub(crate) fn push<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) ->
             out.push('}');
         }
         Term::List(terms) => {
-            if let Some(text) = characters(terms) {
-                out.push_str(&format!("{text:?}"));
-                return;
-            }
             out.push('[');
             many(terms, out);
             out.push(']');
@@ -80,8 +76,9 @@ pub(crate) fn push<'a>(term: &Term<'_>, pids: &PidFormat, atom: &impl Fn(u64) ->
     }
 }
 
-/// The text that a list of characters is, for the shell and for us.
-fn characters(terms: &[Term<'_>]) -> Option<String> {
+/// The text that a list of characters is: what users write as a string. Only for what is known to be
+/// a name: a list of numbers looks the same.
+pub(crate) fn characters(terms: &[Term<'_>]) -> Option<String> {
     let character = |term: &Term<'_>| match term {
         Term::Integer(code @ (9 | 10 | 13 | 32..=126 | 160..=255)) => char::from_u32(u32::try_from(*code).ok()?),
         _ => None,
@@ -163,7 +160,10 @@ mod tests {
     fn terms_read_as_in_the_shell() {
         let tuple = Term::Tuple(vec![Term::Atom(1), Term::Integer(-3), Term::Nil, Term::Pid(8)]);
         assert_eq!(printed(&tuple), "{ok,-3,[],<0.1.0>}");
-        assert_eq!(printed(&Term::List("a \"b".bytes().map(|c| Term::Integer(c.into())).collect())), r#""a \"b""#);
+        let list = |bytes: &[u8]| bytes.iter().map(|byte| Term::Integer((*byte).into())).collect::<Vec<_>>();
+        assert_eq!(characters(&list(b"a b")).as_deref(), Some("a b"));
+        assert_eq!((characters(&list(&[97, 1])), characters(&[])), (None, None));
+        assert_eq!(printed(&Term::List(list(&[41]))), "[41]");
         assert_eq!(printed(&Term::List(vec![Term::Integer(97), Term::Integer(1)])), "[97,1]");
         assert_eq!(printed(&Term::Improper(vec![Term::Atom(9)], Box::new(Term::Elided))), "[?atom|…]");
         assert_eq!(printed(&Term::Binary { bits: 16, bytes: b"a\"" }), "<<\"a\\\"\">>");

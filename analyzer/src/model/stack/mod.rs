@@ -148,6 +148,9 @@ pub trait Observer {
     fn total(&mut self, function: FunctionId, ns: u64);
     /// A call that has no duration; `None` where not even its function is known.
     fn clipped(&mut self, function: Option<FunctionId>, why: Clip);
+    /// A call that is not timed, as nobody knows when it ended, was on top for so long at least; and
+    /// of that on a scheduler.
+    fn known_own(&mut self, _function: FunctionId, _ns: u64, _on_ns: u64) {}
     /// Time passed while the frame with this number was on top.
     fn spent(&mut self, frame: u32, ns: u64, on_scheduler: bool);
 }
@@ -346,6 +349,9 @@ impl Stacks {
         let duration = time.saturating_sub(frame.start);
         let mut total = frame.inner_total;
         observer.leaves(frame.number);
+        if unsure && frame.timed {
+            observer.known_own(frame.function, frame.own, frame.own_on);
+        }
         match raised {
             None => {}
             Some(_) if unsure => observer.clipped(Some(frame.function), Clip::Unsure),
