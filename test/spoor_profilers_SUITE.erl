@@ -313,7 +313,7 @@ within_bar(What, Runs, Run) -> within_bar(What, Runs, Run, #{}).
 
 within_bar(What, Runs, Run, Before) ->
     Rows = tell(What, Run()),
-    ?assert(length(Rows) > 9),
+    ?assert(length(Rows) > 8),
     These = maps:from_list([{Of, Row} || {_, Of, _, _, _} = Row <- Rows]),
     Best = maps:merge_with(fun(_, A, B) -> min(A, B) end, Before, These),
     case [Row || {Off, _, _, _, _} = Row <- maps:values(Best), Off > ?BAR] of
