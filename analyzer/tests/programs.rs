@@ -132,6 +132,21 @@ fn run(random: &mut Random, functions: &[Function], named: Named) -> Run {
     Run { steps, ends, callers }
 }
 
+/// Runs of programs that recur, or do not, of which ends are told in one way or another.
+fn kinds() -> impl Iterator<Item = (bool, &'static str, impl Iterator<Item = Run>)> {
+    let ways: [(&str, Named); 3] =
+        [("return_to", |_| false), ("and return_from", |_| true), ("for some", |function| function % 2 == 0)];
+    let kinds = [false, true].into_iter().flat_map(move |recurs| ways.map(|way| (recurs, way)));
+    kinds.map(|(recurs, (way, named))| {
+        let runs = (0..300).map(move |seed| {
+            let mut random = Random(seed);
+            let functions = program(&mut random, recurs);
+            run(&mut random, &functions, named)
+        });
+        (recurs, way, runs)
+    })
+}
+
 #[derive(Default)]
 struct Seen {
     timed: Vec<Ended>,
@@ -155,14 +170,9 @@ impl Observer for Seen {
 #[test]
 #[allow(clippy::print_stdout, reason = "how much was compared is a result")]
 fn timed_calls_are_timed_right() {
-    let ways: [(&str, Named); 3] =
-        [("return_to", |_| false), ("and return_from", |_| true), ("for some", |function| function % 2 == 0)];
-    for (recurs, (way, named)) in [false, true].into_iter().flat_map(|recurs| ways.map(|way| (recurs, way))) {
+    for (recurs, way, runs) in kinds() {
         let (mut timed, mut wrong, mut untimed) = (0, 0, 0);
-        for seed in 0..300 {
-            let mut random = Random(seed);
-            let functions = program(&mut random, recurs);
-            let run = run(&mut random, &functions, named);
+        for run in runs {
             let (mut stacks, mut seen) = (Stacks::default(), Seen::default());
             run.steps.iter().for_each(|step| stacks.step(*step, &mut seen));
             stacks.end(&mut seen);
@@ -182,14 +192,9 @@ fn timed_calls_are_timed_right() {
 #[test]
 #[allow(clippy::print_stdout, reason = "how much was compared is a result")]
 fn who_is_said_to_call_did() {
-    let ways: [(&str, Named); 3] =
-        [("return_to", |_| false), ("and return_from", |_| true), ("for some", |function| function % 2 == 0)];
-    for (recurs, (way, named)) in [false, true].into_iter().flat_map(|recurs| ways.map(|way| (recurs, way))) {
+    for (recurs, way, runs) in kinds() {
         let (mut certain, mut wrong, mut calls) = (0, 0, 0);
-        for seed in 0..300 {
-            let mut random = Random(seed);
-            let functions = program(&mut random, recurs);
-            let run = run(&mut random, &functions, named);
+        for run in runs {
             let (mut stacks, mut table) = (Stacks::default(), Table::default());
             for step in &run.steps {
                 table.before(step, true);

@@ -28,7 +28,7 @@ pub(super) struct Knowledge {
 }
 
 /// As often must a function have gone on after a call to be taken to do so always.
-pub(super) const ALWAYS: u32 = 4;
+const ALWAYS: u32 = 4;
 const NEVER: u32 = u32::MAX;
 
 impl Knowledge {

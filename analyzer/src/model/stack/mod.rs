@@ -11,7 +11,6 @@
 //!   never timed, unless a later event proves which reading was right.
 //! * `return_from` and `exception_from` name the call that ends.
 //! * A begin or an end that is not in the recording never becomes a duration.
-
 //! * Each process is read by its own events alone: the stacks of some processes come
 //!   out the same whether those of others are kept beside them or elsewhere.
 
@@ -25,7 +24,7 @@ use frames::{Frame, Stack};
 use knowledge::Pairs;
 
 /// A stack that gets deeper loses its lower half: room for most recursions, and
-/// 5 MB for a server whose loop never returns.
+/// 8 MB for a server whose loop never returns.
 pub const DEEP: usize = 1 << 16;
 /// How far below the topmost call the beginning of a chain of tail calls is looked
 /// for: longer chains are loops, and those return to nobody.
