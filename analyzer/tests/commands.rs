@@ -246,7 +246,11 @@ fn an_empty_answer_says_what_there_is() {
     let dir = shop();
     let only = recorded(1, "process pid=80\n  gc_minor_start +1 sizes=[1,2,3]\n");
     fs::write(dir.path().join("gc.spoor"), only).expect("written");
-    let cases: [(&[&str], &[&str]); 11] = [
+    let chunk = "define_atom text=\"shop\"\n  define_atom text=\"price\"\n  define_function module=1 name=2 arity=1\n  \
+        process pid=80\n  call +5 function=1\n  call +5 function=1\n";
+    fs::write(dir.path().join("open.spoor"), recorded(2, chunk)).expect("written");
+    let cases: [(&[&str], &[&str]); 12] = [
+        (&["slow", "shop:price", "open.spoor"], &["spoor: 2 calls, none timed: 2 open at the end"]),
         (&["calls", "gc.spoor"], &["no calls are recorded here (but gc_minor_start 1); name the modules to trace"]),
         (&["flame", "gc.spoor", "--folded"], &["no calls are recorded here"]),
         (&["slow", "*", "gc.spoor"], &["no calls are recorded here"]),

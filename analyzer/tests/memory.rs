@@ -155,7 +155,7 @@ const COMMANDS: [&str; 19] = [
     "callers|worker:work|--threads|1",
     "flame|--folded|--threads|1",
     "flame|--folded|--per-process|--threads|1",
-    "slow|worker:work",
+    "slow|worker:work|--threads|1",
     "procs",
     "procs|--each",
     "gc",

@@ -67,25 +67,29 @@ fn recording(lines: &[Line], cut: u64, lost: [u64; LANES]) -> Recording {
 }
 
 fn analyzed(recording: &Recording) -> (Vec<SlowCall>, Vec<Row>) {
-    let (mut slow, mut procs) = (Slow::new(100_000), Procs::new(recording));
+    let (mut slow, mut procs) = (Slow::new(100_000, 1), Procs::new(recording));
     let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
     let mut processes = Processes::from_infos(stream.infos(), stream.names());
+    let (shares, asked, whose) = slow.shares();
     while let Some(event) = stream.next() {
         processes.learn(&event);
-        slow.event(&event, &processes, |_| true);
+        asked.tell_until(event.names().function_count(), |_| true);
+        whose.tell(event.tracee.0, Some(event.identity()));
+        shares.event(&event, true);
         procs.event(&event, &processes, true);
     }
     let outcome = stream.finish();
     let known = Known { recording, processes: &processes, tracees: &outcome.tracees, names: &outcome.names };
     let rows = procs.rows(&known);
-    slow.end_of_recording(recording, |_| String::new());
+    shares.end_of_recording();
     let mut trees = slow.trees();
-    let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
+    trees.begin(recording, Window::ALL);
+    let mut stream = recording.stream(outcome.names, Tracees::default(), Window::ALL);
     while let Some(event) = stream.next() {
-        trees.event(&event, |_| true);
+        trees.event(&event, &processes, true);
     }
-    trees.end_of_recording();
-    (trees.report(&outcome.names), rows.into_iter().map(|(_, row)| row).collect())
+    trees.end(|_| String::new());
+    (trees.report(&stream.finish().names), rows.into_iter().map(|(_, row)| row).collect())
 }
 
 /// The last digits of a linear congruential generator are poor: the first are taken.
@@ -263,6 +267,7 @@ fn example_line(time: u64, words: &[&str]) -> Line {
     let whose = |what: &str| if what.starts_with("port_") { "port port=5".to_owned() } else { own.clone() };
     match *words {
         ["call", f] => (lane, time, own, "call", format!("function={}", function(f))),
+        ["return_from", f] => (lane, time, own, "return_from", format!("function={}", function(f))),
         ["return_to", "-"] => (lane, time, own, "return_to", "function=0".to_owned()),
         ["out", "in", f] => (lane, time, own, "out", format!("function={}", function(f))),
         ["return_to", f] => (lane, time, own, "return_to", format!("function={}", function(f))),

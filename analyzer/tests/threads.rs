@@ -9,9 +9,14 @@ use spoor_analyzer::model::edges::{self, Edges, Side};
 use spoor_analyzer::model::filter::Filter;
 use spoor_analyzer::model::flame::{Flame, Frame, Returning};
 use spoor_analyzer::model::keyed::{self, Keyed, Rows};
+use spoor_analyzer::model::processes::Processes;
 use spoor_analyzer::model::shares::{Player, Shares, Table};
+use spoor_analyzer::model::slow::{Slow, SlowCall};
+use spoor_analyzer::model::stack::{Below, Clip, Ended, Observer, Stacks, Step};
 use spoor_analyzer::model::told::Told;
-use spoor_analyzer::read::{Asked, Deal, Finding, FunctionId, Names, Recording, Source, TraceeId, Tracees, Window};
+use spoor_analyzer::read::{
+    Asked, Deal, Event, Finding, FunctionId, Names, Recording, Source, TraceeId, Tracees, Window, kind,
+};
 use spoor_format::build::ChunkBuilder;
 use spoor_format::chunk::Identity;
 use spoor_format::header::{Header, RingKind};
@@ -325,4 +330,131 @@ fn they_are_so_whatever_is_missing() {
             the_same("flame", |threads| picture(&bytes, threads, window));
         }
     }
+}
+
+/// Calls of a function, the slowest first.
+fn slowest(bytes: &[u8], threads: usize, window: Window, function: &str, keep: usize) -> Vec<SlowCall> {
+    let mut slow = Slow::new(keep, threads);
+    let (shares, asked, whose) = slow.shares();
+    let decide = |tracee: TraceeId, identity, names: &Names| {
+        asked.tell_until(names.function_count(), |id| names.function_parts(FunctionId(id)).1 == function);
+        whose.tell(tracee.0, Some(identity));
+    };
+    let names = play(bytes, threads, window, shares, decide);
+    let (mut trees, recording) = (slow.trees(), opened(bytes));
+    let mut stream = recording.stream(names, Tracees::default(), window);
+    trees.begin(&recording, window);
+    while let Some(event) = stream.next() {
+        trees.event(&event, &Processes::default(), event.lane != 2);
+    }
+    let outcome = stream.finish();
+    trees.end(|who| recording.pids.text(outcome.tracees.identity(who)));
+    trees.report(&outcome.names)
+}
+
+/// All timed calls of a function that are asked for: by process, when they began and ended.
+struct Timed<'a> {
+    function: &'a str,
+    is_it: bool,
+    whose: Identity,
+    calls: Vec<(Identity, u64, u64)>,
+    recording: &'a Recording,
+}
+
+impl<'a> Timed<'a> {
+    fn of(recording: &'a Recording, window: Window, function: &'a str) -> Vec<(Identity, u64, u64)> {
+        let mut timed = Timed { function, is_it: false, whose: Identity::Nobody, calls: Vec::new(), recording };
+        let mut stacks = Stacks::default();
+        let mut stream = timed.recording.stream(Names::default(), Tracees::default(), window);
+        while let Some(event) = stream.next() {
+            let is_it = |id| event.names().function_parts(id).1 == timed.function;
+            (timed.whose, timed.is_it) = (event.identity(), event.lane != 2 && event.function.is_some_and(is_it));
+            if let Some(step) = step(&event) {
+                stacks.step(step, &mut timed);
+            }
+        }
+        timed.calls
+    }
+}
+
+fn step(event: &Event<'_>) -> Option<Step> {
+    let of_stacks = matches!(event.kind, kind::CALL..=kind::OUT_EXITED | kind::SPAWNED | kind::EXIT);
+    (of_stacks || event.missing).then_some(Step {
+        time: event.time,
+        process: event.tracee.0,
+        kind: event.kind,
+        function: event.function,
+        normal_exit: false,
+        epoch: event.epoch,
+        complete: event.complete,
+        missing: event.missing,
+    })
+}
+
+impl Observer for Timed<'_> {
+    fn called(&mut self, _: u32, _: &Below<'_>, _: FunctionId) -> u32 {
+        u32::from(self.is_it)
+    }
+    fn ended(&mut self, ended: &Ended) {
+        if ended.frame == 1 {
+            self.calls.push((self.whose, ended.start, ended.start + ended.duration));
+        }
+    }
+    fn total(&mut self, _: FunctionId, _: u64) {}
+    fn clipped(&mut self, _: Option<FunctionId>, _: Clip) {}
+    fn spent(&mut self, _: u32, _: u64, _: bool) {}
+}
+
+/// How long those took that are not inside of another, the longest first.
+fn outermost(mut calls: Vec<(Identity, u64, u64)>) -> Vec<u64> {
+    calls.sort_by_key(|(whose, from, to)| (*whose, *from, std::cmp::Reverse(*to)));
+    let (mut last, mut took) = ((Identity::Nobody, 0), Vec::new());
+    for (whose, from, to) in calls.into_iter().filter(|(_, from, to)| from < to) {
+        if whose != last.0 || from >= last.1 {
+            took.push(to - from);
+            last = (whose, to);
+        }
+    }
+    took.sort_by_key(|ns| std::cmp::Reverse(*ns));
+    took
+}
+
+/// What `slow` lists is all that is timed and not inside of another that is; so its first is MAX of `calls`.
+fn the_slowest_are_those_of_calls(bytes: &[u8], window: Window) -> usize {
+    let (table, _) = report(bytes, 1, window);
+    let recording = opened(bytes);
+    let mut listed = 0;
+    for row in table.functions.iter().filter(|row| row.calls > 0) {
+        let function = row.mfa.1.as_str();
+        let all = the_same("slow", |threads| slowest(bytes, threads, window, function, 100_000));
+        let took: Vec<u64> = all.iter().map(|call| call.duration_ns).filter(|ns| *ns > 0).collect();
+        assert_eq!(took, outermost(Timed::of(&recording, window, function)), "{function}");
+        assert!(all.iter().all(|call| call.split.sum_ns() == call.duration_ns && call.lanes.0 != "?"), "{all:#?}");
+        assert!(all.iter().all(|call| call.tree.total_ns == call.duration_ns && call.process != "?"));
+        for keep in [1, 3] {
+            let few = slowest(bytes, 2, window, function, keep);
+            assert!(few == all[..all.len().min(keep)], "{function}, {keep}");
+        }
+        let most = row.percentiles.map_or(0, |points| points.max_ns);
+        assert_eq!(all.first().map_or(0, |call| call.duration_ns), most, "{function}");
+        listed += all.len();
+    }
+    listed
+}
+
+#[test]
+fn the_slowest_calls_are_the_same_and_the_first_is_max_of_calls() {
+    for seed in 0..3 {
+        assert!(the_slowest_are_those_of_calls(&busy(seed), Window::ALL) > 500);
+    }
+    let mut listed = 0;
+    for seed in 0..30 {
+        let bytes = holed(seed);
+        let whole = opened(&bytes);
+        let middle = whole.start_ns.midpoint(whole.end_ns);
+        for window in [Window::ALL, Window { from_ns: middle, to_ns: u64::MAX }, Window { from_ns: 0, to_ns: middle }] {
+            listed += the_slowest_are_those_of_calls(&bytes, window);
+        }
+    }
+    assert!(listed > 1_000, "{listed}");
 }

@@ -276,9 +276,12 @@ pub struct Edges {
 /// `spoor slow`.
 #[derive(Debug, Args)]
 pub struct Slow {
-    /// How many calls, 0 for none; those inside of another of the same function are not listed apart.
+    /// How many calls, 0 for none; those inside of a timed one of the same function are not listed apart.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
+    /// How many threads.
+    #[command(flatten)]
+    pub threads: Threads,
     /// Of which function.
     #[command(flatten)]
     pub of: OfFunction,

@@ -223,6 +223,11 @@ impl Known {
         Known(certain.filter_map(|(caller, called, _)| Some((caller?, called))).collect())
     }
 
+    /// These pairs of caller and called.
+    pub fn seen(pairs: HashSet<(FunctionId, FunctionId)>) -> Known {
+        Known(pairs)
+    }
+
     /// The call that another stands on: the nearest that is open, or that may be and is known
     /// to make such calls. 0 for none.
     pub fn parent(&self, below: &Below<'_>, called: FunctionId) -> u32 {

@@ -200,6 +200,11 @@ impl States {
         }
     }
 
+    /// With `runs`, there are `in` and `out` events in the recording, whatever was read of it so far.
+    pub fn knowing(self, runs: bool) -> States {
+        States { runs: self.runs || runs, ..self }
+    }
+
     /// Does the recording say when a process takes a message?
     pub fn knows_receives(&self) -> bool {
         self.receives
@@ -213,16 +218,8 @@ impl States {
             self.last_of_its_thread(event);
             return None;
         }
-        // Before the first event of a recording, nobody was traced.
-        let begins = if self.cut.since > self.starts { self.cut.since } else { event.time };
-        let whole_since = *self.whole_since.get_or_insert(begins);
-        match event.kind {
-            kind::SEND => self.sent(event, processes),
-            kind::IN | kind::IN_EXITING => self.comes_in(event),
-            kind::PORT_IN | kind::PORT_OUT => self.port(event),
-            _ => {}
-        }
-        self.receives |= event.kind == kind::RECEIVE;
+        let whole_since = self.begin(event);
+        self.beside(event, processes);
         self.runs |= matches!(event.kind, kind::IN | kind::OUT);
         let calm_until = self.calm.event(event);
         let (receives, runs) = (self.receives, self.runs);
@@ -255,6 +252,29 @@ impl States {
             _ => {}
         }
         ready
+    }
+
+    /// Takes an event of a process that nobody asks about, for what it says of others.
+    #[inline]
+    pub fn beside(&mut self, event: &Event<'_>, processes: &Processes) {
+        if event.time < self.cut.since {
+            return self.last_of_its_thread(event);
+        }
+        self.begin(event);
+        match event.kind {
+            kind::SEND => self.sent(event, processes),
+            kind::IN | kind::IN_EXITING => self.comes_in(event),
+            kind::PORT_IN | kind::PORT_OUT => self.port(event),
+            _ => {}
+        }
+        self.receives |= event.kind == kind::RECEIVE;
+    }
+
+    /// Since when all events are known, as far as none is missing.
+    fn begin(&mut self, event: &Event<'_>) -> u64 {
+        // Before the first event of a recording, nobody was traced.
+        let begins = if self.cut.since > self.starts { self.cut.since } else { event.time };
+        *self.whole_since.get_or_insert(begins)
     }
 
     /// What comes first is the last event of a thread before all are read: it says who is on the
