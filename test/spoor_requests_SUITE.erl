@@ -211,7 +211,7 @@ what_was_overwritten_is_never_timed(Config) ->
     ?assert(Overwritten > 0),
     #{<<"client_wait">> := #{<<"max_ns">> := Max}} = Row = row(<<"spoor_requests_server">>, groups([Path])),
     ?assert(Max < Passed),
-    Ends = [<<"answered">>, <<"timed_out">>, <<"server_died">>, <<"client_unseen">>, <<"unanswered">>],
+    Ends = [<<"answered">>, <<"timed_out">>, <<"server_died">>, <<"no_server">>, <<"client_unseen">>, <<"unanswered">>],
     ?assertEqual(maps:get(<<"requests">>, Row), lists:sum([maps:get(End, Row) || End <- Ends])),
     ?assert(maps:get(<<"requests">>, Row) < 80_000),
     ?assertEqual(0, maps:get(<<"timed_out">>, Row) + maps:get(<<"server_died">>, Row)).

@@ -63,6 +63,9 @@ fn recorded(lines: &[(u64, &str)]) -> String {
     writeln!(text, "lane 1 kind=scheduler index=1 os_tid=7 sealed_events={} sealed_infos=0 dropped=[]", lines.len())
         .and_then(|()| writeln!(text, "chunk events 0 lane=1 seq=1 base_tick=1000 first_record=0 sealed=yes"))
         .expect("a String takes all");
+    text.push_str(
+        "  define_atom text=\"m\"\n  define_atom text=\"handle_call\"\n  define_function module=1 name=2 arity=3\n",
+    );
     let pid = |name: &str| 80 + 8 * ["S", "A", "B"].iter().position(|known| *known == name).expect("S, A or B");
     let mut before = 0;
     for (time, line) in lines {
@@ -73,6 +76,22 @@ fn recorded(lines: &[(u64, &str)]) -> String {
             [who, "gives", "up"] => {
                 let (pid, delta) = (pid(who), time - before);
                 writeln!(text, "  process pid={pid}\n  timeout +{delta}").expect("a String takes all");
+                before = *time;
+                continue;
+            }
+            [who, "receives", "a", what] => {
+                let (pid, delta) = (pid(who), time - before);
+                writeln!(text, "  process pid={pid}").expect("a String takes all");
+                if what == "cast" {
+                    writeln!(text, "  message shape=1 reference=-").expect("a String takes all");
+                }
+                writeln!(text, "  receive +{delta}").expect("a String takes all");
+                before = *time;
+                continue;
+            }
+            [who, "calls", "handle_call"] => {
+                let (pid, delta) = (pid(who), time - before);
+                writeln!(text, "  process pid={pid}\n  call +{delta} function=1").expect("a String takes all");
                 before = *time;
                 continue;
             }
@@ -108,15 +127,117 @@ fn examples_are_what_the_code_does() {
         let got: Vec<String> = slowest
             .iter()
             .map(|request| {
+                let wait = request["client_wait_ns"].as_u64().expect("a wait");
+                if request["parts"].is_null() {
+                    return format!("= {wait}: not split");
+                }
                 let known = |name| part(request, name).expect("a part");
                 let (mailbox, service, delivery) = (known("mailbox_wait"), known("service"), known("delivery"));
-                let wait = request["client_wait_ns"].as_u64().expect("a wait");
                 assert_eq!(wait, mailbox + service + delivery);
                 format!("= {wait}: mailbox {mailbox}, service {service}, delivery {delivery}")
             })
             .collect();
         assert_eq!(got, wanted, "{example}");
     }
+}
+
+/// Who waits all through a window is told of, and with the whole wait.
+#[test]
+fn a_window_has_the_requests_that_were_there_in_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let lines = [
+        (0, "A sends 1 to S"),
+        (5_000, "S receives 1"),
+        (40_000, "S replies 1"),
+        (42_000, "A gets 1"),
+        (50_000, "B sends 2 to S"),
+        (55_000, "S receives 2"),
+        (300_000, "S replies 2"),
+        (310_000, "B gets 2"),
+        (320_000, "A sends 3 to S"),
+        (330_000, "S receives 3"),
+        (360_000, "S receives a message"),
+    ];
+    recording(&dir, "r.spoor", &recorded(&lines));
+    let numbers = ["requests", "answered", "unanswered", "began_before", "ended_after"];
+    let windows = [
+        (["0us", "45us"], [1, 1, 0, 0, 0]),
+        (["60us", "200us"], [1, 1, 0, 1, 1]),
+        (["305us", "315us"], [1, 1, 0, 1, 0]),
+        (["312us", "340us"], [1, 0, 1, 0, 0]),
+        (["335us", "340us"], [1, 0, 1, 1, 0]),
+        (["0us", "400us"], [3, 2, 1, 0, 0]),
+    ];
+    for ([from, to], wanted) in windows {
+        let answer = json(&dir, &["r.spoor", "--from", from, "--to", to]);
+        let row = &answer["groups"][0];
+        assert_eq!(numbers.map(|name| row[name].as_u64()), wanted.map(Some), "{from} {to}: {answer:#}");
+    }
+    let answer = json(&dir, &["r.spoor", "--from", "60us", "--to", "200us"]);
+    assert_eq!(answer["slowest"][0]["client_wait_ns"], 260_000, "{answer:#}");
+    let text = spoor(&dir, &["requests", "r.spoor", "--from", "60us", "--to", "200us"]);
+    assert!(text.contains("1 began before the window, 1 ended after it"), "{text}");
+}
+
+/// A reply whose request nobody saw is told where there is nothing else.
+#[test]
+fn replies_without_a_request_are_told_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    recording(&dir, "r.spoor", &recorded(&[(0, "S replies 1"), (9, "S replies 2")]));
+    let text = spoor(&dir, &["requests", "r.spoor"]);
+    assert!(text.contains("2 replies, or what looks like one, to requests that were not recorded"), "{text}");
+}
+
+#[test]
+fn a_server_that_was_not_there_is_not_lost() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = recorded(&[(0, "A sends 1 to S"), (5, "A gets 1"), (10, "B sends 2 to S"), (19, "B gets 2")])
+        .replace("shape=2", "shape=3")
+        .replace("send +0", "send_to_non_existing_process +0");
+    recording(&dir, "r.spoor", &text);
+    let answer = json(&dir, &["r.spoor"]);
+    let row = &answer["groups"][0];
+    assert_eq!(["requests", "no_server", "server_died"].map(|name| row[name].as_u64()), [2, 1, 1].map(Some), "{row}");
+}
+
+/// With `handle_call` traced it is known when service began, whatever came before.
+#[test]
+fn behind_casts_the_split_is_known_from_handle_call_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let lines = [
+        (0, "S receives a message"),
+        (2, "A sends 1 to S"),
+        (3, "S receives 1"),
+        (30, "S calls handle_call"),
+        (31, "S replies 1"),
+        (32, "A gets 1"),
+    ];
+    let without: Vec<(u64, &str)> = lines.into_iter().filter(|(_, line)| !line.contains("calls")).collect();
+    for (lines, split, at_most) in [(&lines[..], 1, 0), (&without[..], 0, 0), (&without[1..], 1, 1)] {
+        recording(&dir, "r.spoor", &recorded(lines));
+        let answer = json(&dir, &["r.spoor"]);
+        let row = &answer["groups"][0];
+        let got = [&row["split"]["requests"], &row["not_split"], &row["service_at_most"]];
+        assert_eq!(got.map(|n| n.as_u64()), [split, 1 - split, at_most].map(Some), "{lines:?}: {row}");
+        let text = spoor(&dir, &["requests", "r.spoor"]);
+        assert_eq!(text.contains("service, at most"), at_most == 1, "{text}");
+    }
+    // Two are parked: the reply to the first, sent when a cast came, tells nothing of the second.
+    let parked = [
+        (0, "A sends 1 to S"),
+        (1, "S receives 1"),
+        (2, "B sends 2 to S"),
+        (3, "S receives 2"),
+        (50, "S receives a cast"),
+        (51, "S replies 1"),
+        (52, "A gets 1"),
+        (60, "S receives a cast"),
+        (61, "S replies 2"),
+        (62, "B gets 2"),
+    ];
+    recording(&dir, "r.spoor", &recorded(&parked));
+    let row = json(&dir, &["r.spoor"])["groups"][0].clone();
+    assert_eq!(["not_split", "service_at_most"].map(|name| row[name].as_u64()), [1, 1].map(Some), "{row}");
 }
 
 /// A reply to an alias names no process: its reference tells whose it was.

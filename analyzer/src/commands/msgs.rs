@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::summed::Summed;
 use super::{Health, Next, Sought, feed};
 use crate::cli::{self, Picks};
+use crate::model::filter::EventFilter;
 use crate::model::group::Groups;
 use crate::model::msgs::Msgs;
 use crate::model::processes::Known;
@@ -15,6 +16,7 @@ pub(super) fn run(args: &cli::Sums) -> Result<Health> {
     (filter.everyone, filter.names_first) = (true, true);
     let mut msgs = Msgs::new(Groups::new(filter.grouping));
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
+        msgs.begin(EventFilter::new(&filter, recording));
         let (outcome, processes) = feed(recording, names, window, &filter, |next, known| {
             match next {
                 Next::Event(event, asked_for, takes) => msgs.event(event, known.processes, asked_for, takes),
@@ -30,5 +32,6 @@ pub(super) fn run(args: &cli::Sums) -> Result<Health> {
     if report.pairs_found + report.queues_found == 0 {
         summed.nothing(Sought::Messages, &filter)?;
     }
-    summed.print(&args.table, &report, |style, out| view::msgs::text(&report, style, out))
+    summed
+        .print(&args.table, &report, |style, out| view::msgs::text(&report, !filter.schedulers.is_empty(), style, out))
 }

@@ -73,7 +73,7 @@ pub(super) fn run(args: &cli::Procs) -> Result<Health> {
     let (mut groups, mut sums) = (Groups::new(filter.grouping), Sums::default());
     let summed = Summed::read(&args.table.input, &args.table.select.window, |recording, window, names| {
         let read = around(recording, window);
-        let mut procs = Procs::within(recording, Cut::new(recording, window, read));
+        let mut procs = Procs::within(recording, Cut::new(recording, window, read)).on(recording, &filter);
         let mut take = |tracee, row: Row, known: &Known<'_>| {
             sums.add(groups.of(tracee, known.processes, known.tracees, known.names), &row);
             // It is asked for but once, and the number may be another's later.
@@ -120,6 +120,6 @@ pub(super) fn run(args: &cli::Procs) -> Result<Health> {
             (Some(groups), _) => view::procs::groups(groups, style, out).map(|()| groups.len())?,
             (None, each) => view::procs::each(each.unwrap_or_default(), style, out).map(|()| rows.len())?,
         };
-        view::procs::below(rows_found, shown, out)
+        view::procs::below(rows_found, shown, !filter.schedulers.is_empty(), out)
     })
 }

@@ -44,7 +44,7 @@ pub(super) fn run(args: &cli::Sched) -> Result<Health> {
             }
             about.heading(&mut out)?;
             view::sched::text(&report, style(args.table.wide), &mut out)?;
-            view::pressure::text(&pressure, style(args.table.wide), &mut out)?;
+            view::pressure::text(&pressure, &mut out)?;
         }
         if let Some(path) = &args.output {
             let path = numbered(path, number);
@@ -71,12 +71,12 @@ fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, pressure::Re
     let window = Window { from_ns: from, to_ns: asked.to_ns };
     let read = around(recording, window);
     let cut = Cut { from, to, since: read.from_ns };
-    let mut sched = Sched::new(recording, cut, args.limit);
+    let mut sched = Sched::new(recording, cut, args.limit).on(recording, &filter);
     let mut pressure = Pressure::new(recording, cut);
     let (outcome, processes) = feed_around(recording, Names::default(), window, read, &filter, |next, known| {
         match next {
-            Next::Event(event, asked_for, _) => {
-                if asked_for {
+            Next::Event(event, asked_for, takes) => {
+                if takes(event.tracee) {
                     sched.event(event);
                 }
                 pressure.event(event, known.processes, asked_for);

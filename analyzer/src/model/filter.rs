@@ -187,8 +187,8 @@ impl<'a> ProcessFilter<'a> {
     }
 }
 
-/// Remembers for each kind of event and each lane whether it is asked for.
-#[derive(Debug)]
+/// Remembers for each kind of event and each lane whether it is asked for. By default all are.
+#[derive(Debug, Default)]
 pub struct EventFilter {
     kinds: Vec<bool>,
     lanes: Vec<bool>,
@@ -218,6 +218,11 @@ impl EventFilter {
     #[inline]
     pub fn takes_kind(&self, kind: u8) -> bool {
         self.kinds.get(usize::from(kind)).copied().unwrap_or(true)
+    }
+
+    /// Is every lane asked for?
+    pub fn takes_all_lanes(&self) -> bool {
+        self.lanes.is_empty()
     }
 
     /// Is the lane asked for?

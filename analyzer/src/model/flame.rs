@@ -112,6 +112,9 @@ pub struct Tree {
     groups: Option<Told<u32>>,
     /// Calls of which the stack is one too many.
     beyond: u64,
+    /// The event that is looked at is asked for: a call that it begins counts, and the time
+    /// since the process's event before.
+    counts: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -160,6 +163,7 @@ impl Flame {
             children: HashMap::new(),
             groups: groups.clone(),
             beyond: 0,
+            counts: true,
         };
         Flame { shares: Shares::new(threads, tree), groups }
     }
@@ -222,7 +226,8 @@ impl Build<'_> {
                 }
             }
         }
-        if !taken && children.is_empty() {
+        let nothing = number > 0 && node.calls == 0 && node.wall == 0;
+        if (!taken || nothing) && children.is_empty() {
             return None;
         }
         let (name, module) = match node.what {
@@ -263,7 +268,7 @@ impl Tree {
             return *node;
         }
         if self.nodes.len() >= MOST_NODES {
-            self.beyond += 1;
+            self.beyond += u64::from(self.counts);
             return below;
         }
         let next = self.nodes.len() as u32;
@@ -296,7 +301,9 @@ impl Tree {
 
 impl Table for Tree {
     #[inline]
-    fn before(&mut self, _: &Step, _: bool) {}
+    fn before(&mut self, _: &Step, asked_for: bool) {
+        self.counts = asked_for;
+    }
 
     fn end_of_recording(&mut self, _: &Stacks) {}
 }
@@ -312,7 +319,7 @@ impl Observer for Tree {
             _ => parent,
         };
         let place = self.place(below, function);
-        self.nodes[place as usize].calls += 1;
+        self.nodes[place as usize].calls += u64::from(self.counts);
         place
     }
 
@@ -323,6 +330,9 @@ impl Observer for Tree {
     fn clipped(&mut self, _function: Option<FunctionId>, _why: Clip) {}
 
     fn spent(&mut self, frame: u32, ns: u64, on_scheduler: bool) {
+        if !self.counts {
+            return;
+        }
         let node = &mut self.nodes[frame as usize];
         node.wall = node.wall.saturating_add(ns);
         if on_scheduler {

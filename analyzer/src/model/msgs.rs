@@ -14,6 +14,7 @@ use serde::Serialize;
 use spoor_format::chunk::Identity;
 use spoor_format::record::Body;
 
+use crate::model::filter::EventFilter;
 use crate::model::group::Groups;
 use crate::model::histogram::{Durations, Percentiles};
 use crate::model::processes::{Known, Processes};
@@ -36,6 +37,8 @@ pub const MOST_ROWS: usize = 1 << 13;
 #[derive(Debug, Default)]
 pub struct Msgs {
     groups: Groups,
+    /// The threads that are asked for: what is sent and comes on others is not counted.
+    lanes: EventFilter,
     pairs: BTreeMap<(u32, To), Pair>,
     others: Vec<String>,
     other_numbers: HashMap<String, u32>,
@@ -81,6 +84,8 @@ struct Reply {
     time: u64,
     pair: Pair,
     asked_for: bool,
+    /// It was sent on a thread that is asked for.
+    here: bool,
 }
 
 #[derive(Debug, Default)]
@@ -165,6 +170,11 @@ impl Msgs {
         Msgs { groups, ..Msgs::default() }
     }
 
+    /// A recording begins: of these threads.
+    pub fn begin(&mut self, lanes: EventFilter) {
+        self.lanes = lanes;
+    }
+
     /// Takes an event; one that is not asked for counts for queues only. `takes` says whether a
     /// process is asked for.
     pub fn event(
@@ -180,12 +190,13 @@ impl Msgs {
             kind::RECEIVE => {
                 self.knows_receives = true;
                 self.received += u64::from(asked_for);
-                let reply = self.reply_that_comes(event, processes, asked_for);
+                let here = self.lanes.takes_lane(event.lane);
+                let reply = self.reply_that_comes(event, processes, takes(event.tracee));
                 let queue = self.queues.entry(event.tracee).or_default();
                 queue.asked_for |= asked_for;
                 match reply {
-                    Some(sent) => queue.reply_came(sent, event.time),
-                    None => queue.came(event),
+                    Some((sent, sent_here)) => queue.reply_came(sent, event.time, sent_here, here),
+                    None => queue.came(event, here),
                 }
             }
             kind::EXIT => self.exits(event, processes),
@@ -275,12 +286,13 @@ impl Msgs {
         let to = receiver(event, processes);
         let from = self.groups.of(event.tracee, processes, event.tracees(), event.names());
         let nobody = event.kind == kind::SEND_TO_NON_EXISTING;
+        let here = self.lanes.takes_lane(event.lane);
         if let Some(to) = to.filter(|to| !nobody && matches!(event.tracees().identity(*to), Identity::Process(_))) {
             let queue = self.queues.entry(to).or_default();
-            if !std::mem::replace(&mut queue.decided, true) {
+            if here && !std::mem::replace(&mut queue.decided, true) {
                 queue.asked_for |= takes(to);
             }
-            queue.sent(event.time);
+            queue.sent(event.time, here);
         }
         let mut this = Pair { messages: 1, lost: u64::from(nobody), ..Pair::default() };
         if let Some(content) = event.detail().content() {
@@ -291,9 +303,10 @@ impl Msgs {
             && !nobody
             && let Some(key) = reply_to_alias(event).filter(|key| !self.replies.open.contains_key(key))
         {
-            return self.replies(key, Reply { from, time: event.time, pair: this, asked_for });
+            return self.replies(key, Reply { from, time: event.time, pair: this, asked_for, here });
         }
         let pair = match to {
+            _ if !here => return,
             Some(to) => {
                 let group = self.groups.of(to, processes, event.tracees(), event.names());
                 match asked_for {
@@ -310,17 +323,17 @@ impl Msgs {
         pair.add(&this);
     }
 
-    /// When it was sent, if it is a reply to an alias: whose that is, is known now.
-    fn reply_that_comes(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) -> Option<u64> {
+    /// When it was sent, and whether here, if it is a reply to an alias: whose that is, is known now.
+    fn reply_that_comes(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) -> Option<(u64, bool)> {
         if self.replies.open.is_empty() {
             return None;
         }
         let reply = self.replies.open.remove(&reply_key(&event.detail())?)?;
-        if asked_for || reply.asked_for {
+        if reply.here && (asked_for || reply.asked_for) {
             let to = self.groups.of(event.tracee, processes, event.tracees(), event.names());
             self.pairs.entry((reply.from, To::Group(to))).or_default().add(&reply.pair);
         }
-        Some(reply.time)
+        Some((reply.time, reply.here))
     }
 
     /// A reply to an alias is on its way. One that is not asked for may be to one that is.
@@ -467,8 +480,8 @@ impl Queue {
         }
     }
 
-    fn sent(&mut self, time: u64) {
-        self.sent += 1;
+    fn sent(&mut self, time: u64, here: bool) {
+        self.sent += u64::from(here);
         self.waiting += 1;
         if self.waiting > self.peak {
             (self.peak, self.peak_at) = (self.waiting, time);
@@ -481,10 +494,12 @@ impl Queue {
     }
 
     /// A reply to an alias, which is in no other order than that of its sending.
-    fn reply_came(&mut self, sent: u64, time: u64) {
-        self.sent += 1;
-        self.received += 1;
-        self.delays.record(time.saturating_sub(sent));
+    fn reply_came(&mut self, sent: u64, time: u64, sent_here: bool, here: bool) {
+        self.sent += u64::from(sent_here);
+        self.received += u64::from(here);
+        if here {
+            self.delays.record(time.saturating_sub(sent));
+        }
         while self.taken.front().is_some_and(|taken| *taken < sent) || self.taken.len() >= KEPT {
             self.taken.pop_front();
         }
@@ -494,14 +509,14 @@ impl Queue {
         }
     }
 
-    fn came(&mut self, event: &Event<'_>) {
-        self.received += 1;
+    fn came(&mut self, event: &Event<'_>, here: bool) {
+        self.received += u64::from(here);
         if self.waiting == 0 {
-            self.unsent += 1;
+            self.unsent += u64::from(here);
             return;
         }
         self.waiting -= 1;
-        if let Some(time) = self.times.pop_front() {
+        if let Some(time) = self.times.pop_front().filter(|_| here) {
             self.delays.record(event.time.saturating_sub(time));
         }
         if self.waiting == 0 {

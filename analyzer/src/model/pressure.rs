@@ -1,4 +1,4 @@
-//! How hard the schedulers are pressed: run queues, migrations, garbage collection.
+//! How hard the schedulers are pressed: run queues, garbage collection.
 //!
 //! A process is in a run queue from the moment it is ready to run: a message was sent to it
 //! while it waited, it was scheduled out without waiting for one, or it was
@@ -32,8 +32,6 @@ pub struct Pressure {
     perhaps_ns: u64,
     waits: Durations,
     columns: Vec<u64>,
-    last_lane: HashMap<TraceeId, u32>,
-    moves: BTreeMap<(u32, u32), u64>,
     collecting: HashMap<TraceeId, (u64, u32)>,
     gc: BTreeMap<u32, u64>,
     epoch: Option<u32>,
@@ -60,17 +58,6 @@ pub struct RunQueue {
     pub peak_at_ns: u64,
 }
 
-/// Processes that went on on another lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Migration {
-    /// The lane before.
-    pub from: String,
-    /// The lane after.
-    pub to: String,
-    /// How often.
-    pub processes: u64,
-}
-
 /// Garbage collection on a lane.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct LaneGc {
@@ -87,8 +74,6 @@ pub struct LaneGc {
 pub struct Report {
     /// The run queues: null without `in` and `out` events.
     pub run_queue: Option<RunQueue>,
-    /// From lane to lane.
-    pub migrations_matrix: Vec<Migration>,
     /// By lane.
     pub gc: Vec<LaneGc>,
 }
@@ -104,8 +89,6 @@ impl Pressure {
             perhaps_ns: 0,
             waits: Durations::default(),
             columns: vec![0; COLUMNS as usize],
-            last_lane: HashMap::new(),
-            moves: BTreeMap::new(),
             collecting: HashMap::new(),
             gc: BTreeMap::new(),
             epoch: None,
@@ -116,31 +99,21 @@ impl Pressure {
     pub fn event(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) {
         if self.epoch != Some(event.epoch) {
             self.epoch = Some(event.epoch);
-            self.last_lane.clear();
             self.collecting.clear();
         }
         if let Some(ready) = self.states.event(event, processes).filter(|_| asked_for) {
             self.was_ready(ready);
         }
-        if asked_for {
-            *self.asked_for.entry(event.tracee.0) = true;
-        }
+        // Who is in a queue at the end is in that of the thread of its last event.
+        *self.asked_for.entry(event.tracee.0) = asked_for;
         self.states.let_go();
         if event.kind == kind::EXIT {
-            self.last_lane.remove(&event.tracee);
             self.collecting.remove(&event.tracee);
         }
         if !event.complete || !matches!(event.identity(), Identity::Process(_)) {
             return;
         }
         match event.kind {
-            kind::IN | kind::IN_EXITING => {
-                let before = self.last_lane.insert(event.tracee, event.lane);
-                let counts = asked_for && self.cut.holds(event.time);
-                if let Some(before) = before.filter(|before| *before != event.lane && counts) {
-                    *self.moves.entry((before, event.lane)).or_default() += 1;
-                }
-            }
             kind::GC_MINOR_START | kind::GC_MAJOR_START if asked_for => {
                 self.collecting.insert(event.tracee, (event.time, event.lane));
             }
@@ -158,7 +131,6 @@ impl Pressure {
         for tracee in gone {
             self.states.remove(*tracee);
             self.asked_for.remove(tracee.0);
-            self.last_lane.remove(tracee);
             self.collecting.remove(tracee);
         }
     }
@@ -214,12 +186,8 @@ impl Pressure {
             peak_at_ns: (self.cut.from + peak_at * self.width).saturating_sub(recording.start_ns),
         };
         let name = |lane: u32| recording.lane_name(lane);
-        let moves = self.moves.iter();
         Report {
             run_queue: in_out_events.then_some(run_queue),
-            migrations_matrix: moves
-                .map(|((from, to), n)| Migration { from: name(*from), to: name(*to), processes: *n })
-                .collect(),
             gc: self
                 .gc
                 .iter()

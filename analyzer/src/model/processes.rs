@@ -30,6 +30,8 @@ pub struct Process {
 #[derive(Debug, Clone, Default)]
 pub struct Processes {
     known: Vec<Process>,
+    /// Initial calls tell who is a supervisor: recorders did not always write that.
+    tells_supervisors: bool,
     by_name: HashMap<AtomId, TraceeId>,
 }
 
@@ -54,6 +56,7 @@ impl Processes {
                 replace(&mut process.name, *name);
                 replace(&mut process.label, label.clone());
                 replace_call(&mut process.initial_call, *initial_call, names);
+                self.tells_supervisors |= initial_call.is_some_and(|call| is_of_supervisor(names, call));
                 if let Some(name) = name {
                     self.by_name.insert(*name, *tracee);
                 }
@@ -121,6 +124,8 @@ impl Processes {
                 replace(&mut process.parent, parent.pid());
                 if process.initial_call.is_none() {
                     replace_call(&mut process.initial_call, event.function, event.names());
+                    let tells = event.function.is_some_and(|call| is_of_supervisor(event.names(), call));
+                    self.tells_supervisors |= tells;
                 }
             }
             Some(Body::Register { name }) => {
@@ -182,13 +187,19 @@ impl Processes {
         let mut at = tracee;
         for _ in 0..ANCESTORS {
             at = tracees.find(Identity::Process(self.get(at)?.parent?))?;
-            let title = self.title(at, names)?;
-            let module = self.get(at)?.initial_call.map(|call| names.function_parts(call).0);
-            if module == Some("supervisor") || title.ends_with("_sup") || title.ends_with("Supervisor") {
-                return Some(title);
+            if self.is_supervisor(at, names)? {
+                return self.title(at, names);
             }
         }
         None
+    }
+
+    /// By its initial call; by its name only where no initial call of the recording is a supervisor's.
+    fn is_supervisor(&self, tracee: TraceeId, names: &Names) -> Option<bool> {
+        let call = self.get(tracee)?.initial_call;
+        let named =
+            || self.title(tracee, names).is_some_and(|title| title.ends_with("_sup") || title.ends_with("Supervisor"));
+        Some(call.is_some_and(|call| is_of_supervisor(names, call)) || !self.tells_supervisors && named())
     }
 
     /// The process that is registered under the name now, as far as is known.
@@ -228,9 +239,19 @@ const ANCESTORS: usize = 64;
 fn initial_call_text(names: &Names, call: FunctionId) -> String {
     let (module, name, arity) = names.function_parts(call);
     match (module, arity) {
-        // proc_lib's translation puts the callback module in the middle.
-        ("supervisor", 1) if name != "init" => format!("supervisor {}", crate::read::quoted(name)),
+        ("supervisor", 1) if name != "init" => label::mfa(name, "init", 1),
         _ => label::mfa(module, name, arity),
+    }
+}
+
+/// `proc_lib` says of a supervisor `supervisor:Callback/1`; before it says so, a dynamic one of Elixir
+/// looks like a server.
+fn is_of_supervisor(names: &Names, call: FunctionId) -> bool {
+    let (module, name, arity) = names.function_parts(call);
+    match module {
+        "supervisor" => arity == 1,
+        "supervisor_bridge" | "Elixir.DynamicSupervisor" => (name, arity) == ("init", 1),
+        _ => false,
     }
 }
 

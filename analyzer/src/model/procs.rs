@@ -8,6 +8,7 @@ use spoor_format::chunk::Identity;
 use spoor_format::record::Body;
 
 use crate::model::cut::Cut;
+use crate::model::filter::{EventFilter, Filter};
 use crate::model::group::Groups;
 use crate::model::processes::{Known, Processes};
 use crate::model::slots::Slots;
@@ -21,6 +22,7 @@ const WORD: u64 = 8;
 #[derive(Debug)]
 pub struct Procs {
     cut: Cut,
+    lanes: EventFilter,
     states: States,
     seen: Slots<Seen>,
 }
@@ -70,7 +72,7 @@ pub struct Row {
     pub died_ns: Option<u64>,
     /// Its exit reason.
     pub reason: Option<String>,
-    /// As much of the window as it lived.
+    /// As much of the window as it lived; where some threads are asked for, its time on these.
     pub life_ns: u64,
     /// What it spent this on: adds up to it.
     pub split: Split,
@@ -125,7 +127,14 @@ impl Procs {
 
     /// Of a part of a recording: events around it are to be handed in, too.
     pub fn within(recording: &Recording, cut: Cut) -> Procs {
-        Procs { cut, states: States::within(recording, cut), seen: Slots::default() }
+        let (states, lanes) = (States::within(recording, cut), EventFilter::default());
+        Procs { cut, lanes, states, seen: Slots::default() }
+    }
+
+    /// Of some threads: what processes did there. What they were off for is on none.
+    pub fn on(self, recording: &Recording, filter: &Filter) -> Procs {
+        let lanes = || EventFilter::new(filter, recording);
+        Procs { lanes: lanes(), states: self.states.on(lanes()), ..self }
     }
 
     /// Takes an event; a process none of whose events is asked for is left out.
@@ -152,12 +161,14 @@ impl Procs {
         if !self.cut.holds(event.time) {
             return;
         }
+        let here = self.lanes.takes_lane(event.lane);
         match event.kind {
             kind::EXIT => {
                 if let Some(Body::Exit { reason }) = event.detail().body() {
                     seen.reason = event.detail().term_text(reason, event.names(), &event.recording().pids);
                 }
             }
+            _ if !here => {}
             kind::IN | kind::IN_EXITING => seen.slices += 1,
             kind::SEND | kind::SEND_TO_NON_EXISTING => seen.sent += 1,
             kind::RECEIVE => seen.received += 1,
@@ -213,6 +224,11 @@ impl Procs {
         let at = |time: u64| time.saturating_sub(recording.start_ns);
         let inside = |time: &u64| self.cut.holds(*time);
         let parent = known.processes.get(tracee).and_then(|process| process.parent);
+        let (mut split, mut life_ns) = (split, self.cut.part(seen.since, until));
+        if !self.lanes.takes_all_lanes() {
+            split = split.on_threads();
+            life_ns = split.sum_ns();
+        }
         Row {
             process: pids.text(known.tracees.identity(tracee)),
             name: known.processes.title(tracee, known.names),
@@ -220,7 +236,7 @@ impl Procs {
             born_ns: seen.born.filter(inside).map(at),
             died_ns: seen.died.filter(inside).map(at),
             reason: seen.reason.clone(),
-            life_ns: self.cut.part(seen.since, until),
+            life_ns,
             split,
             slices: seen.slices,
             sent: seen.sent,

@@ -22,6 +22,7 @@ use spoor_format::record::Body;
 
 use crate::model::calm::Calm;
 use crate::model::cut::Cut;
+use crate::model::filter::EventFilter;
 use crate::model::processes::Processes;
 use crate::model::slots::{Exited, Slots};
 use crate::read::{Event, FunctionId, Recording, TraceeId, kind};
@@ -81,6 +82,12 @@ impl Split {
         }
     }
 
+    /// What of it was on some thread.
+    pub fn on_threads(&self) -> Split {
+        let Split { running_ns, dirty_ns, gc_ns, port_ns, .. } = *self;
+        Split { running_ns, dirty_ns, gc_ns, port_ns, ..Split::default() }
+    }
+
     /// Adds another.
     pub fn add(&mut self, other: &Split) {
         self.running_ns = self.running_ns.saturating_add(other.running_ns);
@@ -112,6 +119,8 @@ struct State {
     mode: Mode,
     /// Of the thread on which it came in.
     lane: u32,
+    /// It runs elsewhere than on the threads that are asked for.
+    elsewhere: bool,
     collecting: bool,
     /// It is off, or came back: since when.
     off_from: u64,
@@ -165,6 +174,7 @@ pub struct States {
     whole_since: Option<u64>,
     starts: u64,
     calm: Calm,
+    lanes: EventFilter,
 }
 
 impl States {
@@ -197,12 +207,18 @@ impl States {
             whole_since: None,
             starts,
             calm,
+            lanes: EventFilter::default(),
         }
     }
 
     /// With `runs`, there are `in` and `out` events in the recording, whatever was read of it so far.
     pub fn knowing(self, runs: bool) -> States {
         States { runs: self.runs || runs, ..self }
+    }
+
+    /// Time on other threads than those asked for is left out; time on no thread is not.
+    pub fn on(self, lanes: EventFilter) -> States {
+        States { lanes, ..self }
     }
 
     /// Does the recording say when a process takes a message?
@@ -224,6 +240,7 @@ impl States {
         let calm_until = self.calm.event(event);
         let (receives, runs) = (self.receives, self.runs);
         let dirty = self.dirty_lanes.get(event.lane as usize) == Some(&true);
+        let elsewhere = !self.lanes.takes_lane(event.lane);
         let (state, cut) = (self.states.entry(event.tracee.0), &self.cut);
         let forgets = state.begun && (state.epoch != event.epoch || event.missing || !event.complete);
         let ready = match state.told_by(event) {
@@ -238,12 +255,16 @@ impl States {
             if !state.begun && event.kind == kind::SPAWNED {
                 state.since = event.time;
             } else if runs && event.complete && !event.missing {
+                state.elsewhere = elsewhere;
                 state.did_before(event, whole_since.max(event.whole_since_ns()), dirty, cut);
                 state.message_at = message_at;
             }
             state.begun = true;
         }
         state.pass(event.time, cut);
+        if matches!(event.kind, kind::IN | kind::IN_EXITING) || kind::is_of_running(event.kind) {
+            state.elsewhere = elsewhere;
+        }
         state.turn(event, dirty, runs, cut);
         state.calm_until = calm_until;
         match event.kind {
@@ -293,6 +314,7 @@ impl States {
             since: event.time,
             mode: if dirty { Mode::Dirty } else { Mode::Running },
             lane: event.lane,
+            elsewhere: !self.lanes.takes_lane(event.lane),
             collecting: matches!(event.kind, kind::GC_MINOR_START | kind::GC_MAJOR_START),
             ..State::default()
         };
@@ -452,8 +474,10 @@ impl State {
         match self.mode {
             // Told when it comes back.
             Mode::Off => return,
+            Mode::Unknown if !self.collecting => self.split.unknown_ns = self.split.unknown_ns.saturating_add(ns),
+            _ if self.elsewhere => {}
             _ if self.collecting => self.split.gc_ns = self.split.gc_ns.saturating_add(ns),
-            Mode::Unknown => self.split.unknown_ns = self.split.unknown_ns.saturating_add(ns),
+            Mode::Unknown => {}
             Mode::Running => self.split.running_ns = self.split.running_ns.saturating_add(ns),
             Mode::Port => self.split.port_ns = self.split.port_ns.saturating_add(ns),
             Mode::Dirty => self.split.dirty_ns = self.split.dirty_ns.saturating_add(ns),

@@ -6,8 +6,8 @@ use crate::model::msgs::{MOST_ROWS, PairRow, QueueRow, Report};
 use crate::view::table::{self, Style};
 use crate::view::units::{bytes, count, duration, moment};
 
-/// As text.
-pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
+/// As text; `of_threads`: of those asked for.
+pub fn text(report: &Report, of_threads: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{} messages sent, {} received\n", count(report.sent), count(report.received))?;
     let columns = [("FROM", false), ("TO", false), ("MESSAGES", true), ("TO NOBODY", true), ("RECORDED BYTES", true)];
     table::fitted(&columns, report.pairs.iter().map(pair).collect(), &[], style, out)?;
@@ -28,9 +28,13 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     table::fitted(&columns, report.queues.iter().map(queue).collect(), &[], style, out)?;
     match report.queues_found.saturating_sub(report.queues.len()) {
         more if more > 0 && report.queues.len() == MOST_ROWS => {
-            writeln!(out, "({} more rows, of shorter queues, were not kept)", count(more as u64))
+            writeln!(out, "({} more rows, of shorter queues, were not kept)", count(more as u64))?;
         }
-        _ => table::more(report.queues_found, report.queues.len(), out),
+        _ => table::more(report.queues_found, report.queues.len(), out)?,
+    }
+    match of_threads {
+        true => writeln!(out, "\nSENT TO and CAME: on these threads; PEAK and LEFT: of messages from all threads"),
+        false => Ok(()),
     }
 }
 

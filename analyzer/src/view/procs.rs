@@ -52,10 +52,17 @@ pub fn each(rows: &[Row], style: Style, out: &mut dyn Write) -> io::Result<()> {
     table::fitted(&columns, rows.collect(), &OPTIONAL, style, out)
 }
 
-/// Below a table: how many rows more there are, and what the columns mean.
-pub fn below(rows_found: usize, shown: usize, out: &mut dyn Write) -> io::Result<()> {
+/// Below a table: how many rows more there are, and what the columns mean; `of_threads`: of those asked for.
+pub fn below(rows_found: usize, shown: usize, of_threads: bool, out: &mut dyn Write) -> io::Result<()> {
     table::more(rows_found, shown, out)?;
     writeln!(out)?;
+    if of_threads {
+        return writeln!(
+            out,
+            "On these threads alone; ON CPU: GC and IN PORT included; HEAP: after the last collection there.\n\
+             What a process was off for, it was off for on no thread: that is told without --scheduler."
+        );
+    }
     writeln!(out, "ON CPU: on a scheduler, GC and IN PORT included; QUEUED: ready to run; WAITING: in receive;")?;
     writeln!(out, "UNKNOWN: the events do not say; HEAP: after the last garbage collection")
 }

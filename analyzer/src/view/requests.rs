@@ -10,7 +10,7 @@ use crate::view::units::{count, duration, moment};
 /// As text.
 pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
     if report.groups.is_empty() {
-        return Ok(());
+        return replies_alone(report, out);
     }
     let head = if report.by == "client" { "CLIENT" } else { "SERVER" };
     let times = [("P50", true), ("P90", true), ("P99", true), ("P99.9", true), ("MAX", true)];
@@ -22,15 +22,22 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     for line in &report.groups {
         writeln!(out, "{}: {}", line.group, ends(line))?;
     }
-    if report.replies_without_request > 0 {
-        let replies = count(report.replies_without_request);
-        writeln!(out, "{replies} replies, or what looks like one, to requests that were not recorded")?;
-    }
+    replies_alone(report, out)?;
     if !report.slowest.is_empty() {
         writeln!(out, "\nThe slowest")?;
         slowest(&report.slowest, style, out)?;
     }
     writeln!(out, "\nSERVICE: from its beginning to the reply, whatever the server did in between")?;
+    if report.groups.iter().any(|line| line.counts.service_at_most > 0) {
+        writeln!(
+            out,
+            "AT MOST: handle_call is not traced, and the server taken to serve one request at a time; what it did"
+        )?;
+        writeln!(
+            out,
+            "between its reply before and this request, or for messages that are not recorded, is in SERVICE"
+        )?;
+    }
     if report.slowest.iter().any(|request| request.served_before.is_some_and(|n| n > 0)) {
         writeln!(out, "BEFORE: requests that the server answered while this one waited")?;
     }
@@ -46,16 +53,24 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     Ok(())
 }
 
+fn replies_alone(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    match report.replies_without_request {
+        0 => Ok(()),
+        n => writeln!(out, "{} replies, or what looks like one, to requests that were not recorded", count(n)),
+    }
+}
+
 /// The time at the server says more only where its parts are not known.
 fn at_server(request: &SlowRequest) -> Option<u64> {
     request.at_server_ns.filter(|_| request.parts.is_none())
 }
 
 fn parts(line: &Line) -> Vec<Vec<String>> {
+    let bounds = line.counts.service_at_most > 0;
     let parts = [
         ("client wait", &line.client_wait),
-        ("mailbox wait", &line.mailbox_wait),
-        ("service", &line.service),
+        (if bounds { "mailbox wait, at least" } else { "mailbox wait" }, &line.mailbox_wait),
+        (if bounds { "service, at most" } else { "service" }, &line.service),
         ("delivery", &line.delivery),
         ("on the way", &line.on_the_way),
     ];
@@ -94,7 +109,10 @@ fn slowest(requests: &[SlowRequest], style: Style, out: &mut dyn Write) -> io::R
             some(request.on_the_way_ns),
         ]);
         cells.push(request.served_before.filter(|n| *n > 0).map_or_else(String::new, count));
-        cells.push(if request.end == "answered" { String::new() } else { request.end.replace('_', " ") });
+        let end = (request.end != "answered").then(|| request.end.replace('_', " "));
+        let before = request.began_before.then(|| "began before".to_owned());
+        let after = request.ended_after.then(|| "ended after".to_owned());
+        cells.push([end, before, after].into_iter().flatten().collect::<Vec<_>>().join(", "));
         cells
     });
     table::fitted(&columns, rows.collect(), &["DELIVERY", "BEFORE", "AT SERVER"], style, out)
@@ -108,7 +126,10 @@ fn ends(line: &Line) -> String {
         (counts.timed_out, "timed out", "timed out"),
         (counts.late_replies, "late reply", "late replies"),
         (counts.server_died, "lost its server", "lost their server"),
+        (counts.no_server, "without a server", "without a server"),
         (counts.unanswered, "unanswered", "unanswered"),
+        (counts.began_before, "began before the window", "began before the window"),
+        (counts.ended_after, "ended after it", "ended after it"),
         (counts.client_unseen, "without the client's end", "without the client's end"),
         (counts.server_unseen, "without the server's end", "without the server's end"),
         (counts.remote, "between nodes", "between nodes"),

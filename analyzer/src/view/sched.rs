@@ -1,8 +1,9 @@
 //! What the schedulers did: tables and a timeline.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use crate::model::sched::{LaneRow, LaneTimeline, Report, SliceRow};
+use crate::model::sched::{LaneRow, LaneTimeline, Migration, Report, SliceRow};
 use crate::view::svg::{coordinate, escape, fit};
 use crate::view::table::{self, Style};
 use crate::view::units::{count, duration, moment, percent, seconds, wall};
@@ -28,6 +29,9 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     table::fitted(&columns, report.lanes.iter().map(lane).collect(), &["EVENTS"], style, out)?;
     writeln!(out)?;
     writeln!(out, "{} migrations between lanes", count(report.migrations))?;
+    if !report.migrations_matrix.is_empty() {
+        matrix(&report.migrations_matrix, style, out)?;
+    }
     if report.longest.is_empty() {
         return Ok(());
     }
@@ -35,6 +39,30 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     writeln!(out, "Longest slices")?;
     let columns = [("TIME", true), ("AT", true), ("LANE", false), ("PROCESS", false), ("FUNCTION", false)];
     table::fitted(&columns, report.longest.iter().map(slice).collect(), &[], style, out)
+}
+
+/// More lanes than this are listed, not put into a square.
+const SQUARE: usize = 10;
+
+fn matrix(rows: &[Migration], style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let lanes: BTreeSet<&str> = rows.iter().flat_map(|row| [row.from.as_str(), row.to.as_str()]).collect();
+    if lanes.len() > SQUARE {
+        let list = rows.iter().map(|row| vec![row.from.clone(), row.to.clone(), count(row.processes)]).collect();
+        return table::write(&[("FROM", false), ("TO", false), ("PROCESSES", true)], list, style, out);
+    }
+    let cell = |from: &str, to: &str| {
+        let found = rows.iter().find(|row| row.from == from && row.to == to);
+        found.map_or_else(String::new, |row| count(row.processes))
+    };
+    let mut head = vec!["FROM".to_owned()];
+    head.extend(lanes.iter().map(|lane| format!("TO {lane}")));
+    let line = |from: &&str| {
+        let mut cells = vec![(*from).to_owned()];
+        cells.extend(lanes.iter().map(|to| cell(from, to)));
+        cells
+    };
+    let columns: Vec<(&str, bool)> = head.iter().enumerate().map(|(at, head)| (head.as_str(), at > 0)).collect();
+    table::write(&columns, lanes.iter().map(line).collect(), style, out)
 }
 
 /// What the numbers come from.

@@ -48,6 +48,7 @@ pub(super) enum End {
     Answered(u64),
     TimedOut,
     ServerDied,
+    NoServer,
     ClientUnseen,
     Unanswered,
 }
@@ -66,6 +67,8 @@ pub(super) struct Settled {
     pub(super) at_server: Option<u64>,
     pub(super) mailbox_wait: Option<u64>,
     pub(super) service: Option<u64>,
+    /// Service began then, or later.
+    pub(super) start_at_least: bool,
     pub(super) delivery: Option<u64>,
     pub(super) served_before: Option<u64>,
     pub(super) client_seen: bool,
@@ -75,6 +78,9 @@ pub(super) struct Settled {
     pub(super) by_other: bool,
     pub(super) across_losses: bool,
     pub(super) not_followed: bool,
+    /// Of the window.
+    pub(super) began_before: bool,
+    pub(super) ended_after: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -187,12 +193,15 @@ impl Accounts {
                 let joined = Settled {
                     served_before: server.served_before,
                     service: server.service,
+                    start_at_least: server.start_at_least,
                     server_seen: true,
                     remote: true,
                     late_reply: matches!(client.end, End::TimedOut) && matches!(server.end, End::ClientUnseen),
                     by_other: server.by_other,
                     across_losses: client.across_losses || server.across_losses,
                     not_followed: client.not_followed || server.not_followed,
+                    began_before: client.began_before || server.began_before,
+                    ended_after: client.ended_after || server.ended_after,
                     ..*client
                 };
                 let other_end = OtherEnd {
@@ -228,6 +237,7 @@ impl Accounts {
             End::Answered(_) => &mut counts.answered,
             End::TimedOut => &mut counts.timed_out,
             End::ServerDied => &mut counts.server_died,
+            End::NoServer => &mut counts.no_server,
             End::ClientUnseen => &mut counts.client_unseen,
             End::Unanswered => &mut counts.unanswered,
         };
@@ -239,6 +249,9 @@ impl Accounts {
         counts.across_losses += u64::from(settled.across_losses);
         counts.replied_by_other += u64::from(settled.by_other);
         counts.not_followed += u64::from(settled.not_followed);
+        counts.began_before += u64::from(settled.began_before);
+        counts.ended_after += u64::from(settled.ended_after);
+        counts.service_at_most += u64::from(settled.start_at_least && settled.service.is_some());
         let parts = settled.parts();
         let answered = matches!(settled.end, End::Answered(_));
         let both = settled.client_wait.is_some() && settled.server_seen;
@@ -319,6 +332,8 @@ impl Accounts {
                     server: name(found.server),
                     parts: found.parts(),
                     served_before: found.served_before,
+                    began_before: found.began_before,
+                    ended_after: found.ended_after,
                 });
             }
         }
@@ -388,6 +403,7 @@ impl End {
             End::Answered(_) => "answered",
             End::TimedOut => "timed_out",
             End::ServerDied => "server_died",
+            End::NoServer => "no_server",
             End::ClientUnseen => "client_unseen",
             End::Unanswered => "unanswered",
         }

@@ -21,13 +21,15 @@ use spoor_format::term::tag;
 pub use account::By;
 pub use report::{Counts, Line, Parts, Report, SlowRequest, Split};
 
+use crate::model::cut::Cut;
+use crate::model::filter::EventFilter;
 use crate::model::group::Groups;
 use crate::model::processes::{Known, Processes};
 use crate::model::states::receiver;
 use crate::read::{Event, FunctionId, Names, TraceeId, kind};
 use account::{Accounts, End, Settled, Who};
 use key::Key;
-use server::{Received, Server};
+use server::{Received, Server, Start};
 
 /// Shapes of `spoor_format::record::MESSAGE_SHAPES` that ask for a reply.
 const ASKING: [u64; 3] = [0, 4, 6];
@@ -48,7 +50,7 @@ struct Request {
     to_other_node: bool,
     received: Option<Received>,
     replied: Option<u64>,
-    start: Option<u64>,
+    start: Option<Start>,
     /// Replies of the server when this one was sent, or else received; while it waited.
     replies_before: Option<u64>,
     served_before: Option<u64>,
@@ -57,10 +59,16 @@ struct Request {
     /// It is among those that its client waits for.
     listed: bool,
     by_other: bool,
+    /// Nobody was there to receive it.
+    to_nobody: bool,
     /// Events may be missing between its own; `epoch` is that of the first.
     across_losses: bool,
     epoch: u32,
     asked_for: bool,
+    /// Its first event lies on a thread that is asked for; when that and its last event were.
+    here: bool,
+    first: u64,
+    last: u64,
 }
 
 /// The open requests of a client: how many, and all their places in one number, which
@@ -89,6 +97,8 @@ pub struct Requests {
     replies_to_nothing: u64,
     /// When the last event was.
     now: u64,
+    cut: Cut,
+    lanes: EventFilter,
 }
 
 impl Requests {
@@ -108,11 +118,23 @@ impl Requests {
             messages: 0,
             replies_to_nothing: 0,
             now: 0,
+            cut: Cut { from: 0, to: u64::MAX, since: 0 },
+            lanes: EventFilter::default(),
         }
     }
 
-    /// Takes the next event. A request is asked for when one of its events is.
+    /// A recording begins, or a part of it: events from around it may be handed in, too. A request belongs
+    /// to the thread of its first event.
+    pub fn begin(&mut self, cut: Cut, lanes: EventFilter) {
+        (self.cut, self.lanes) = (cut, lanes);
+    }
+
+    /// Takes the next event. A request is asked for when the process of one of its events is.
     pub fn event(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) {
+        // Of what was before all that is read there are single events only.
+        if event.time < self.cut.since {
+            return;
+        }
         self.now = event.time;
         match event.kind {
             kind::SEND | kind::SEND_TO_NON_EXISTING | kind::RECEIVE => self.message(event, processes, asked_for),
@@ -143,19 +165,24 @@ impl Requests {
     }
 
     fn message(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) {
-        self.messages += 1;
+        let here = self.lanes.takes_lane(event.lane);
+        self.messages += u64::from(here && self.cut.holds(event.time));
         let detail = event.detail();
-        let Some((shape, reference)) = detail.message() else { return };
         let sends = event.kind != kind::RECEIVE;
-        let asks = ASKING.contains(&shape);
-        if !asks && shape != REPLY && (shape != DOWN || sends) {
+        let told = detail
+            .message()
+            .filter(|(shape, _)| ASKING.contains(shape) || *shape == REPLY || (*shape == DOWN && !sends));
+        let Some((shape, key)) = told.and_then(|(shape, of)| Some((shape, Key::of(of, &detail)?))) else {
+            if !sends {
+                self.servers.entry(event.tracee).or_default().takes_other(event);
+            }
             return;
-        }
-        let Some(key) = Key::of(reference, &detail) else { return };
+        };
+        let asks = ASKING.contains(&shape);
         if asks {
             let place = self.place(key, event, processes);
             if let Some(request) = self.at(place) {
-                request.look(event, asked_for);
+                request.look(event, asked_for, here);
             }
             if sends {
                 self.sent(place, event, processes)
@@ -165,8 +192,10 @@ impl Requests {
             return;
         }
         let Some(place) = self.open.get(&key).copied() else {
-            if sends {
-                self.replied_to_nothing(event);
+            match (sends, shape) {
+                (true, _) => self.replied_to_nothing(event, asked_for && here),
+                (false, DOWN) => self.servers.entry(event.tracee).or_default().takes_other(event),
+                (false, _) => {}
             }
             return;
         };
@@ -234,6 +263,7 @@ impl Requests {
         (request.client, request.sent, request.listed) = (Some(event.tracee), Some(event.time), true);
         request.to = who.unwrap_or(Who::Unknown);
         request.replies_before = replies;
+        request.to_nobody = event.kind == kind::SEND_TO_NON_EXISTING;
         // `{Name, Node}`, or a pid that is printed because it is not of this node.
         let first = to.and_then(|to| to.bytes().first().copied());
         request.to_other_node = matches!(first, Some(tag::TUPLE | tag::PRINTED));
@@ -259,24 +289,25 @@ impl Requests {
             self.clients.remove(&event.tracee);
             if let Some(request) = self.at(place) {
                 (request.timed_out, request.listed) = (Some(event.time), false);
+                request.last = request.last.max(event.time);
             }
         }
     }
 
     /// Its request was there before the recording, or is lost: so may be others, which
     /// the server serves before those that are known.
-    fn replied_to_nothing(&mut self, event: &Event<'_>) {
-        self.replies_to_nothing += 1;
+    fn replied_to_nothing(&mut self, event: &Event<'_>, asked_for: bool) {
+        self.replies_to_nothing += u64::from(asked_for && self.cut.holds(event.time));
         if let Some(server) = self.servers.get_mut(&event.tracee) {
             server.look(event);
             server.is_out_of_order();
-            server.has_replied(event.time);
+            server.has_replied(event.time, None);
         }
     }
 
     fn replied(&mut self, place: u32, event: &Event<'_>, asked_for: bool) {
         let Some(request) = self.requests.get_mut(place as usize).and_then(Option::as_mut) else { return };
-        request.look(event, asked_for);
+        request.look(event, asked_for, false);
         if request.replied.replace(event.time).is_some() {
             return;
         }
@@ -293,7 +324,7 @@ impl Requests {
         let before = request.replies_before.filter(|_| !request.across_losses);
         request.served_before = before.map(|before| server.replies().saturating_sub(before));
         server.has_served(&received);
-        server.has_replied(event.time);
+        server.has_replied(event.time, Some(&received));
     }
 
     fn ended(&mut self, place: u32, event: &Event<'_>, processes: &Processes, asked_for: bool, answered: bool) {
@@ -303,7 +334,7 @@ impl Requests {
             return;
         }
         request.client = Some(event.tracee);
-        request.look(event, asked_for);
+        request.look(event, asked_for, false);
         let end = if answered { End::Answered(event.time) } else { End::ServerDied };
         self.settle(place, Some(end), false, &Known::of(event, processes));
     }
@@ -327,8 +358,8 @@ impl Requests {
         {
             server.forget(received);
         }
-        if request.asked_for {
-            self.accounts.add(&request.settled(end, not_followed, self.now), view);
+        if request.asked_for && request.here && request.meets(end, &self.cut) {
+            self.accounts.add(&request.settled(end, not_followed, self.now, &self.cut), view);
         }
     }
 
@@ -401,29 +432,50 @@ impl Request {
             timed_out: None,
             listed: false,
             by_other: false,
+            to_nobody: false,
             across_losses: false,
             epoch,
             asked_for: false,
+            here: false,
+            first: u64::MAX,
+            last: 0,
         }
     }
 
-    fn look(&mut self, event: &Event<'_>, asked_for: bool) {
+    /// Looks at one of its events; `here`: should it be its first, it counts.
+    fn look(&mut self, event: &Event<'_>, asked_for: bool, here: bool) {
         self.asked_for |= asked_for;
+        self.here |= here && self.first == u64::MAX;
+        (self.first, self.last) = (self.first.min(event.time), self.last.max(event.time));
         self.across_losses |= event.epoch != self.epoch || !event.complete || event.missing;
     }
 
-    fn settled(&self, end: Option<End>, not_followed: bool, now: u64) -> Settled {
-        let end = end.unwrap_or(match (self.timed_out, self.replied) {
-            (Some(_), _) => End::TimedOut,
-            (None, Some(_)) => End::ClientUnseen,
-            (None, None) => End::Unanswered,
-        });
+    /// `told` is what the client was told.
+    fn end(&self, told: Option<End>) -> End {
+        match (told, self.timed_out, self.replied) {
+            (Some(End::Answered(time)), ..) => End::Answered(time),
+            (None, Some(_), _) => End::TimedOut,
+            (None, None, Some(_)) => End::ClientUnseen,
+            _ if self.to_nobody => End::NoServer,
+            (told, ..) => told.unwrap_or(End::Unanswered),
+        }
+    }
+
+    /// Was it there in the window, or a part of it?
+    fn meets(&self, told: Option<End>, cut: &Cut) -> bool {
+        let goes_on = matches!(self.end(told), End::Unanswered);
+        self.first <= cut.to && (goes_on || self.last >= cut.from)
+    }
+
+    fn settled(&self, told: Option<End>, not_followed: bool, now: u64, cut: &Cut) -> Settled {
+        let end = self.end(told);
         let answered = if let End::Answered(time) = end { Some(time) } else { None };
         let since = |end: Option<u64>, start: Option<u64>| end?.checked_sub(start?);
         let received = self.received.map(|received| received.time);
+        let start = self.start.map(|start| start.time);
         let given_up = match end {
             End::TimedOut => self.timed_out,
-            End::ServerDied | End::Unanswered => Some(now),
+            End::ServerDied | End::NoServer | End::Unanswered => Some(now),
             End::Answered(_) | End::ClientUnseen => None,
         };
         let client = match self.client {
@@ -440,8 +492,9 @@ impl Request {
             client_wait: since(answered, self.sent),
             waited: since(given_up, self.sent.or(received)),
             at_server: since(self.replied, received),
-            mailbox_wait: since(self.start, self.sent),
-            service: since(self.replied, self.start),
+            mailbox_wait: since(start, self.sent),
+            service: since(self.replied, start),
+            start_at_least: self.start.is_some_and(|start| start.at_least),
             delivery: since(answered, self.replied),
             served_before: self.served_before.filter(|_| self.start.is_some()),
             client_seen: self.client.is_some(),
@@ -451,6 +504,8 @@ impl Request {
             by_other: self.by_other,
             across_losses: self.across_losses,
             not_followed,
+            began_before: self.first < cut.from,
+            ended_after: !matches!(end, End::Unanswered) && self.last > cut.to,
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Row {
     pub(super) counts: Counts,
 }
 
-/// How requests ended. Each is one of answered, timed out, server died, client unseen
+/// How requests ended. Each is one of answered, timed out, server died, no server, client unseen
 /// and unanswered; the other counts say more of some of them.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counts {
@@ -30,6 +30,8 @@ pub struct Counts {
     pub timed_out: u64,
     /// The client was told that the server is gone.
     pub server_died: u64,
+    /// Sent to a process that was not there.
+    pub no_server: u64,
     /// Replied, but the client's end was not recorded: remote, not traced, or lost.
     pub client_unseen: u64,
     /// Neither reply nor end.
@@ -50,6 +52,13 @@ pub struct Counts {
     pub not_split: u64,
     /// Left alone before their end, as too many were open.
     pub not_followed: u64,
+    /// Sent, or seen first, before the window; with their whole times.
+    pub began_before: u64,
+    /// Ended after the window; with their whole times.
+    pub ended_after: u64,
+    /// Service began when told or later, as `handle_call` is not traced: it took so long at most, and
+    /// the wait in the mailbox at least.
+    pub service_at_most: u64,
 }
 
 /// The requests whose time is known in all its parts. The parts add up to the clients'
@@ -115,7 +124,7 @@ pub struct SlowRequest {
     pub at_ns: u64,
     /// From send to receive of the reply; null where the client's end was not recorded.
     pub client_wait_ns: Option<u64>,
-    /// How it ended: `answered`, `timed_out`, `server_died`, `client_unseen`, `unanswered`.
+    /// How it ended: `answered`, `timed_out`, `server_died`, `no_server`, `client_unseen`, `unanswered`.
     pub end: &'static str,
     /// Of one that was not answered: until the client gave up or was told, else to the last
     /// event that was read.
@@ -134,6 +143,10 @@ pub struct SlowRequest {
     pub parts: Option<Parts>,
     /// Requests that the server answered while this one waited.
     pub served_before: Option<u64>,
+    /// It began before the window.
+    pub began_before: bool,
+    /// It ended after the window.
+    pub ended_after: bool,
 }
 
 /// The answer.
@@ -208,6 +221,7 @@ impl Counts {
         self.answered += other.answered;
         self.timed_out += other.timed_out;
         self.server_died += other.server_died;
+        self.no_server += other.no_server;
         self.client_unseen += other.client_unseen;
         self.unanswered += other.unanswered;
         self.late_replies += other.late_replies;
@@ -218,5 +232,8 @@ impl Counts {
         self.replied_by_other += other.replied_by_other;
         self.not_split += other.not_split;
         self.not_followed += other.not_followed;
+        self.began_before += other.began_before;
+        self.ended_after += other.ended_after;
+        self.service_at_most += other.service_at_most;
     }
 }

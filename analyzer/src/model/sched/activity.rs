@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use spoor_format::chunk::Identity;
 
 use super::{CLOSE_NS, GroupRow, LaneRow, LaneTimeline};
+use crate::model::filter::EventFilter;
 use crate::model::group::Grouping;
 use crate::model::histogram::Durations;
 use crate::model::processes::{Known, Processes};
@@ -37,10 +38,14 @@ pub(super) struct Activity {
     pub(super) longest: BinaryHeap<Reverse<Slice>>,
     pub(super) keep: usize,
     pub(super) columns: Columns,
+    /// What is told of is these lanes.
+    pub(super) shown: EventFilter,
     /// No event is missing since then: who was on a thread before its first event, that says.
     pub(super) since: Option<u64>,
     /// The lane that a process was last on.
     pub(super) last_lane: HashMap<TraceeId, u32>,
+    /// How often one came in on another lane than before: from, to.
+    pub(super) moves: BTreeMap<(u32, u32), u64>,
     /// Names of slices' processes that have no more events.
     pub(super) gone: HashMap<(TraceeId, u64), String>,
 }
@@ -74,7 +79,6 @@ pub(super) struct Lane {
     pub(super) busy: u64,
     pub(super) slices: Durations,
     pub(super) clipped: u64,
-    pub(super) arrivals: u64,
     pub(super) columns: Vec<Column>,
 }
 
@@ -142,15 +146,14 @@ impl Activity {
     }
 
     pub(super) fn enter(&mut self, event: &Event<'_>, function: Option<FunctionId>) {
-        let moved = match event.identity() {
-            Identity::Process(_) => {
-                self.last_lane.insert(event.tracee, event.lane).is_some_and(|last| last != event.lane)
-            }
-            _ => false,
-        };
-        let inside = self.columns.holds(event.time);
+        if matches!(event.identity(), Identity::Process(_))
+            && let Some(last) = self.last_lane.insert(event.tracee, event.lane)
+            && last != event.lane
+            && self.columns.holds(event.time)
+        {
+            *self.moves.entry((last, event.lane)).or_default() += 1;
+        }
         let lane = self.met(event);
-        lane.arrivals += u64::from(moved && inside);
         lane.switched = true;
         lane.open = Some(Open::new(event, function));
     }
@@ -277,6 +280,9 @@ impl Activity {
         lane.slices.record(duration);
         lane.busy = lane.busy.saturating_add(part);
         lane.paint(open.tracee, open.start, open.last, columns);
+        if !self.shown.takes_lane(number) {
+            return;
+        }
         self.longest.push(Reverse(Slice {
             duration,
             start: Reverse(open.start),
@@ -323,6 +329,18 @@ impl Activity {
         }
         self.last_lane.clear();
         self.since = None;
+    }
+
+    /// Only these lanes are told of.
+    pub(super) fn show_only_asked_for(&mut self) {
+        let Activity { lanes, moves, shown, .. } = self;
+        lanes.retain(|lane, _| shown.takes_lane(*lane));
+        moves.retain(|(_, to), _| shown.takes_lane(*to));
+    }
+
+    /// How often processes came to the lane from others.
+    pub(super) fn arrivals(&self, lane: u32) -> u64 {
+        self.moves.iter().filter(|((_, to), _)| *to == lane).map(|(_, n)| n).sum()
     }
 
     /// The last event was read; who is on a thread stays there `until` then.
@@ -379,7 +397,7 @@ impl Lane {
         }
     }
 
-    pub(super) fn row(&self, lane: &LaneLedger, window: u64) -> LaneRow {
+    pub(super) fn row(&self, lane: &LaneLedger, arrivals: u64, window: u64) -> LaneRow {
         let points = self.slices.percentiles().unwrap_or_default();
         LaneRow {
             lane: lane.short(),
@@ -392,7 +410,7 @@ impl Lane {
             slice_p50_ns: points.p50_ns,
             slice_p99_ns: points.p99_ns,
             slice_max_ns: points.max_ns,
-            migrations_in: self.arrivals,
+            migrations_in: arrivals,
         }
     }
 

@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::cut::Cut;
+use crate::model::filter::{EventFilter, Filter};
 use crate::model::label;
 use crate::model::processes::{Known, Processes};
 use crate::read::{Event, LaneLedger, Names, Recording, TraceeId, Tracees, kind};
@@ -64,6 +65,8 @@ pub struct Report {
     pub lanes: Vec<LaneRow>,
     /// How often a process went on on another lane than before.
     pub migrations: u64,
+    /// The same from lane to lane.
+    pub migrations_matrix: Vec<Migration>,
     /// The longest slices.
     pub longest: Vec<SliceRow>,
     /// Process groups by busy time.
@@ -98,6 +101,17 @@ pub struct LaneRow {
     pub slice_max_ns: u64,
     /// Processes that came from another lane.
     pub migrations_in: u64,
+}
+
+/// Processes that went on on another lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Migration {
+    /// The lane before.
+    pub from: String,
+    /// The lane after.
+    pub to: String,
+    /// How often.
+    pub processes: u64,
 }
 
 /// A slice.
@@ -148,8 +162,10 @@ impl Sched {
             longest: BinaryHeap::new(),
             keep,
             columns: Columns { from, to, width, count },
+            shown: EventFilter::default(),
             since: None,
             last_lane: HashMap::new(),
+            moves: BTreeMap::new(),
             gone: HashMap::new(),
         };
         let flags = recording.meta.get("flags").unwrap_or_default();
@@ -168,6 +184,14 @@ impl Sched {
             estimate: activity(),
             titles: Titles::default(),
         }
+    }
+
+    /// Tells only of the lanes that are asked for; the events of others are to be handed in, too.
+    pub fn on(mut self, recording: &Recording, filter: &Filter) -> Sched {
+        for activity in [&mut self.exact, &mut self.estimate] {
+            activity.shown = EventFilter::new(filter, recording);
+        }
+        self
     }
 
     /// These have no more events; those whose slices are open are taken out.
@@ -228,7 +252,8 @@ impl Sched {
 
     /// Was there no event?
     pub fn is_empty(&self) -> bool {
-        self.exact.lanes.values().chain(self.estimate.lanes.values()).all(Lane::is_idle)
+        let shown = |(lane, _): &(&u32, &Lane)| self.exact.shown.takes_lane(**lane);
+        self.exact.lanes.iter().chain(&self.estimate.lanes).filter(shown).all(|(_, lane)| lane.is_idle())
     }
 
     /// The report.
@@ -240,6 +265,7 @@ impl Sched {
         self.exact.end_all((!self.ended_incomplete).then_some(self.last_complete.max(to)));
         self.estimate.end_all(None);
         let mut activity = if self.running { self.exact } else { self.estimate };
+        activity.show_only_asked_for();
         let groups = Groups::new(&activity, &self.titles.titles, processes, tracees, names);
         let who = |tracee| processes.full_name(tracee, tracees.identity(tracee), recording, names);
         let mut longest = activity.longest.drain().map(|Reverse(slice)| slice).collect::<Vec<_>>();
@@ -254,8 +280,12 @@ impl Sched {
             from_function: slice.from.map(|f| label::function(names, f)),
             to_function: slice.to.map(|f| label::function(names, f)),
         });
+        let name = |lane: u32| recording.lane_name(lane);
+        let moved = |from, to, processes| Migration { from: name(from), to: name(to), processes };
         let window = to.saturating_sub(from);
-        let shown = |lane: &&LaneLedger| activity.lanes.contains_key(&lane.lane) || lane.kind == "scheduler";
+        let shown = |lane: &&LaneLedger| {
+            activity.lanes.contains_key(&lane.lane) || lane.kind == "scheduler" && activity.shown.takes_lane(lane.lane)
+        };
         let lanes: Vec<&LaneLedger> = recording.ledger.iter().filter(shown).collect();
         let idle = Lane::default();
         let lane_of = |lane: &LaneLedger| activity.lanes.get(&lane.lane).unwrap_or(&idle);
@@ -265,8 +295,9 @@ impl Sched {
             from_ns: from.saturating_sub(recording.start_ns),
             to_ns: to.saturating_sub(recording.start_ns),
             from_wall_ns: recording.clock.known_wall_ns(from),
-            lanes: lanes.iter().map(|lane| lane_of(lane).row(lane, window)).collect(),
-            migrations: activity.lanes.values().map(|lane| lane.arrivals).sum(),
+            lanes: lanes.iter().map(|lane| lane_of(lane).row(lane, activity.arrivals(lane.lane), window)).collect(),
+            migrations: activity.moves.values().sum(),
+            migrations_matrix: activity.moves.iter().map(|((from, to), n)| moved(*from, *to, *n)).collect(),
             longest: longest.collect(),
             timeline: lanes.iter().map(|lane| lane_of(lane).timeline(lane, &groups, activity.columns)).collect(),
             groups: groups.rows,
