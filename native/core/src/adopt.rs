@@ -311,6 +311,8 @@ fn delete_beyond(keep: Keep, directory: &File, adopted: &mut Adopted) {
         match delete(directory, name) {
             Ok(true) => adopted.deleted.push(left),
             Ok(false) => {}
+            // It stays for as long as that is there.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => adopted.kept.push(left),
             Err(error) => {
                 adopted.failed.push((left.path.clone(), error));
                 adopted.kept.push(left);
@@ -329,6 +331,8 @@ fn delete(directory: &File, name: &str) -> io::Result<bool> {
     let path = within(directory, OsStr::new(name));
     let deleted = match &place.directory {
         None => std::fs::remove_file(path),
+        // Somebody keeps something of his own beside it: the recording may be part of that.
+        Some(stream) if !is_only_ours(stream)? => return Err(io::Error::from_raw_os_error(libc::ENOTEMPTY)),
         Some(stream) => delete_segments(stream).and_then(|()| std::fs::remove_dir(path)),
     };
     match deleted {
@@ -339,13 +343,29 @@ fn delete(directory: &File, name: &str) -> io::Result<bool> {
     }
 }
 
+/// Is everything in the directory of a stream what the recorder put there?
+fn is_only_ours(stream: &File) -> io::Result<bool> {
+    for entry in std::fs::read_dir(within(stream, OsStr::new(".")))? {
+        let name = entry?.file_name();
+        if name != HEAD && !is_of_a_segment(&name) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A segment, or one that is being packed.
+fn is_of_a_segment(name: &OsStr) -> bool {
+    let text = name.to_str().unwrap_or_default();
+    Packing::of_file_name(text.strip_suffix(".part").unwrap_or(text)).is_some()
+}
+
 /// Deletes what the recorder put into the directory of a stream; the head last, so that
 /// what is left of it can be deleted another time.
 fn delete_segments(stream: &File) -> io::Result<()> {
     for entry in std::fs::read_dir(within(stream, OsStr::new(".")))? {
         let name = entry?.file_name();
-        let text = name.to_str().unwrap_or_default();
-        if Packing::of_file_name(text.strip_suffix(".part").unwrap_or(text)).is_some() {
+        if is_of_a_segment(&name) {
             std::fs::remove_file(within(stream, &name))?;
         }
     }

@@ -154,8 +154,8 @@ fn of_what_is_marked_the_newest_are_kept_by_their_own_clocks() {
     assert_eq!((found(&fewer), started(&fewer.kept), started(&fewer.deleted)), (vec![], vec![50, 40], vec![30]));
 }
 
-/// A stream whose VM died: the head is marked, the whole of it deleted, but for what
-/// somebody else put there.
+/// A stream whose VM died: the head is marked, the whole of it deleted, but not where
+/// somebody else put something there.
 #[test]
 fn a_stream_is_one_recording() {
     let scratch = tempfile::tempdir().expect("a temporary directory");
@@ -177,9 +177,15 @@ fn a_stream_is_one_recording() {
     assert_eq!(adopted.found[0].bytes, dead(7).header.file_bytes + 3000);
     let none = adopt(scratch.path(), Keep { files: 0, ..ALL }).expect("a look");
     assert_eq!(names(none.deleted.iter().map(|left| &left.path)), ["spoor-plain.spoor"]);
-    assert_eq!(names(none.failed.iter().map(|(path, _)| path)), ["spoor-shared.spoor"]);
+    assert_eq!(
+        (names(none.kept.iter().map(|left| &left.path)), none.failed.len()),
+        (vec!["spoor-shared.spoor".into()], 0)
+    );
     assert!(!plain.exists());
-    assert_eq!(names(std::fs::read_dir(&shared).expect("there").map(|e| e.expect("readable").path())), ["notes.text"]);
+    assert_eq!(std::fs::read_dir(&shared).expect("there").count(), 5, "all of it stays");
+    std::fs::remove_file(shared.join("notes.text")).expect("it is there");
+    let none = adopt(scratch.path(), Keep { files: 0, ..ALL }).expect("a look");
+    assert_eq!((none.deleted.len(), none.kept.len(), shared.exists()), (1, 0, false));
 }
 
 struct Told(Sender<()>);
