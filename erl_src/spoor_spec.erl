@@ -119,7 +119,15 @@ parts(What) ->
             Presets = lists:usort([calls || Patterns =/= []] ++ [Part || Part <- Parts, is_atom(Part)]),
             has_patterns(Presets, Patterns)
     catch
-        throw:{bad_pattern, _} = Reason -> {error, Reason}
+        throw:{bad_pattern, _} = Reason -> {error, text_or(Reason, What)}
+    end.
+
+%% Of a text, that is what is wrong, not its first letter.
+-spec text_or({bad_pattern, term()}, term()) -> {bad_pattern, term()}.
+text_or(Reason, What) ->
+    case What =/= [] andalso io_lib:char_list(What) of
+        true -> {bad_pattern, What};
+        false -> Reason
     end.
 
 -spec part(preset() | {calls, term()}) -> preset() | pattern().

@@ -21,7 +21,7 @@
     open_takes_no_option_of_tracing/1,
     run_takes_no_processes/1,
     hazards_follow_the_release/1,
-    force_overrides_hazards/1,
+    a_text_is_refused_as_a_text/1, force_overrides_hazards/1,
     every_reason_has_a_text/1,
     a_missing_function_suggests_another/1,
     the_closing_line_says_it_all/1
@@ -47,7 +47,7 @@ all() ->
         open_takes_no_option_of_tracing,
         run_takes_no_processes,
         hazards_follow_the_release,
-        force_overrides_hazards,
+        a_text_is_refused_as_a_text, force_overrides_hazards,
         every_reason_has_a_text,
         a_missing_function_suggests_another,
         the_closing_line_says_it_all
@@ -248,6 +248,11 @@ hazards_follow_the_release(_Config) ->
     ?assertEqual([], [Vm || Vm <- Guarded, spoor_hazard:has(<<"GH-8614">>, Vm)]),
     ?assert(spoor_hazard:has(<<"GH-8614">>, ?VM(27, [15, 0]))).
 
+a_text_is_refused_as_a_text(_Config) ->
+    ?assertEqual({error, {bad_pattern, "str"}}, spoor_spec:plan("str", #{})),
+    {match, _} = re:run(spoor:format_error({bad_pattern, "str"}), "\"str\" names nothing"),
+    ?assertEqual({error, {bad_pattern, 17}}, spoor_spec:plan([lists, 17], #{})).
+
 force_overrides_hazards(_Config) ->
     Forced = plan(scheduling, #{force => true}),
     ?assertMatch({ok, [_, _]}, spoor_hazard:check(Forced, ?VM(25, [13, 1, 5]))).
@@ -260,6 +265,7 @@ every_reason_has_a_text(_Config) ->
         {tracer_conflict, [self()]}, {already_recording, [self()]}, {unsafe_on_otp, <<"OTP-18398">>}, {unsafe_on_otp, <<"GH-11624">>},
         {nif_unavailable, <<"why">>}, {no_space, 1 bsl 30, 17}, {dir_unwritable, <<"/x">>, eacces},
         {dir_unwritable, "/x", eunknown}, {file_error, <<"/x">>, enospc}, {ring_too_small, 475136},
+        {segment_too_small, 1000, 475136, 2000000}, {stream_too_small, 1 bsl 20, 2500000, 1 bsl 19},
         too_many_recordings, {unsupported, <<"why">>}, {not_started, x}, not_recording, something_else
     ],
     Texts = [spoor:format_error(Reason) || Reason <- Reasons],
