@@ -87,6 +87,8 @@
     dropped := #{atom() => pos_integer()},
     %% What limits left out, and when: `#{rate => #{events, first_ms, last_ms}}'.
     thinned := #{atom() => map()},
+    %% With `sample': how many processes are recorded, of how many that are traced.
+    sampled => #{recorded := non_neg_integer(), processes := non_neg_integer()},
     lost := non_neg_integer(),
     stop_reason := binary(),
     %% The analyzer command to run next, empty when the file is gone; and a line that
@@ -110,6 +112,8 @@
     | {dir_unwritable, file:filename_all(), atom()}
     | {file_error, file:filename_all(), atom()}
     | {ring_too_small, Least :: pos_integer()}
+    | {segment_too_small, Segment :: pos_integer(), Least :: pos_integer(), LeastStream :: pos_integer()}
+    | {stream_too_small, Stream :: pos_integer(), Least :: pos_integer(), Segment :: pos_integer()}
     | too_many_recordings
     | {unsupported, Why :: binary()}
     | {bad_session, term()}

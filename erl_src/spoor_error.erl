@@ -81,6 +81,17 @@ text_of_file({file_error, Path, Posix}) ->
     [printable(Path), ": ", posix(Posix), ".", advice(Posix)];
 text_of_file({ring_too_small, Bytes}) ->
     ["the ring needs at least ", amount(Bytes), " here: each thread of the VM takes its own part of it."];
+text_of_file({segment_too_small, Segment, Least, Stream}) ->
+    [
+        "the stream's segments are too small, ", amount(Segment), " each: each thread of the VM takes its own part of one. "
+        "Give segment => ", exactly(Least), " or more (unless told, it is a sixteenth of the stream), and stream => ",
+        exactly(Stream), " or more."
+    ];
+text_of_file({stream_too_small, Stream, Least, Segment}) ->
+    [
+        "a stream of ", amount(Stream), " is too small for segments of ", amount(Segment), ": it needs room for four of them, "
+        "and a fifth where they are packed. Give stream => ", exactly(Least), " or more, or a smaller segment."
+    ];
 text_of_file(too_many_recordings) ->
     "16 recordings are open, and there is no room for more. spoor:status/0 names them, spoor:stop/0 ends them.";
 text_of_file({unsupported, Why}) ->
@@ -129,6 +140,11 @@ posix(Posix) when is_atom(Posix) ->
     end;
 posix(Other) ->
     term(Other).
+
+%% As it can be given.
+-spec exactly(term()) -> iodata().
+exactly(Bytes) when is_integer(Bytes) -> integer_to_list(Bytes);
+exactly(Other) -> term(Other).
 
 -spec amount(term()) -> iodata().
 amount(Bytes) when is_integer(Bytes), Bytes >= 1 bsl 40 ->

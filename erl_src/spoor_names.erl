@@ -4,7 +4,8 @@
 %%
 %% First all processes there are, then, each second, those that are new. A few of
 %% the others are looked at again each time, since names come late, and what is
-%% in the file is overwritten in the end by what comes after.
+%% in the file is overwritten in the end by what comes after. What was told of whom the
+%% recorder knows, in eight bytes for each process: here nothing is kept.
 -module(spoor_names).
 -behaviour(gen_server).
 
@@ -18,8 +19,6 @@
 -define(PERIOD_MS, 1000).
 %% Looking for new processes may take this part of the time at most.
 -define(SHARE, 20).
-%% A process that says nothing new is written down again after so many looks.
--define(REWRITE, 30).
 %% Where a single entry of a dictionary cannot be asked for, dictionaries of
 %% processes larger than this are left alone.
 -define(LARGE_BYTES, 16 * 1024 * 1024).
@@ -31,9 +30,8 @@
     tracer := spoor_tracer:state(),
     owner := pid(),
     ask := [term()],
-    known := #{pid() => {Hash :: non_neg_integer(), Looks :: non_neg_integer()}},
-    %% Those of the known that are still to be looked at again in this round.
-    round := [pid()]
+    %% Behind how many of the processes it goes on to look again.
+    looked := non_neg_integer()
 }.
 
 %% @doc Starts describing; `{spoor_names, ready}' is sent when all processes that
@@ -47,11 +45,11 @@ start_link(Tracer) ->
 init({Tracer, Owner}) ->
     _ = process_flag(sensitive, true),
     _ = process_flag(priority, high),
-    State = #{tracer => Tracer, owner => Owner, ask => questions(), known => #{}, round => []},
+    State = #{tracer => Tracer, owner => Owner, ask => questions(), looked => 0},
     {ok, State, {continue, first}}.
 
 %% @private
--spec handle_continue(first, state()) -> {noreply, state()} | {stop, normal, state()}.
+-spec handle_continue(first, state()) -> {noreply, state(), hibernate} | {stop, normal, state()}.
 handle_continue(first, #{owner := Owner} = State) ->
     Next = look(State),
     %% Somebody waits for the first look, and on a busy node would wait for long;
@@ -71,65 +69,57 @@ handle_cast(_Unexpected, State) ->
     {noreply, State}.
 
 %% @private
--spec handle_info(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
+-spec handle_info(term(), state()) -> {noreply, state()} | {noreply, state(), hibernate} | {stop, normal, state()}.
 handle_info(look, State) -> look(State);
 handle_info(_Unexpected, State) -> {noreply, State}.
 
-%% Looks once, and says when to look next; ends with the recording.
--spec look(state()) -> {noreply, state()} | {stop, normal, state()}.
-look(#{known := Known, round := Round} = State) ->
+%% Looks once, and says when to look next; ends with the recording. In between it
+%% hibernates: the list of all processes is as large as they are many.
+-spec look(state()) -> {noreply, state(), hibernate} | {stop, normal, state()}.
+look(State) ->
     Start = erlang:monotonic_time(millisecond),
     Pids = processes(),
-    New = [Pid || Pid <- Pids, not is_map_key(Pid, Known)],
-    {Again, Rest} = next(Round, Known),
-    case describe(New ++ Again, State) of
-        {ok, Described} ->
+    {Again, Next} = again(Pids, State),
+    case describe_new(Pids, State) =:= ok andalso describe(Again, Next) of
+        ok ->
             Took = erlang:monotonic_time(millisecond) - Start,
             _ = erlang:send_after(max(?PERIOD_MS, ?SHARE * Took), self(), look),
-            {noreply, forget_dead(Pids, Described#{round := Rest})};
-        closed ->
+            {noreply, Next, hibernate};
+        _Closed ->
             {stop, normal, State}
     end.
 
--spec next([pid()], #{pid() => term()}) -> {[pid()], [pid()]}.
-next([], Known) when map_size(Known) > 0 -> split(maps:keys(Known));
-next(Round, _Known) -> split(Round).
-
--spec split([pid()]) -> {[pid()], [pid()]}.
-split(Pids) when length(Pids) =< ?AGAIN -> {Pids, []};
-split(Pids) -> lists:split(?AGAIN, Pids).
-
--spec forget_dead([pid()], state()) -> state().
-forget_dead(Pids, #{known := Known} = State) when map_size(Known) > 2 * length(Pids) + ?AGAIN ->
-    State#{known := maps:with(Pids, Known)};
-forget_dead(_Pids, State) ->
-    State.
-
--spec describe([pid()], state()) -> {ok, state()} | closed.
-describe([], State) ->
-    {ok, State};
-describe(Pids, #{tracer := Tracer} = State) ->
-    {Batch, Rest} = lists:split(min(?BATCH, length(Pids)), Pids),
-    {Descriptions, Next} = lists:foldl(fun describe_one/2, {[], State}, Batch),
-    case Descriptions =:= [] orelse spoor_tracer:describe(Tracer, Descriptions) of
-        Done when Done =:= ok; Done =:= true -> describe(Rest, Next);
-        {error, _} -> closed
+%% The processes are listed in the order of the VM's table: where some came or went, one may be
+%% looked at twice, or a round later.
+-spec again([pid()], state()) -> {[pid()], state()}.
+again(Pids, #{looked := Looked} = State) ->
+    case Looked < length(Pids) of
+        true -> {lists:sublist(Pids, Looked + 1, ?AGAIN), State#{looked := Looked + ?AGAIN}};
+        false -> {lists:sublist(Pids, ?AGAIN), State#{looked := ?AGAIN}}
     end.
 
--spec describe_one(pid(), {[spoor_tracer:description()], state()}) ->
-    {[spoor_tracer:description()], state()}.
-describe_one(Pid, {Descriptions, #{ask := Ask, known := Known} = State}) ->
-    case description(Pid, Ask) of
-        dead ->
-            {Descriptions, State#{known := maps:remove(Pid, Known)}};
-        Description ->
-            Hash = erlang:phash2(Description),
-            case Known of
-                #{Pid := {Hash, Looks}} when Looks < ?REWRITE ->
-                    {Descriptions, State#{known := Known#{Pid := {Hash, Looks + 1}}}};
-                #{} ->
-                    {[Description | Descriptions], State#{known := Known#{Pid => {Hash, 0}}}}
-            end
+-spec describe_new([pid()], state()) -> ok | closed.
+describe_new([], _State) ->
+    ok;
+describe_new(Pids, #{tracer := Tracer} = State) ->
+    case spoor_tracer:undescribed(Tracer, Pids) of
+        {New, Rest} when is_list(New) ->
+            case describe(New, State) of
+                ok -> describe_new(Rest, State);
+                closed -> closed
+            end;
+        {error, _} ->
+            closed
+    end.
+
+-spec describe([pid()], state()) -> ok | closed.
+describe([], _State) ->
+    ok;
+describe(Pids, #{tracer := Tracer, ask := Ask} = State) ->
+    {Batch, Rest} = lists:split(min(?BATCH, length(Pids)), Pids),
+    case spoor_tracer:describe(Tracer, [D || Pid <- Batch, D <- [description(Pid, Ask)], D =/= dead]) of
+        ok -> describe(Rest, State);
+        {error, _} -> closed
     end.
 
 %%% One process
@@ -152,13 +142,14 @@ description(Pid, Ask) ->
             dead;
         [{registered_name, Name}, {initial_call, Spawned}, {parent, Parent} | Entries] ->
             Known = maps:from_list([{Key, V} || {Key, V} <- own_entries(Pid, Entries), V =/= undefined]),
-            {
-                Pid,
+            Said = {
                 pid_or_none(Parent),
                 name_or_none(Name),
                 maps:get('$process_label', Known, undefined),
                 initial_call(Spawned, Known)
-            }
+            },
+            {Of, Called, Label, Initial} = Said,
+            {Pid, Of, Called, Label, Initial, erlang:phash2(Said)}
     end.
 
 -spec own_entries(pid(), [{term(), term()}]) -> [{atom(), term()}].

@@ -50,6 +50,8 @@
     %% What the recorder counted last; why the recording ends.
     last => spoor_tracer:counts(),
     reason => binary(),
+    %% The recorder knew nothing of it before it was told to end it.
+    unknown => true,
     %% Garbage collections are left to others: how often somebody had begun to trace when
     %% that was looked at last, and looks to leave out.
     gc_guard => {pos_integer(), non_neg_integer()},
@@ -101,7 +103,10 @@ handle_event(info, {spoor_names, ready}, naming, Data) ->
 handle_event(state_timeout, naming, naming, Data) ->
     trace(Data);
 handle_event({timeout, check}, check, recording, Data) ->
-    {keep_state, check(Data), [{{timeout, check}, ?CHECK_MS, check}]};
+    case is_known(Data) of
+        true -> {keep_state, check(Data), [{{timeout, check}, ?CHECK_MS, check}]};
+        false -> unknown(Data)
+    end;
 handle_event({call, From}, {stop, Reason}, State, #{waiting := Waiting} = Data) when State =/= idle ->
     close(Reason, State, Data#{waiting := [From | Waiting], asked := true});
 handle_event({call, From}, status, State, #{id := _} = Data) ->
@@ -233,6 +238,7 @@ config(Path, #{options := Options} = Plan) ->
         path => Path,
         ring => Ring,
         owner => self(),
+        processes => erlang:system_info(process_limit),
         time => zero_if_infinite(Time),
         max_events => zero_if_infinite(MaxEvents),
         content => Content,
@@ -285,21 +291,16 @@ start_names(#{id := Id} = Data) ->
 trace(#{id := Id, tracing := Tracing, from := From} = Data) ->
     %% Nobody's time is spent on naming the processes of a large node, nor on turning
     %% tracing on; but the stretches of limits are counted from the first event on.
-    HasStretches = has_stretches(Data),
-    _ = HasStretches andalso spoor_tracer:start_time(Id),
+    _ = spoor_tracer:start_stretches(Id),
     case spoor_tracing:start(Tracing) of
         {ok, Counts} ->
-            _ = HasStretches orelse spoor_tracer:start_time(Id),
+            _ = spoor_tracer:start_time(Id),
             Recording = (maps:remove(from, Data))#{counts => Counts, trace := on},
             Actions = [{reply, From, {ok, session(Recording)}}, {{timeout, check}, ?CHECK_MS, check}],
             {next_state, recording, Recording, Actions};
         {error, Reason} ->
             close(<<"tracing could not be turned on">>, naming, Data#{failed => Reason})
     end.
-
--spec has_stretches(data()) -> boolean().
-has_stretches(#{plan := #{options := Options}}) ->
-    lists:any(fun(Limit) -> maps:get(Limit, Options, infinity) =/= infinity end, [rate, function_rate, max_cost]).
 
 -spec session(data()) -> spoor:session().
 session(#{id := Id, path := Path} = Data) ->
@@ -398,6 +399,9 @@ told_status(From, State, #{id := Id} = Data) ->
             {keep_state_and_data, [{reply, From, {ok, own_status(State, Last#{phase := stopping}, Data)}}]};
         {{error, _}, _} when State =:= closing ->
             {keep_state_and_data, [postpone]};
+        {{error, _}, _} when State =:= recording ->
+            {next_state, closing, Off, Actions} = unknown(Data),
+            {next_state, closing, Off, [postpone | Actions]};
         {{error, _}, _} ->
             {keep_state_and_data, [{reply, From, {error, not_recording}}]}
     end.
@@ -409,7 +413,22 @@ own_status(State, Counts, #{plan := Plan, trace := Trace, warnings := Warnings} 
 
 %%% Ending
 
+-spec is_known(data()) -> boolean().
+is_known(#{id := Id}) ->
+    case spoor_tracer:status(Id) of
+        {ok, _} -> true;
+        {error, _} -> false
+    end.
+
+%% The recorder knows the recording no more: it has just ended, which is about to be told
+%% here; or another library has taken over, and what this one ends with, too.
+-spec unknown(data()) -> result().
+unknown(Data) ->
+    close(<<"the recorder does not know it any more">>, recording, Data#{unknown => true}).
+
 -spec close(binary(), state(), data()) -> result().
+close(Reason, closing, #{unknown := true} = Data) ->
+    {keep_state, maps:remove(unknown, Data#{reason := Reason})};
 close(_Reason, closing, Data) ->
     {keep_state, Data};
 close(Reason, _State, #{id := Id} = Data) ->

@@ -65,10 +65,12 @@ text(Counts, Next) ->
         events := Events, overwritten := Overwritten, dropped := Dropped, thinned := Thinned,
         stop_reason := Reason
     } = Counts,
+    Sampled = maps:get(sampled, Counts, none),
     Parts = [
         "spoor: ended (", Reason, "), ", integer_to_list(Events), " events",
         counted(Overwritten, became(Reason)),
         [dropped(Why, Count, Thinned) || {Why, Count} <- lists:sort(maps:to_list(Dropped))],
+        sampled(Sampled),
         ". ", Next
     ],
     unicode:characters_to_binary(Parts).
@@ -89,6 +91,10 @@ dropped(Why, Count, Thinned) ->
         #{} ->
             counted(Count, [" dropped (", Name, ")"])
     end.
+
+-spec sampled(none | map()) -> iodata().
+sampled(none) -> "";
+sampled(#{recorded := Recorded, processes := All}) -> io_lib:format(", ~b of ~b processes (sample)", [Recorded, All]).
 
 -spec counted(non_neg_integer(), iodata()) -> iodata().
 counted(0, _What) -> "";

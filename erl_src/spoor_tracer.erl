@@ -12,13 +12,13 @@
 -module(spoor_tracer).
 
 -export([enabled/3, enabled_garbage_collection/3, trace/5]).
--export([open/1, start_time/1, close/2, status/1, describe/2, note/3, copy/4, adopt/3, gc_guard/2]).
+-export([open/1, start_stretches/1, start_time/1, meet/2, close/2, status/1, undescribed/2, describe/2, note/3, copy/4, adopt/3, gc_guard/2]).
 
 -export_type([state/0, config/0, counts/0, copied/0, left/0, adopted/0, description/0, message/0]).
 
 -nifs([
     enabled/3, enabled_garbage_collection/3, trace/5,
-    open/1, start_time/1, close/2, status/1, describe/2, note/3, copy/4, adopt/3, gc_guard/2
+    open/1, start_stretches/1, start_time/1, meet/2, close/2, status/1, undescribed/2, describe/2, note/3, copy/4, adopt/3, gc_guard/2
 ]).
 -on_load(load/0).
 
@@ -40,6 +40,8 @@
     %% Milliseconds from one writing to the disk to the next.
     sync => pos_integer(),
     owner := pid(),
+    %% The VM's limit of processes.
+    processes => pos_integer(),
     time := non_neg_integer(),
     max_events := non_neg_integer(),
     %% Without these nothing is thinned; times in milliseconds.
@@ -63,6 +65,8 @@
     dropped := #{atom() => pos_integer()},
     %% Which limits have left out events, how many, and when, from the start.
     thinned := #{atom() => #{events := non_neg_integer(), first_ms := non_neg_integer(), last_ms := non_neg_integer()}},
+    %% Of a sample: how many processes are in it, of those that are traced.
+    sampled => #{recorded := non_neg_integer(), processes := non_neg_integer()},
     ring := non_neg_integer(),
     elapsed_ms := non_neg_integer(),
     lanes := non_neg_integer(),
@@ -74,7 +78,9 @@
     Parent :: pid() | undefined,
     Name :: atom(),
     Label :: term(),
-    InitialCall :: mfa() | undefined
+    InitialCall :: mfa() | undefined,
+    %% Of all this, less than 2^27.
+    Hash :: non_neg_integer()
 }.
 
 -type copied() :: #{
@@ -129,9 +135,18 @@ trace(_Tag, _State, _Tracee, _Term, _Opts) -> ok.
 -spec open(config()) -> {ok, state()} | {error, term()} | unavailable().
 open(_Config) -> unavailable().
 
-%% @doc Counts the `time' limit from now on: tracing is about to begin.
+%% @doc Counts the stretches of limits from now on: tracing is about to begin.
+-spec start_stretches(state()) -> ok | {error, closed} | unavailable().
+start_stretches(_State) -> unavailable().
+
+%% @doc Counts the `time' limit from now on: tracing is on.
 -spec start_time(state()) -> ok | {error, closed} | unavailable().
 start_time(_State) -> unavailable().
+
+%% @doc Counts processes that are traced from now on in or out of a sample, once each: those
+%% that do something are without this. Answers those that it did not get to.
+-spec meet(state(), [pid()]) -> [pid()] | {error, closed} | unavailable().
+meet(_State, _Processes) -> unavailable().
 
 %% @doc Ends a recording. Its owner is sent `closed' when the file is complete.
 -spec close(state(), Reason :: binary()) -> ok | {error, closed} | unavailable().
@@ -141,7 +156,12 @@ close(_State, _Reason) -> unavailable().
 -spec status(state()) -> {ok, counts()} | {error, closed} | unavailable().
 status(_State) -> unavailable().
 
-%% @doc Writes what processes are called.
+%% @doc Of the first of these processes, a few thousand, those of which nothing was described
+%% yet; and the others.
+-spec undescribed(state(), [pid()]) -> {New :: [pid()], Rest :: [pid()]} | {error, closed} | unavailable().
+undescribed(_State, _Processes) -> unavailable().
+
+%% @doc Writes what processes are called, where that is not what was written last.
 -spec describe(state(), [description()]) -> ok | {error, closed} | unavailable().
 describe(_State, _Descriptions) -> unavailable().
 

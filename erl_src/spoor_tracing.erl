@@ -47,10 +47,17 @@
 -define(BEGINNING_MS, 10).
 
 %% @doc How this VM is traced. The session module is not named in the code, as
-%% it does not exist before OTP 27.
+%% it does not exist before OTP 27, nor looked for there: to find that there is none takes
+%% a walk through the code path.
 -spec api() -> api().
 api() ->
-    Module = binary_to_atom(<<"trace">>),
+    case list_to_integer(erlang:system_info(otp_release)) >= 27 of
+        true -> session_api(binary_to_atom(<<"trace">>));
+        false -> legacy
+    end.
+
+-spec session_api(module()) -> api().
+session_api(Module) ->
     case code:ensure_loaded(Module) of
         {module, Module} ->
             case erlang:function_exported(Module, session_create, 3) of
@@ -137,7 +144,7 @@ start(#{plan := #{patterns := Patterns, flags := Flags, port_flags := PortFlags}
             _ = PortFlags =/= [] andalso trace_ports(Tracing, PortFlags),
             Functions = lists:sum([Count || {_, Count} <- Matched]),
             case guard_gc(Tracing) of
-                ok -> started(trace_processes(Tracing, Flags), Functions);
+                ok -> started(met(trace_processes(Tracing, Flags), Tracing), Functions);
                 {error, _} = Error -> Error
             end
     end.
@@ -174,6 +181,25 @@ is_forced(#{options := #{force := Force}}) -> Force.
 -spec is_gc_traced_beside(tracing()) -> boolean().
 is_gc_traced_beside(#{api := {session, Api}, session := Session}) ->
     spoor_conflict:is_beginning(Api) orelse spoor_conflict:is_gc_traced_beside(Api, Session).
+
+%% Those too that wait all the time are in a sample, or are not.
+-spec met({ok, non_neg_integer()} | {error, term()}, tracing()) -> {ok, non_neg_integer()} | {error, term()}.
+met({ok, Processes}, #{tracer := {_, State}, targets := Targets, plan := #{options := #{sample := Sample}}}) when
+    Sample > 1, Targets =/= new
+->
+    Traced =
+        case is_list(Targets) of
+            true -> Targets;
+            false -> processes()
+        end,
+    ok = meet(State, Traced),
+    {ok, Processes};
+met(Traced, _Tracing) ->
+    Traced.
+
+-spec meet(spoor_tracer:state(), [pid()]) -> ok.
+meet(State, [_ | _] = Processes) -> meet(State, spoor_tracer:meet(State, Processes));
+meet(_State, _NoneOrEnded) -> ok.
 
 -spec started({ok, non_neg_integer()} | {error, term()}, non_neg_integer()) ->
     {ok, counts()} | {error, term()}.

@@ -8,11 +8,12 @@
 -export([all/0, init_per_testcase/2, end_per_testcase/2]).
 -export([
     the_rate_holds_exactly/1, the_rate_holds_in_each_stretch/1, the_rate_holds_for_all_kinds_of_events/1, every_event_is_counted_once/1,
-    max_events_hold_exactly/1, the_time_holds_exactly/1,
+    max_events_hold_exactly/1, the_time_holds_exactly/1, the_time_counts_when_tracing_is_on/1,
     the_rate_of_a_function_holds_exactly/1, callers_of_a_limited_function_keep_their_times/1,
     what_was_limited_has_no_wrong_times/1,
     a_sample_takes_whole_processes/1, a_sample_of_spawned_processes/1, who_is_not_in_the_sample_is_left_alone/1,
-    the_cost_is_limited/1, an_overload_can_stop/1, everybody_says_what_is_left_out/1,
+    a_sample_tells_of_how_many_processes/1, a_sample_of_those_that_were_there/1,
+    the_cost_is_limited/1, refusing_that_costs_far_too_much_ends_it/1, an_overload_can_stop/1, everybody_says_what_is_left_out/1,
     nothing_waits_in_an_overload/1,
     all_limits_at_once_in_a_loop/1
 ]).
@@ -21,11 +22,12 @@
 all() ->
     [
         the_rate_holds_exactly, the_rate_holds_in_each_stretch, the_rate_holds_for_all_kinds_of_events, every_event_is_counted_once,
-        max_events_hold_exactly, the_time_holds_exactly,
+        max_events_hold_exactly, the_time_holds_exactly, the_time_counts_when_tracing_is_on,
         the_rate_of_a_function_holds_exactly, callers_of_a_limited_function_keep_their_times,
         what_was_limited_has_no_wrong_times,
         a_sample_takes_whole_processes, a_sample_of_spawned_processes, who_is_not_in_the_sample_is_left_alone,
-        the_cost_is_limited, an_overload_can_stop, everybody_says_what_is_left_out,
+        a_sample_tells_of_how_many_processes, a_sample_of_those_that_were_there,
+        the_cost_is_limited, refusing_that_costs_far_too_much_ends_it, an_overload_can_stop, everybody_says_what_is_left_out,
         nothing_waits_in_an_overload,
         all_limits_at_once_in_a_loop
     ].
@@ -145,14 +147,32 @@ max_events_hold_exactly(Config) ->
 
 the_time_holds_exactly(Config) ->
     Worker = spawn(?MODULE, looper, [0]),
-    {ok, #{path := Path} = Session} = start({?MODULE, leaf}, #{procs => [Worker], time => 300, rate => {20, 1}}, Config),
+    Options = #{procs => [Worker], time => 300, rate => {20, 1}},
+    {Took, {ok, #{path := Path} = Session}} = timer:tc(fun() -> start({?MODULE, leaf}, Options, Config) end),
     await_end(Session),
     Worker ! stop,
     {ok, #{stop_reason := <<"time">>}} = spoor:stop(Session),
     Times = [Time || #{<<"at_ns">> := Time} <- spoor_reading:json_lines("dump", [Path])],
     ?assert(length(Times) > 0),
-    %% From the first event, which is not before tracing began.
-    ?assert(lists:max(Times) - lists:min(Times) =< 300_000_000).
+    %% From when tracing is on: the first event comes while it is turned on.
+    ?assert(lists:max(Times) - lists:min(Times) =< 300_000_000 + Took * 1000).
+
+%% Not while it is turned on, which takes longer than the limit where processes are many: the
+%% last of them is recorded.
+the_time_counts_when_tracing_is_on(Config) ->
+    Many = [spawn(?MODULE, idler, []) || _ <- lists:seq(1, 30_000)],
+    Last = spawn(?MODULE, looper, [0]),
+    [
+        spoor_leftovers:eventually(fun() ->
+            {ok, Session} = start({?MODULE, leaf}, Limit#{time => 40, procs => Many ++ [Last]}, Config),
+            await_end(Session),
+            {ok, #{stop_reason := <<"time">>, events := Events, path := Path}} = spoor:stop(Session),
+            ok = file:delete(Path),
+            Events > 0
+        end, 5)
+     || Limit <- [#{}, #{rate => {100_000, 1000}}, #{max_cost => 0.5}, #{function_rate => {100_000, 1000}}]
+    ],
+    [exit(Pid, kill) || Pid <- [Last | Many]].
 
 %%% Cases: rate of a function
 
@@ -213,8 +233,12 @@ a_sample_of_spawned_processes(Config) ->
     {ok, #{path := Path} = Session} = start({?MODULE, work, 1}, #{sample => 4, procs => [Parent]}, Config),
     Parent ! go,
     receive {'DOWN', Monitor, process, Parent, normal} -> ok end,
-    {ok, #{dropped := #{sample := _}}} = spoor:stop(Session),
+    {ok, #{dropped := Dropped, sampled := Sampled}} = spoor:stop(Session),
+    ?assertEqual(#{}, Dropped),
     Taken = calls_by_process(Path),
+    %% The parent may be in it, or not; it makes no calls of its own.
+    #{processes := 401, recorded := Recorded} = Sampled,
+    ?assert(Recorded - map_size(Taken) =< 1),
     ?assert(map_size(Taken) >= 60 andalso map_size(Taken) =< 140, map_size(Taken)),
     ?assertEqual([11], lists:usort(maps:values(Taken))).
 
@@ -226,6 +250,59 @@ who_is_not_in_the_sample_is_left_alone(Config) ->
     {ok, #{sample := 8}} = spoor:stop(Session),
     [exit(Pid, kill) || Pid <- Workers],
     ?assert(Traced < 40, Traced).
+
+%% Said as processes, by everybody, and never as events.
+a_sample_tells_of_how_many_processes(Config) ->
+    {ok, #{path := Path} = Session} = start({?MODULE, work, 1}, #{sample => 10, procs => new}, Config),
+    Pids = [element(1, spawn_monitor(?MODULE, work, [7])) || _ <- lists:seq(1, 3_000)],
+    lists:foreach(fun(Pid) -> receive {'DOWN', _, process, Pid, normal} -> ok end end, Pids),
+    Taken = length(Pids) div 10,
+    #{sampled := #{processes := All} = Sampled} = spoor:status(Session),
+    %% Others come and go beside them.
+    ?assert(All >= 3_000 andalso All < 3_100, All),
+    {ok, #{sampled := #{recorded := Recorded, processes := Last}, dropped := Dropped, thinned := Thinned, text := Text}} =
+        spoor:stop(Session),
+    ?assertEqual({#{}, #{}}, {Dropped, Thinned}),
+    ?assert(Last >= All andalso Recorded >= maps:get(recorded, Sampled)),
+    ?assert(Recorded > Taken div 2 andalso Recorded < 2 * Taken, Recorded),
+    Of = lists:flatten(io_lib:format("~b of ~b processes", [Recorded, Last])),
+    {match, _} = re:run(Text, Of),
+    #{<<"ledger">> := #{<<"dropped">> := 0}, <<"findings">> := Findings, <<"notes">> := Notes} =
+        spoor_reading:json("info", [Path]),
+    [#{<<"what">> := What}] = [Finding || #{<<"place">> := <<"limits">>} = Finding <- Findings],
+    Readable = thousands(Of),
+    ?assertMatch({match, _}, re:run(What, Readable)),
+    [#{<<"detail">> := Detail}] = [Note || #{<<"what">> := <<"sample">>} = Note <- Notes],
+    ?assertMatch({match, _}, re:run(Detail, Of)),
+    {0, Said} = spoor_reading:run("info", [Path]),
+    ?assertMatch({match, _}, re:run(Said, Readable)),
+    ?assert(map_size(calls_by_process(Path)) =< Recorded).
+
+%% "1001 of 10000" as people read it.
+thousands(Text) -> re:replace(Text, "(\\d)(\\d{3})\\b", "\\1,\\2", [global, {return, list}]).
+
+%% Those that were there before it began, whether they do anything or wait all the time.
+a_sample_of_those_that_were_there(Config) ->
+    Idle = [spawn(?MODULE, idler, []) || _ <- lists:seq(1, 150)],
+    Busy = [spawn(?MODULE, looper, [0]) || _ <- lists:seq(1, 50)],
+    {ok, Session} = start({?MODULE, leaf, 1}, #{sample => 4, procs => Idle ++ Busy, set_on_spawn => false}, Config),
+    #{sampled := First} = spoor:status(Session),
+    timer:sleep(200),
+    [Pid ! go || Pid <- Idle],
+    [Pid ! stop || Pid <- Busy],
+    timer:sleep(100),
+    {ok, #{sampled := Sampled, path := Path}} = spoor:stop(Session),
+    ?assertMatch(#{processes := 200}, Sampled),
+    ?assertEqual(First, Sampled),
+    [exit(Pid, kill) || Pid <- Idle],
+    ?assertEqual(maps:get(recorded, Sampled), map_size(calls_by_process(Path))),
+    Others = [spawn(?MODULE, looper, [0]) || _ <- lists:seq(1, 50)],
+    {ok, All} = start({?MODULE, leaf, 1}, #{sample => 1_000_000}, Config),
+    timer:sleep(200),
+    [Pid ! stop || Pid <- Others],
+    {ok, #{sampled := #{processes := Met, recorded := 0}, events := 0, text := Text}} = spoor:stop(All),
+    ?assert(Met >= 50 + length(processes()) - 60, Met),
+    {match, _} = re:run(Text, "0 of \\d+ processes").
 
 is_traced(Pid) ->
     case spoor_tracing:api() of
@@ -250,6 +327,18 @@ the_cost_is_limited(Config) ->
     ?assert(Events =< (Ms div 10 + 2) * 2001),
     ?assert(Events > 0),
     ?assert(Dropped > Events).
+
+%% Two callbacks for each call take more than that, however little they do.
+refusing_that_costs_far_too_much_ends_it(Config) ->
+    Workers = [spawn(?MODULE, looper, [0]) || _ <- lists:seq(1, 2 * erlang:system_info(schedulers))],
+    {ok, #{path := Path} = Session} = start({?MODULE, leaf}, #{max_cost => 0.0001, procs => Workers}, Config),
+    await_end(Session),
+    [?assertEqual({flags, []}, erlang:trace_info(Worker, flags)) || Worker <- Workers],
+    [Worker ! stop || Worker <- Workers],
+    #{stop_reason := <<"max_cost: refusing", _/binary>> = Reason, dropped := #{max_cost := _}, text := Text} =
+        spoor:status(Session),
+    {match, _} = re:run(Text, "max_cost: refusing"),
+    ?assertMatch(#{<<"reason">> := Reason}, spoor_reading:json("info", [Path])).
 
 an_overload_can_stop(Config) ->
     lists:foreach(

@@ -10,7 +10,9 @@
     a_traced_module_is_deleted_and_comes_back/1,
     a_new_version_without_the_function_is_traced/1,
     modules_loaded_later_are_traced_where_all_are/1,
-    somebody_traces_what_is_loaded_later/1
+    somebody_traces_what_is_loaded_later/1,
+    a_recording_goes_on_when_spoor_is_loaded_again/1,
+    an_upgrade_of_spoor_ends_its_recordings/1
 ]).
 
 -import(spoor_servant, [start/4, stop/1]).
@@ -21,7 +23,9 @@ all() ->
         a_traced_module_is_deleted_and_comes_back,
         a_new_version_without_the_function_is_traced,
         modules_loaded_later_are_traced_where_all_are,
-        somebody_traces_what_is_loaded_later
+        somebody_traces_what_is_loaded_later,
+        a_recording_goes_on_when_spoor_is_loaded_again,
+        an_upgrade_of_spoor_ends_its_recordings
     ].
 
 init_per_testcase(Case, Config) ->
@@ -119,6 +123,56 @@ somebody_traces_what_is_loaded_later(Config) ->
     end,
     ?assertEqual({traced, local}, erlang:trace_info(on_load, traced)),
     0 = erlang:trace_pattern(on_load, false, [local]).
+
+%% From the same place.
+a_recording_goes_on_when_spoor_is_loaded_again(Config) ->
+    Module = scratch_module(spoor_scratch_5, Config),
+    {ok, Session} = start(Module, [self()], Config, #{set_on_spawn => false}),
+    ok = Module:work(10),
+    ok = load_again(),
+    ok = Module:work(10),
+    #{events := 24, stop_reason := <<"stopped">>} = stop(Session),
+    unload(Module).
+
+%% A library from another place, as a release that is upgraded has it, knows nothing of the
+%% recordings of the one before.
+an_upgrade_of_spoor_ends_its_recordings(Config) ->
+    Module = scratch_module(spoor_scratch_6, Config),
+    {ok, Session} = start(Module, [self()], Config, #{set_on_spawn => false}),
+    {ok, Other} = spoor:open(#{dir => ?config(dir, Config), ring => <<"2MiB">>}),
+    ok = Module:work(10),
+    Before = application:get_env(spoor, nif_path),
+    Library = filename:join(?config(priv_dir, Config), "upgraded.so"),
+    {ok, _} = file:copy(filename:join([code:priv_dir(spoor), "native", "spoor_tracer.so"]), Library),
+    ok = application:set_env(spoor, nif_path, Library),
+    ok = load_again(),
+    ok = Module:work(10),
+    %% At once, or when it is known; and never that there was nothing.
+    #{events := 12} = spoor:status(Session),
+    Reason = <<"Spoor was upgraded">>,
+    {ok, #{events := 12, stop_reason := Reason, path := Path, text := Text}} = spoor:stop(Session),
+    {match, _} = re:run(Text, Reason),
+    #{<<"reason">> := Reason} = spoor_reading:json("info", [Path]),
+    ?assertMatch(#{stop_reason := Reason, phase := stopped}, spoor:status(Session)),
+    ?assertMatch({ok, #{events := 0, stop_reason := Reason}}, spoor:stop(Other)),
+    spoor_leftovers:assert_untraced([{Module, work, 1}]),
+    spoor_leftovers:assert_none(Path),
+    %% The new one records.
+    {ok, New} = start(Module, [self()], Config, #{set_on_spawn => false}),
+    ok = Module:work(10),
+    ok =
+        case Before of
+            {ok, Path0} -> application:set_env(spoor, nif_path, Path0);
+            undefined -> application:unset_env(spoor, nif_path)
+        end,
+    ok = load_again(),
+    {ok, #{events := 12, stop_reason := Reason}} = spoor:stop(New),
+    unload(Module).
+
+load_again() ->
+    _ = code:purge(spoor_tracer),
+    {module, spoor_tracer} = code:load_file(spoor_tracer),
+    ok.
 
 reload_and_work(Module, _Nth) ->
     _ = code:purge(Module),

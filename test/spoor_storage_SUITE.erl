@@ -75,8 +75,18 @@ options_that_exclude_each_other(Config) ->
         #{ring => 1_000_000, once => true}, #{once => true, stream => true},
         #{segment => 1_000_000}, #{once => true, compress => lz4}, #{stream => true, compress => zip}
     ]],
-    {error, Reason} = start(#{stream => 1_000_000}, Config),
-    ?assertMatch({ring_too_small, _}, Reason),
+    ?assertMatch({error, {ring_too_small, _}}, start(#{once => 100_000}, Config)),
+    %% What is said to be too small is, and what is said to be enough is.
+    {error, {segment_too_small, 62_500, Segment, Stream} = Segments} = start(#{stream => 1_000_000}, Config),
+    ?assertMatch({match, _}, re:run(spoor:format_error(Segments), "segment => " ++ integer_to_list(Segment))),
+    ?assertEqual({error, {stream_too_small, Stream - 1, Stream, Segment}}, start(#{stream => Stream - 1, segment => Segment}, Config)),
+    ?assertMatch({error, {stream_too_small, _, _, _}}, start(#{stream => Stream, segment => Segment, compress => lz4}, Config)),
+    {error, {stream_too_small, _, Least, _} = TooSmall} = start(#{stream => <<"64MiB">>, segment => <<"64MiB">>}, Config),
+    ?assertMatch({match, _}, re:run(spoor:format_error(TooSmall), "stream => " ++ integer_to_list(Least))),
+    ?assertEqual(nomatch, re:run(spoor:format_error(TooSmall), "thread|ring")),
+    {ok, Session} = start(#{stream => Stream, segment => Segment}, Config),
+    {ok, #{path := Path}} = spoor:stop(Session),
+    ok = file:del_dir_r(Path),
     ?assertEqual([], filelib:wildcard(filename:join(?config(dir, Config), "*"))).
 
 a_snapshot_of_a_stream_is_a_file(Config) ->

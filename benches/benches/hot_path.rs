@@ -45,6 +45,7 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
         path: path.clone(),
         storage: Storage::Ring(16 * 1024 * 1024),
         sync: None,
+        places: 1 << 10,
         threads: 8,
         time: None,
         max_events: None,

@@ -16,6 +16,9 @@ pub const DROPPING_OFFSET: usize = 80;
 /// Where in an entry a copy of a window says how many of the lane's stored events it left
 /// out because their chunks end before the window begins.
 pub const OUTSIDE_OFFSET: usize = 96;
+/// Where it stands how many processes the lane was the first to be asked about, of a recording of
+/// a sample: those in it, and those that are not.
+pub const SAMPLED_OFFSET: usize = 104;
 /// Where the drop counters begin, in the order of [`CAUSES`].
 pub const DROPPED_OFFSET: usize = 128;
 
@@ -30,7 +33,7 @@ pub const CAUSES: [&str; 12] = [
     "rate",          // more events than the rate allows
     "function_rate", // more calls of the function than the rate allows
     "max_cost",      // the recorder had taken its share of the thread's time
-    "sample",        // the process is not in the sample
+    "sample",        // the process is not in the sample; these are counted as processes now
     "no_segment",    // the disk did not keep up: no segment was ready
     "gc_guard",      // garbage collections left to another that may trace them
 ];
@@ -111,6 +114,9 @@ pub struct Lane {
     pub dropping: [u64; 2],
     /// Of the events stored, those that a copy left out as outside of its window.
     pub outside: u64,
+    /// Of a recording of a sample: processes in it, and not in it, that the lane was the first to
+    /// be asked about.
+    pub sampled: [u64; 2],
     /// Events dropped, by cause.
     pub dropped: [u64; 16],
 }
@@ -137,7 +143,8 @@ impl Lane {
         let counters = sealed.into_iter().chain([(OUTSIDE_OFFSET, self.outside)]);
         let dropping = self.dropping.iter().enumerate().map(|(i, n)| (DROPPING_OFFSET + 8 * i, *n));
         let dropped = self.dropped.iter().enumerate().map(|(i, n)| (DROPPED_OFFSET + 8 * i, *n));
-        for (at, count) in counters.chain(dropping).chain(dropped) {
+        let sampled = self.sampled.iter().enumerate().map(|(i, n)| (SAMPLED_OFFSET + 8 * i, *n));
+        for (at, count) in counters.chain(dropping).chain(sampled).chain(dropped) {
             bytes[at..at + 8].copy_from_slice(&count.to_le_bytes());
         }
         bytes
@@ -169,6 +176,7 @@ impl Lane {
             sealed_infos: word(SEALED_INFOS_OFFSET),
             dropping: [word(DROPPING_OFFSET), word(DROPPING_OFFSET.saturating_add(8))],
             outside: word(OUTSIDE_OFFSET),
+            sampled: [word(SAMPLED_OFFSET), word(SAMPLED_OFFSET.saturating_add(8))],
             dropped,
         }))
     }
@@ -187,9 +195,10 @@ mod tests {
     fn an_entry_reads_back() {
         let mut dropped = [0; 16];
         dropped[Cause::AfterLimit as usize] = 9;
-        let (kind, dropping) = (LaneKind::DirtyIo, [8, 9]);
+        let (kind, dropping, sampled) = (LaneKind::DirtyIo, [8, 9], [6, 4]);
         let (sealed_events, sealed_infos, outside) = (1 << 40, 3, 5);
-        let lane = Lane { kind, index: 7, os_tid: 4242, sealed_events, sealed_infos, dropping, outside, dropped };
+        let lane =
+            Lane { kind, index: 7, os_tid: 4242, sealed_events, sealed_infos, dropping, outside, sampled, dropped };
         assert_eq!(Lane::decode(&lane.encode()), Some(Ok(lane)));
         assert_eq!(lane.dropped_events(), 9);
         assert_eq!(Lane::decode(&[0; ENTRY_BYTES]), None);

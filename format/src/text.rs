@@ -13,7 +13,7 @@
 //! clock 1 tick=100 monotonic_ns=5 wall_ns=9 spread_ns=1
 //! lane 1 kind=scheduler index=1 os_tid=7 sealed_events=0 sealed_infos=0 dropped=[0,3]
 //!                                   # and dropping=[since,until], unless both are 0,
-//!                                   # and outside=N, unless it is 0
+//!                                   # outside=N, unless it is 0, and sampled=[in,out]
 //! chunk events 0 lane=1 seq=1 base_tick=100 first_record=0 records=1 sealed=yes
 //!   define_atom text="lists"
 //!   define_function module=1 name=1 arity=2

@@ -168,6 +168,7 @@ fn lane(number: u64, input: &mut Input<'_>) -> Lane {
         sealed_infos: 0,
         dropping,
         outside: u64::from(dropped[2] & 1),
+        sampled: [u64::from(dropped[9] & 1), dropped[9]],
         dropped,
     }
 }

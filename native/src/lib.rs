@@ -49,21 +49,64 @@ extern "C" fn nif_init() -> *const ErlNifEntry {
     Box::leak(Box::new(entry))
 }
 
-unsafe extern "C" fn load(env: *mut ErlNifEnv, _private: *mut *mut c_void, _info: ErlNifTerm) -> c_int {
+/// What the VM keeps for the Erlang module: what a library from another place, that takes over
+/// from this one, can ask of it. Whatever becomes of this, the first two words stay.
+#[repr(C)]
+struct Handover {
+    magic: u64,
+    /// Ends this library's recordings.
+    end: extern "C" fn(),
+}
+
+/// "SpHandov".
+const HANDOVER: u64 = u64::from_le_bytes(*b"SpHandov");
+
+static THIS: Handover = Handover { magic: HANDOVER, end: end_as_upgraded };
+
+extern "C" fn end_as_upgraded() {
+    // A panic must not leave a function that another library calls.
+    let _ = std::panic::catch_unwind(|| spoor_core::registry::close_all("Spoor was upgraded"));
+}
+
+/// Tells the VM what to keep. It is never written, nor freed.
+///
+/// # Safety
+/// `private` is what the VM gave to `load` or `upgrade`.
+unsafe fn hand_over(private: *mut *mut c_void) {
+    let this: *const Handover = &THIS;
+    // SAFETY: a place of the VM's own, as the caller says.
+    unsafe { *private = this.cast_mut().cast() };
+}
+
+unsafe extern "C" fn load(env: *mut ErlNifEnv, private: *mut *mut c_void, _info: ErlNifTerm) -> c_int {
+    // SAFETY: as the VM gave it.
+    unsafe { hand_over(private) };
     prepare(env)
 }
 
 unsafe extern "C" fn upgrade(
     env: *mut ErlNifEnv,
-    _private: *mut *mut c_void,
-    _old_private: *mut *mut c_void,
+    private: *mut *mut c_void,
+    old_private: *mut *mut c_void,
     _info: ErlNifTerm,
 ) -> c_int {
+    let prepared = prepare(env);
     // Recordings live in this library, not in a version of the Erlang module: they
     // go on when the module is loaded again from the same place. A library from
-    // another place is a second one, which knows nothing of them; their owners'
-    // deaths end them.
-    prepare(env)
+    // another place is a second one, which knows nothing of them: the VM asks this
+    // one about their events from now on. They end, and say why.
+    // SAFETY: a place of the VM's own.
+    let old: *const Handover = unsafe { *old_private }.cast_const().cast();
+    if prepared == 0 && !std::ptr::eq(old, &THIS) {
+        // SAFETY: null, or what `hand_over` of another library stored: that is never unloaded.
+        // Those before there was such a thing stored nothing.
+        if let Some(old) = unsafe { old.as_ref() }.filter(|old| old.magic == HANDOVER) {
+            (old.end)();
+        }
+    }
+    // SAFETY: as the VM gave it.
+    unsafe { hand_over(private) };
+    prepared
 }
 
 /// 0 when the library can be used in this VM.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustler::{Atom, Encoder, Env, LocalPid, NifResult, OwnedEnv, Term};
 use spoor_core::adopt::{self, Adopted, Keep, Left};
-use spoor_core::governor::{Rate, Thinned, Thinning};
+use spoor_core::governor::{Rate, Sampled, Thinned, Thinning};
 use spoor_core::recording;
 use spoor_core::registry::{self, State};
 use spoor_core::segments;
@@ -24,16 +24,22 @@ use crate::vm::{self, VmNames};
 /// Bytes of a process label that are kept.
 const LABEL_BYTES: usize = 256;
 
+/// Processes that a VM has room for, where nobody says.
+const PLACES: u64 = 1 << 18;
+
+/// Processes looked at by one call, in some 100 us.
+const LOOKED_AT: usize = 4096;
+
 mod atoms {
     rustler::atoms! {
         ok, error, closed, limit, file_cut, none, full, recording, stopping,
-        no_space, dir_unwritable, file_error, ring_too_small, too_many_recordings, unsupported,
+        no_space, dir_unwritable, file_error, ring_too_small, segment_too_small, stream_too_small, too_many_recordings, unsupported,
         eacces, enoent, eexist, enotdir, erofs, eperm, enospc, emfile, eio, eloop, enametoolong, efbig, eunknown,
         enomem, edquot, enfile, eagain, enodev, enosys, enotempty, ebusy, einval,
         path, ring, owner, time, max_events, content, max_term_bytes, meta,
         phase, events, overwritten, dropped, lanes, elapsed_ms, stop_reason,
         rate, function_rate, max_cost, sample, sample_removes, max_cost_ppm, overload_stops,
-        thinned, first_ms, last_ms,
+        thinned, first_ms, last_ms, sampled, recorded, processes,
         copied, bytes, chunks, earlier, overtaken, covered,
         found, kept, deleted, unsure, failed, cut_short,
         mode, once, stream, segment, keep_first, packs, sync,
@@ -70,6 +76,7 @@ fn options(config: Term<'_>) -> NifResult<Options> {
         path: path_of(config.map_get(atoms::path())?)?.to_owned(),
         storage: storage(config)?,
         sync: config.map_get(atoms::sync()).and_then(|ms| ms.decode::<u64>()).ok().map(Duration::from_millis),
+        places: config.map_get(atoms::processes()).map_or(Ok(PLACES), |places| places.decode::<u64>())?,
         threads: threads(),
         time: (time > 0).then(|| Duration::from_millis(time)),
         max_events: (max_events > 0).then_some(max_events),
@@ -144,6 +151,12 @@ fn reason<'a>(env: Env<'a>, error: &OpenError) -> Term<'a> {
         OpenError::Directory { path: at, error } => (atoms::dir_unwritable(), path(at), posix(error)).encode(env),
         OpenError::File { path: at, error } => (atoms::file_error(), path(at), posix(error)).encode(env),
         OpenError::RingTooSmall { least } => (atoms::ring_too_small(), least).encode(env),
+        OpenError::SegmentTooSmall { segment, least, stream } => {
+            (atoms::segment_too_small(), segment, least, stream).encode(env)
+        }
+        OpenError::StreamTooSmall { stream, least, segment } => {
+            (atoms::stream_too_small(), stream, least, segment).encode(env)
+        }
         OpenError::TooMany => atoms::too_many_recordings().encode(env),
         other => (atoms::unsupported(), other.to_string()).encode(env),
     }
@@ -227,6 +240,13 @@ fn start_time(env: Env<'_>, state: i64) -> Term<'_> {
     or_closed(env, started.map(|()| atoms::ok().encode(env)))
 }
 
+/// Begins to count the stretches of limits.
+#[rustler::nif]
+fn start_stretches(env: Env<'_>, state: i64) -> Term<'_> {
+    let started = registry::with(state_of(state), |recording| recording.start_stretches());
+    or_closed(env, started.map(|()| atoms::ok().encode(env)))
+}
+
 /// How often somebody began to trace since garbage collections are left to others; takes
 /// them back if that is as often as `seen`.
 #[rustler::nif]
@@ -252,7 +272,9 @@ fn summary_map<'a>(env: Env<'a>, summary: &Summary) -> NifResult<Term<'a>> {
     let causes = CAUSES.iter().zip(summary.dropped).filter(|(_, count)| *count > 0);
     let causes = causes.map(|(cause, count)| Ok((Atom::from_str(env, cause)?, count)));
     let causes = causes.collect::<NifResult<Vec<_>>>()?;
-    Term::map_from_pairs(
+    let sampled = summary.sampled.map(|sampled| sampled_map(env, sampled)).transpose()?;
+    let sampled = sampled.map(|map| (atoms::sampled().encode(env), map));
+    let told = Term::map_from_pairs(
         env,
         &[
             (atoms::path(), path_term(env, &summary.path)),
@@ -266,7 +288,30 @@ fn summary_map<'a>(env: Env<'a>, summary: &Summary) -> NifResult<Term<'a>> {
             (atoms::elapsed_ms(), (summary.elapsed.as_millis() as u64).encode(env)),
             (atoms::stop_reason(), summary.stop_reason.encode(env)),
         ],
-    )
+    )?;
+    sampled.map_or(Ok(told), |(key, map)| told.map_put(key, map))
+}
+
+fn sampled_map<'a>(env: Env<'a>, sampled: Sampled) -> NifResult<Term<'a>> {
+    Term::map_from_pairs(env, &[(atoms::recorded(), sampled.recorded), (atoms::processes(), sampled.processes)])
+}
+
+/// Processes that are traced from now on are counted in or out of a sample; answers those
+/// that are left for another call.
+#[rustler::nif]
+fn meet<'a>(env: Env<'a>, state: i64, processes: Term<'a>) -> Term<'a> {
+    let met = registry::with(state_of(state), |recording| {
+        let mut rest = vm::word_of(processes);
+        for _ in 0..LOOKED_AT {
+            let Some((process, tail)) = vm::cell(rest) else { break };
+            if vm::kind(process) == vm::Kind::Pid {
+                recording.meet(vm::identity_word(process));
+            }
+            rest = tail;
+        }
+        vm::term_of(env, rest)
+    });
+    or_closed(env, met)
 }
 
 /// Cause to when and how many.
@@ -285,7 +330,25 @@ fn thinned_map<'a>(env: Env<'a>, thinned: &[Thinned]) -> NifResult<Term<'a>> {
     Term::map_from_pairs(env, &pairs)
 }
 
-/// Writes what is known of processes: `{Pid, Parent, Name, Label, InitialCall}`.
+/// Of the processes at the beginning of the list, those of which nothing was described yet, and
+/// the list behind them: `{New, Rest}`.
+#[rustler::nif]
+fn undescribed<'a>(env: Env<'a>, state: i64, processes: Term<'a>) -> Term<'a> {
+    let looked = registry::with(state_of(state), |recording| {
+        let (mut new, mut rest) = (Vec::new(), vm::word_of(processes));
+        for _ in 0..LOOKED_AT {
+            let Some((process, tail)) = vm::cell(rest) else { break };
+            if vm::kind(process) == vm::Kind::Pid && !recording.is_known(vm::identity_word(process)) {
+                new.push(vm::term_of(env, process));
+            }
+            rest = tail;
+        }
+        (new, vm::term_of(env, rest)).encode(env)
+    });
+    or_closed(env, looked)
+}
+
+/// Writes what is known of processes, if it is news: `{Pid, Parent, Name, Label, InitialCall, Hash}`.
 #[rustler::nif]
 fn describe<'a>(env: Env<'a>, state: i64, processes: Vec<Term<'a>>) -> Term<'a> {
     let written = registry::with(state_of(state), |recording| {
@@ -297,8 +360,9 @@ fn describe<'a>(env: Env<'a>, state: i64, processes: Vec<Term<'a>>) -> Term<'a> 
 }
 
 fn describe_one(env: Env<'_>, recording: &recording::Recording, process: Term<'_>) {
-    let Some(&[pid, parent, name, label, initial]) = vm::tuple(vm::word_of(process)) else { return };
-    if vm::kind(pid) != vm::Kind::Pid {
+    let Some(&[pid, parent, name, label, initial, hash]) = vm::tuple(vm::word_of(process)) else { return };
+    let hash = vm::small(hash).unwrap_or(0) as u64;
+    if vm::kind(pid) != vm::Kind::Pid || !recording.is_news(vm::identity_word(pid), hash) {
         return;
     }
     let (env, undefined) = (env.as_c_arg(), crate::atoms::UNDEFINED.word());
@@ -387,7 +451,7 @@ impl Host for Owner {
             Limit::MaxEvents => atoms::max_events(),
             Limit::Rate => atoms::rate(),
             Limit::FunctionRate => atoms::function_rate(),
-            Limit::MaxCost => atoms::max_cost(),
+            Limit::MaxCost | Limit::Refusing => atoms::max_cost(),
             Limit::Full => atoms::full(),
             Limit::FileCut => atoms::file_cut(),
         };

@@ -65,6 +65,11 @@ unsafe extern "C" fn enabled_gc(env: *mut ErlNifEnv, argc: c_int, argv: *const E
 #[inline(never)]
 extern "C" fn not_simply_enabled(tag: Word, state: State, tracee: Word) -> ErlNifTerm {
     if state.is_recording() {
+        // Asked before each event, and when a process is scheduled: only of a sample is there
+        // anything to say of a process.
+        if tag == atoms::TRACE_STATUS.word() && !state.is_sample() {
+            return vm::answer(atoms::TRACE.word());
+        }
         return governed_enabled(tag, state, tracee);
     }
     // Somebody is about to begin to trace, and is asked before that.
@@ -86,7 +91,11 @@ fn governed_enabled(tag: Word, state: State, tracee: Word) -> ErlNifTerm {
     };
     let mut wanted = Wanted::Yes;
     let asked = catch_unwind(AssertUnwindSafe(|| {
-        registry::enter(state, |lane| wanted = lane.wants(probe, tracee_number(tracee)));
+        registry::enter(state, |lane| {
+            // First, as it costs least: what is more than a limit allows may be most that there is.
+            let refused = matches!(probe, Probe::Event) && lane.refuses(|| tracee_number(tracee));
+            wanted = if refused { Wanted::No } else { lane.wants(probe, tracee_number(tracee)) };
+        });
     }));
     if asked.is_err() && matches!(probe, Probe::Event) {
         // Counted, so not to be stored.
@@ -101,7 +110,7 @@ fn governed_enabled(tag: Word, state: State, tracee: Word) -> ErlNifTerm {
     vm::answer(answer.word())
 }
 
-/// A process or port by a number of its own.
+/// A process or port by a number of its own, even for a process.
 pub(crate) fn tracee_number(tracee: Word) -> Option<u64> {
     let word = vm::identity_word(tracee) << 1;
     match vm::kind(tracee) {

@@ -288,6 +288,14 @@ pub(crate) fn word_of(term: rustler::Term<'_>) -> Word {
     unsafe { std::mem::transmute::<ErlNifTerm, usize>(term.as_c_arg()) as Word }
 }
 
+/// The term of a word that is alive in the environment.
+pub(crate) fn term_of<'a>(env: rustler::Env<'a>, word: Word) -> rustler::Term<'a> {
+    // SAFETY: ErlNifTerm is a transparent word of the same size.
+    let raw = unsafe { std::mem::transmute::<usize, ErlNifTerm>(word as usize) };
+    // SAFETY: as the caller says.
+    unsafe { rustler::Term::new(env, raw) }
+}
+
 /// Keeps the library mapped for ever: threads of ours may be in it when the VM
 /// would unload it.
 pub(crate) fn pin_library() {

@@ -181,9 +181,39 @@ pub(crate) fn dropping_at_end(lane: &Lane) -> Option<(u64, u64)> {
     (since > 0).then(|| (since, until.max(since.saturating_add(1))))
 }
 
+/// What a recording of a sample took.
+pub(crate) struct Sample {
+    /// It was to take one process in so many.
+    one_in: u64,
+    /// Processes that it took and that it did not, as far as that is known.
+    taken: u64,
+    not_taken: u64,
+}
+
+impl Sample {
+    pub(crate) fn sum<'a>(one_in: u64, lanes: impl IntoIterator<Item = &'a Lane>) -> Sample {
+        let mut sum = Sample { one_in, taken: 0, not_taken: 0 };
+        for [taken, not_taken] in lanes.into_iter().map(|lane| lane.sampled) {
+            sum.taken = sum.taken.saturating_add(taken);
+            sum.not_taken = sum.not_taken.saturating_add(not_taken);
+        }
+        sum
+    }
+
+    fn finding(&self) -> Finding {
+        let (taken, all) = (self.taken, self.taken.saturating_add(self.not_taken));
+        let counted = match all {
+            0 => String::new(),
+            all => format!(", {} of {} processes", thousands(taken), thousands(all)),
+        };
+        let what = format!("a sample: one process in {} is recorded{counted}", self.one_in);
+        Finding::warning(LIMITS, what, "all that the other processes did")
+    }
+}
+
 /// What each limit of a recording cost that left out events: how to say it, and
 /// what is lost by it. `dropped` are all that were dropped, by cause.
-pub(crate) fn thinned(dropped: &[(String, u64)], sample: Option<u64>) -> Vec<Finding> {
+pub(crate) fn thinned(dropped: &[(String, u64)], sample: Option<Sample>) -> Vec<Finding> {
     let count = |cause: Cause| dropped.iter().find(|(name, _)| name == cause.name()).map_or(0, |(_, n)| *n);
     let stretches = "counts are too low, and calls within reach of the stretches without events have no duration";
     let costs = [
@@ -200,10 +230,7 @@ pub(crate) fn thinned(dropped: &[(String, u64)], sample: Option<u64>) -> Vec<Fin
             Finding::warning(LIMITS, format!("{} events left out by {}", thousands(n), cause.name()), cost)
         })
         .collect();
-    if let Some(sample) = sample.filter(|sample| *sample > 1) {
-        let what = format!("a sample: one process in {sample} is recorded");
-        findings.push(Finding::warning(LIMITS, what, "all that the other processes did"));
-    }
+    findings.extend(sample.filter(|sample| sample.one_in > 1).map(|sample| sample.finding()));
     findings
 }
 

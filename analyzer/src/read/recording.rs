@@ -13,7 +13,7 @@ use super::front::{self, OpenError};
 use super::identity::PidFormat;
 use super::index::{self, ChunkRef, RingIndex};
 use super::kind;
-use super::ledger::{LaneLedger, Ledger, dropped_anywhere, thinned};
+use super::ledger::{LaneLedger, Ledger, Sample, dropped_anywhere, thinned};
 use super::live::State;
 use super::names::{AtomId, FunctionId, Names, TraceeId};
 use super::source::Source;
@@ -248,7 +248,8 @@ impl Recording {
             self.ledger.push(entry);
         }
         self.ledger.sort_by_key(|entry| (entry.order(), entry.index, entry.lane));
-        let sample = self.meta.get("sample").and_then(|sample| sample.parse().ok());
+        let one_in = self.meta.get("sample").and_then(|sample| sample.parse().ok());
+        let sample = one_in.map(|one_in| Sample::sum(one_in, (0..self.lanes_there()).filter_map(|n| self.lane(n))));
         self.findings.extend(thinned(&Ledger::sum(&self.ledger).dropped_by_cause, sample));
     }
 

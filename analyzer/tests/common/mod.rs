@@ -50,7 +50,7 @@ pub fn lane(kind: LaneKind, index: u32, sealed_events: u64, dropped: &[u64]) -> 
     let mut all = [0; 16];
     all[..dropped.len()].copy_from_slice(dropped);
     let (os_tid, sealed_infos, dropping, outside) = (100 + u64::from(index), 0, [0; 2], 0);
-    Lane { kind, index, os_tid, sealed_events, sealed_infos, dropping, outside, dropped: all }
+    Lane { kind, index, os_tid, sealed_events, sealed_infos, dropping, outside, sampled: [0; 2], dropped: all }
 }
 
 /// A recording with three lanes and room for a few chunks.

@@ -111,6 +111,9 @@ pub(super) fn write_lanes(out: &mut impl Write, header: &Header, table: &[u8]) -
             if lane.outside > 0 {
                 write!(out, " outside={}", lane.outside)?;
             }
+            if lane.sampled != [0; 2] {
+                write!(out, " sampled={}", numbers(lane.sampled.iter().copied()))?;
+            }
             writeln!(out)?;
         }
         let expected = lane.map(|lane| lane.encode());

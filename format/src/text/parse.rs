@@ -264,15 +264,20 @@ impl Builder {
         let counts = s.words()?;
         let since_until = if s.field("dropping") { s.words()? } else { Vec::new() };
         let outside = if s.field("outside") { s.number()? } else { 0 };
-        let (mut dropped, mut dropping) = ([0; 16], [0; 2]);
-        let fits = counts.len() <= dropped.len() && since_until.len() <= dropping.len();
+        let in_and_out = if s.field("sampled") { s.words()? } else { Vec::new() };
+        let (mut dropped, mut dropping, mut sampled) = ([0; 16], [0; 2], [0; 2]);
+        let pairs = since_until.len().max(in_and_out.len());
+        let fits = counts.len() <= dropped.len() && pairs <= dropping.len();
         if !fits || number >= header.lane_slots {
             return Err("there is no place for this lane, or for all its counts".to_owned());
         }
         dropped.iter_mut().zip(counts).for_each(|(place, count)| *place = count);
         dropping.iter_mut().zip(since_until).for_each(|(place, tick)| *place = tick);
+        sampled.iter_mut().zip(in_and_out).for_each(|(place, count)| *place = count);
         let at = header.lane_offset.saturating_add(number.saturating_mul(lane::ENTRY_BYTES as u64));
-        self.write(at, &Lane { kind, index, os_tid, sealed_events, sealed_infos, dropping, outside, dropped }.encode())
+        let lane =
+            Lane { kind, index, os_tid, sealed_events, sealed_infos, dropping, outside, sampled, dropped }.encode();
+        self.write(at, &lane)
     }
 
     fn chunk(&mut self, s: &mut Scanner<'_>) -> Scanned<()> {

@@ -110,13 +110,12 @@ fn chunk() -> impl Strategy<Value = (ChunkHeader, Vec<u8>)> {
 }
 
 fn lane() -> impl Strategy<Value = Lane> {
-    (0..LaneKind::ALL.len(), any::<u32>(), number(), vec(number(), 3), any::<[u64; 2]>(), any::<[u64; 16]>()).prop_map(
-        |(kind, index, os_tid, counts, dropping, dropped)| {
+    (0..LaneKind::ALL.len(), any::<u32>(), number(), vec(number(), 3), any::<[[u64; 2]; 2]>(), any::<[u64; 16]>())
+        .prop_map(|(kind, index, os_tid, counts, [dropping, sampled], dropped)| {
             let (sealed_events, sealed_infos, outside) = (counts[0], counts[1], counts[2]);
             let kind = LaneKind::ALL[kind].0;
-            Lane { kind, index, os_tid, sealed_events, sealed_infos, dropping, outside, dropped }
-        },
-    )
+            Lane { kind, index, os_tid, sealed_events, sealed_infos, dropping, outside, sampled, dropped }
+        })
 }
 
 fn clocks() -> impl Strategy<Value = Vec<ClockPair>> {

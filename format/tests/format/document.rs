@@ -136,8 +136,8 @@ fn clock_pairs_are_as_the_document_says() {
 fn lanes_are_where_the_document_says() {
     let (kind, mut dropped) = (LaneKind::DirtyIo, [0; 16]);
     dropped[0] = 11;
-    let (sealed_events, sealed_infos, dropping, outside) = (9, 10, [12, 13], 14);
-    let lane = Lane { kind, index: 7, os_tid: 8, sealed_events, sealed_infos, dropping, outside, dropped };
+    let (sealed_events, sealed_infos, dropping, outside, sampled) = (9, 10, [12, 13], 14, [15, 16]);
+    let lane = Lane { kind, index: 7, os_tid: 8, sealed_events, sealed_infos, dropping, outside, sampled, dropped };
     let bytes = lane.encode();
     let check = u64::from(crc32fast::hash(&bytes[..24]));
     let values = [
@@ -150,6 +150,8 @@ fn lanes_are_where_the_document_says() {
         ("dropping_since", 12),
         ("dropping_until", 13),
         ("outside", 14),
+        ("sampled_in", 15),
+        ("sampled_out", 16),
         ("dropped", 11),
     ];
     assert_offsets("lane", &bytes, &values);

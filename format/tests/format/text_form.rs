@@ -24,10 +24,13 @@ fn small_file() -> FileBuilder {
     let mut file = FileBuilder::new(header, Status { phase: Phase::Recording, stop_tick: 0, reason: String::new() });
     file.meta.entries = vec![("node".into(), "\"näme\"\n\u{1b}@host".into())];
     let dropped = [0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let (kind, dropping) = (LaneKind::Scheduler, [50, 60]);
-    let lane = Lane { kind, index: 1, os_tid: 7, sealed_events: 2, sealed_infos: 0, dropping, outside: 0, dropped };
+    let (kind, dropping, sampled) = (LaneKind::Scheduler, [50, 60], [0; 2]);
+    let (sealed_events, sealed_infos, outside) = (2, 0, 0);
+    let lane = Lane { kind, index: 1, os_tid: 7, sealed_events, sealed_infos, dropping, outside, sampled, dropped };
     let (kind, dropping) = (LaneKind::Recorder, [0, 0]);
-    file.lanes = vec![Lane { kind, index: 0, os_tid: 6, sealed_events: 0, dropping, outside: 7, ..lane }, lane];
+    let sampled = [3, 4];
+    file.lanes =
+        vec![Lane { kind, index: 0, os_tid: 6, sealed_events: 0, dropping, outside: 7, sampled, ..lane }, lane];
     let mut chunk = ChunkBuilder::new(1, 1, 100, 0);
     let map = chunk.function("lists", "map", 2);
     chunk.event(105, Identity::Process(7), |to, delta| write::call(to, delta, map));
@@ -48,7 +51,7 @@ fn a_recording_reads_as_documented() {
             r#"status phase=recording stop_tick=0 reason="""#,
             r#"meta "records" own"#,
             r#"meta "node" "\"näme\"\n\u{1b}@host""#,
-            "lane 0 kind=recorder index=0 os_tid=6 sealed_events=0 sealed_infos=0 dropped=[0,3] outside=7",
+            "lane 0 kind=recorder index=0 os_tid=6 sealed_events=0 sealed_infos=0 dropped=[0,3] outside=7 sampled=[3,4]",
             "lane 1 kind=scheduler index=1 os_tid=7 sealed_events=2 sealed_infos=0 dropped=[0,3] dropping=[50,60]",
             "chunk events 0 lane=1 seq=1 base_tick=100 first_record=0 sealed=yes",
             r#"  define_atom text="lists""#,

@@ -39,6 +39,24 @@ pub enum OpenError {
         /// Smallest size in bytes.
         least: u64,
     },
+    /// The segments of a stream are too small for the VM's threads.
+    SegmentTooSmall {
+        /// Size of each in bytes.
+        segment: u64,
+        /// Smallest size.
+        least: u64,
+        /// Bytes of the smallest stream of such segments.
+        stream: u64,
+    },
+    /// A stream is too small for its segments.
+    StreamTooSmall {
+        /// Its size in bytes.
+        stream: u64,
+        /// Smallest size.
+        least: u64,
+        /// Size of each segment.
+        segment: u64,
+    },
     /// As many recordings as there can be at once.
     TooMany,
 }
@@ -66,6 +84,12 @@ impl fmt::Display for OpenError {
                 path.display()
             ),
             Self::RingTooSmall { least } => write!(f, "the ring needs at least {least} bytes"),
+            Self::SegmentTooSmall { segment, least, stream } => {
+                write!(f, "segments of {segment} bytes need at least {least}, and a stream of {stream}")
+            }
+            Self::StreamTooSmall { stream, least, segment } => {
+                write!(f, "a stream of {stream} bytes in segments of {segment} needs at least {least}")
+            }
             Self::TooMany => write!(f, "{} recordings are open", crate::registry::SLOTS),
         }
     }

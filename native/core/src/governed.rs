@@ -11,9 +11,16 @@ use spoor_format::lane::Cause;
 use spoor_format::record::write;
 
 use crate::clock;
-use crate::governor::{About, Flow, Governor};
+use crate::governor::{About, Cost, Flow, Governor};
 use crate::missing::Told;
 use crate::stream::Stream;
+
+/// Refusing alone takes far too much when it takes so many times the share.
+const FAR: u64 = 2;
+/// In so many windows, a second, more than in others: then it ends the recording.
+const FAR_TOO_DEAR_WINDOWS: u64 = 100;
+/// What refusing took is owed for so many windows at most.
+const MOST_OWED_WINDOWS: u64 = 100;
 
 /// The governor's part of a lane.
 #[derive(Debug)]
@@ -23,9 +30,22 @@ pub(crate) struct Governed {
     pub(crate) credit: u64,
     /// Events dropped since the last one stored.
     pub(crate) dropping: Dropping,
-    /// When the window ends in which the recorder's time is counted, and its sum.
-    cost_until: u64,
-    spent: u64,
+    spent: Spent,
+}
+
+/// The recorder's time on this thread, in ticks.
+#[derive(Debug, Default)]
+struct Spent {
+    /// When the window ends in which it is counted.
+    until: u64,
+    /// On events that were stored, or could have been.
+    on_events: u64,
+    /// On refusing others.
+    refusing: u64,
+    /// What windows before this one took beyond their share by refusing.
+    owed: u64,
+    /// Windows in which refusing alone took far more than the share, less those in which it did not.
+    far_too_dear: u64,
 }
 
 /// A stretch of a lane in which events were dropped.
@@ -47,6 +67,8 @@ pub(crate) enum Verdict {
     /// It is dropped. Others of the lane may be, up to the tick; `None` when only
     /// those of its process are, and these are accounted for.
     Drop(Cause, Option<u64>),
+    /// Its process is not in the sample: it is as if it had not been.
+    Ignore,
 }
 
 /// What the VM is told when it asks whether an event is wanted.
@@ -73,13 +95,13 @@ pub enum Probe {
 
 impl Governed {
     pub(crate) fn new(governor: Arc<Governor>) -> Governed {
-        Governed { governor, credit: 0, dropping: Dropping::default(), cost_until: 0, spent: 0 }
+        Governed { governor, credit: 0, dropping: Dropping::default(), spent: Spent::default() }
     }
 
     /// May the event be stored? Takes what it may take of the rates.
     pub(crate) fn judge(&mut self, tick: u64, about: About) -> Verdict {
         if self.governor.leaves_out(about.tracee) {
-            return Verdict::Drop(Cause::Sample, None);
+            return Verdict::Ignore;
         }
         if let Some(until) = self.too_dear(tick) {
             return Verdict::Drop(Cause::MaxCost, Some(until));
@@ -107,28 +129,32 @@ impl Governed {
     }
 
     /// Is an event wanted, before anything of it is known but whose it is? Answers
-    /// what it is dropped for if not, with the tick.
-    pub(crate) fn wants(&mut self, probe: Probe, tracee: Option<u64>) -> (Wanted, Option<(Cause, u64, Option<u64>)>) {
+    /// what it is dropped for if not, when, and up to which tick others are.
+    pub(crate) fn wants(&mut self, probe: Probe, tracee: Option<u64>) -> (Wanted, Option<(Cause, u64, u64)>) {
         if self.governor.leaves_out(tracee) {
             return match probe {
                 Probe::Process if self.governor.removes() => (Wanted::Never, None),
-                Probe::Event => (Wanted::No, Some((Cause::Sample, clock::now(), None))),
+                Probe::Event => (Wanted::No, None),
                 Probe::Process | Probe::Unclear => (Wanted::Yes, None),
             };
         }
-        if let Some(cost) = self.governor.cost {
-            self.spent = self.spent.saturating_add(cost.clock_ticks);
+        if probe != Probe::Event {
+            return (Wanted::Yes, None);
         }
-        let may_be = self.governor.may_be_used_up() || self.governor.cost.is_some_and(|c| self.spent >= c.most_ticks);
-        if probe != Probe::Event || !may_be {
+        if let Some(cost) = self.governor.cost {
+            // Of two questions.
+            self.spent.on_events = self.spent.on_events.saturating_add(2 * cost.clock_ticks);
+        }
+        let is_dear = self.governor.cost.is_some_and(|cost| self.spent.all() >= cost.most_ticks);
+        if !is_dear && !self.governor.may_be_used_up() {
             return (Wanted::Yes, None);
         }
         let tick = clock::now();
         if let Some(until) = self.too_dear(tick) {
-            return (Wanted::No, Some((Cause::MaxCost, tick, Some(until))));
+            return (Wanted::No, Some((Cause::MaxCost, tick, until)));
         }
         match self.governor.used_up(tick) {
-            Some(left) => (Wanted::No, Some((Cause::Rate, tick, Some(tick.saturating_add(left))))),
+            Some(left) => (Wanted::No, Some((Cause::Rate, tick, tick.saturating_add(left)))),
             None => (Wanted::Yes, None),
         }
     }
@@ -136,18 +162,30 @@ impl Governed {
     /// When the recorder may go on, if it has taken its share of this thread's time.
     fn too_dear(&mut self, tick: u64) -> Option<u64> {
         let cost = self.governor.cost?;
-        if tick >= self.cost_until {
-            self.cost_until = (tick / cost.window_ticks + 1) * cost.window_ticks;
-            self.spent = 0;
+        if tick >= self.spent.until {
+            self.spent.begin_window(tick, cost);
         }
-        (self.spent >= cost.most_ticks).then_some(self.cost_until)
+        (self.spent.all() >= cost.most_ticks).then_some(self.spent.until)
+    }
+
+    /// Does refusing alone take far more than the share, and has for long?
+    pub(crate) fn is_far_too_dear(&self) -> bool {
+        self.spent.far_too_dear >= FAR_TOO_DEAR_WINDOWS
     }
 
     /// The recorder has been at work on this thread since the tick.
     pub(crate) fn worked_since(&mut self, tick: u64) {
         if let Some(cost) = self.governor.cost {
             let took = clock::now().saturating_sub(tick).saturating_add(cost.clock_ticks);
-            self.spent = self.spent.saturating_add(took);
+            self.spent.on_events = self.spent.on_events.saturating_add(took);
+        }
+    }
+
+    /// So many events more were refused in the stretch that is told with the next one stored.
+    pub(crate) fn refused(&mut self, events: u64) {
+        self.dropping.events += events;
+        if let Some(cost) = self.governor.cost {
+            self.spent.refusing = self.spent.refusing.saturating_add(events.saturating_mul(cost.refusal_ticks));
         }
     }
 
@@ -167,6 +205,29 @@ impl Governed {
         if let (Some(missing), Some(tracee)) = (&self.governor.missing, about.tracee) {
             missing.stored(tracee, about.flow, told);
         }
+    }
+}
+
+impl Spent {
+    fn all(&self) -> u64 {
+        self.owed.saturating_add(self.on_events).saturating_add(self.refusing)
+    }
+
+    /// A window begins. That events take no more than the share each window sees to; what
+    /// refusing took beyond it later ones pay for.
+    fn begin_window(&mut self, tick: u64, cost: Cost) {
+        let begun = tick / cost.window_ticks * cost.window_ticks;
+        let windows = begun.saturating_sub(self.until) / cost.window_ticks + 1;
+        let took = self.owed.saturating_add(self.on_events.min(cost.most_ticks)).saturating_add(self.refusing);
+        let owed = took.saturating_sub(cost.most_ticks.saturating_mul(windows));
+        let is_far = self.refusing > FAR * cost.most_ticks;
+        *self = Spent {
+            until: begun + cost.window_ticks,
+            on_events: 0,
+            refusing: 0,
+            owed: owed.min(MOST_OWED_WINDOWS * cost.most_ticks),
+            far_too_dear: (self.far_too_dear + u64::from(is_far)).saturating_sub(windows - u64::from(is_far)),
+        };
     }
 }
 

@@ -14,6 +14,7 @@ use spoor_format::term::{RawTerm, TermWriter};
 use crate::clock;
 use crate::limits::Limit;
 use crate::missing::MissingCalls;
+use crate::processes::Processes;
 use crate::stream::{MAX_ATOM_BYTES, Names, Stream};
 use crate::windows::Windows;
 
@@ -23,6 +24,8 @@ const FUNCTIONS: usize = 1 << 14;
 const PROBES: usize = 32;
 /// Time in which a share of a thread's time is counted.
 const COST_WINDOW: Duration = Duration::from_millis(10);
+/// What refusing an event takes beside reading the clock.
+const REFUSAL_BESIDE_CLOCK: Duration = Duration::from_nanos(10);
 /// Spreads a word over the high bits (Fibonacci hashing).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -62,7 +65,8 @@ impl Thinning {
 /// Whose event it is and what it does to a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About {
-    /// The process or port: any number that is its own; `None` for nobody.
+    /// The process or port: twice its number for a process, any odd number that is its own for a
+    /// port; `None` for nobody.
     pub tracee: Option<u64>,
     /// What it does.
     pub flow: Flow,
@@ -165,6 +169,8 @@ pub(crate) struct Governor {
     pub(crate) missing: Option<MissingCalls>,
     /// Which processes are in the sample differs from recording to recording.
     seed: u64,
+    /// Those that were counted in or out of it.
+    counted: Option<Processes>,
     pub(crate) cost: Option<Cost>,
     spans: [Span; CAUSES.len()],
 }
@@ -176,10 +182,22 @@ pub(crate) struct Cost {
     pub(crate) most_ticks: u64,
     /// What reading the clock takes: an estimate of what is not measured.
     pub(crate) clock_ticks: u64,
+    /// What it takes to refuse an event, the question before it included: an estimate.
+    pub(crate) refusal_ticks: u64,
 }
 
-/// The causes for which a recording is thinned.
-pub(crate) const CAUSES: [Cause; 4] = [Cause::Rate, Cause::FunctionRate, Cause::MaxCost, Cause::Sample];
+/// The causes for which events are dropped. What a sample leaves out is no event: the VM is told
+/// to make none, and how many there would have been nobody knows. Its processes are counted.
+pub(crate) const CAUSES: [Cause; 3] = [Cause::Rate, Cause::FunctionRate, Cause::MaxCost];
+
+/// Whom a recording of a sample has met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampled {
+    /// Processes that it records.
+    pub recorded: u64,
+    /// All, those that it leaves out among them.
+    pub processes: u64,
+}
 
 /// When and how much a recording was thinned for one cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,7 +213,8 @@ pub struct Thinned {
 }
 
 impl Governor {
-    pub(crate) fn new(thinning: Thinning, tick_hz: u64) -> Governor {
+    /// For a VM with so many places for processes.
+    pub(crate) fn new(thinning: Thinning, tick_hz: u64, places: u64) -> Governor {
         let windows = |rate: Rate| Windows::new(rate.events, ticks(rate.per, tick_hz));
         let now = clock::now();
         Governor {
@@ -205,6 +224,7 @@ impl Governor {
             function_rate: thinning.function_rate.map(|rate| (windows(rate), Functions::new())),
             missing: thinning.function_rate.map(|_| MissingCalls::new()),
             seed: spread(now),
+            counted: (thinning.sample > 1).then(|| Processes::new(places)),
             cost: (thinning.max_cost_ppm > 0).then(|| Cost::new(thinning.max_cost_ppm, tick_hz)),
             spans: Default::default(),
             thinning,
@@ -221,6 +241,11 @@ impl Governor {
         tick.saturating_sub(self.start.load(Ordering::Relaxed))
     }
 
+    /// When it was dropped last is noted to within so many ticks.
+    pub(crate) fn noted_each(&self) -> u64 {
+        self.tick_hz / 1000
+    }
+
     /// Is the process left out? Always the same answer for the same process.
     #[inline]
     pub(crate) fn leaves_out(&self, tracee: Option<u64>) -> bool {
@@ -228,6 +253,18 @@ impl Governor {
         // The multiplication alone spreads pids, which are counted up, most evenly.
         let place = (tracee ^ self.seed).wrapping_mul(SPREAD);
         (u128::from(place) * u128::from(self.thinning.sample)) >> 64 != 0
+    }
+
+    /// Is it to be counted whether the process is in the sample? Once for each.
+    #[inline]
+    pub(crate) fn is_to_count(&self, tracee: Option<u64>) -> bool {
+        let (Some(counted), Some(tracee)) = (&self.counted, tracee) else { return false };
+        tracee % 2 == 0 && counted.is_first(tracee / 2)
+    }
+
+    /// Are processes counted in and out of a sample?
+    pub(crate) fn is_sample(&self) -> bool {
+        self.counted.is_some()
     }
 
     /// May processes that are left out be taken off tracing?
@@ -281,7 +318,7 @@ impl Governor {
             return false;
         };
         // Stored at most once a millisecond, so that threads do not fight for it.
-        if tick.saturating_sub(span.last.load(Ordering::Relaxed)) <= self.tick_hz / 1000 {
+        if tick.saturating_sub(span.last.load(Ordering::Relaxed)) <= self.noted_each() {
             return false;
         }
         span.last.store(tick, Ordering::Relaxed);
@@ -317,7 +354,7 @@ impl Governor {
     }
 }
 
-/// Writes a remark that a cause has dropped events.
+/// Writes a remark on what a cause leaves out.
 pub(crate) fn remark(stream: &mut Stream, delta: u64, cause: Cause, text: &str) -> Result<(), Full> {
     let mut space = [0; 128];
     let mut detail = TermWriter::new(&mut space);
@@ -326,6 +363,13 @@ pub(crate) fn remark(stream: &mut Stream, delta: u64, cause: Cause, text: &str) 
     // No atom of the VM has such a word: their tags are not 0.
     let what = stream.atom((cause as u64) << 6, &CauseName(cause))?;
     write::note(stream, delta, what, RawTerm::trusted(&space[..used]))
+}
+
+impl Sampled {
+    /// The remark at the end of a recording.
+    pub(crate) fn text(self) -> String {
+        format!("{} of {} processes are in the sample", self.recorded, self.processes)
+    }
 }
 
 struct CauseName(Cause);
@@ -353,7 +397,8 @@ impl Cost {
             clock::now().saturating_sub(first)
         };
         let clock_ticks = (0..32).map(|_| read()).min().unwrap_or(0).max(1);
-        Cost { window_ticks, most_ticks: most_ticks as u64, clock_ticks }
+        let refusal_ticks = clock_ticks + ticks(REFUSAL_BESIDE_CLOCK, tick_hz);
+        Cost { window_ticks, most_ticks: most_ticks as u64, clock_ticks, refusal_ticks }
     }
 }
 
@@ -365,7 +410,7 @@ mod tests {
 
     fn governor(thinning: Thinning) -> Governor {
         clock::select();
-        let governor = Governor::new(thinning, HZ);
+        let governor = Governor::new(thinning, HZ, 1 << 10);
         governor.start.store(1000, Ordering::Relaxed);
         governor
     }

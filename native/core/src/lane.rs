@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 
 use spoor_format::Full;
 use spoor_format::brief::{self, Kind, Line};
-use spoor_format::lane::{Cause, DROPPED_OFFSET, DROPPING_OFFSET};
+use spoor_format::lane::{Cause, DROPPED_OFFSET, DROPPING_OFFSET, SAMPLED_OFFSET};
 use spoor_format::record::Ref;
 
+use crate::clock;
 use crate::governed::{Dropping, Governed, Probe, Verdict, Wanted};
 use crate::governor::{About, Flow, remark};
 use crate::limits::{Limit, Limits};
@@ -44,6 +45,18 @@ pub struct Lane {
     settled: bool,
     /// What judges them, in a recording that is thinned.
     governed: Option<Box<Governed>>,
+    refusing: Refusing,
+}
+
+/// A stretch in which the lane refuses each event, whatever it is.
+#[derive(Debug)]
+struct Refusing {
+    /// It ends at this tick, 0 for no stretch. Not later than a millisecond after the last
+    /// refusal that was looked at more closely.
+    until: u64,
+    cause: Cause,
+    /// Events refused that the next one stored is to tell of.
+    events: u64,
 }
 
 impl Lane {
@@ -54,7 +67,20 @@ impl Lane {
         let infos = Stream::new(Arc::clone(&store), Which::Infos, number, INFO_NAME_BITS, Arc::new(Signal::new()));
         let governed = limits.governor.as_ref().map(|governor| Box::new(Governed::new(Arc::clone(governor))));
         let content_bytes = limits.content_bytes;
-        Lane { number, store, limits, signal, events, infos, content_bytes, credit: 0, settled: false, governed }
+        let refusing = Refusing { until: 0, cause: Cause::Rate, events: 0 };
+        Lane {
+            credit: 0,
+            signal,
+            content_bytes,
+            events,
+            infos,
+            number,
+            store,
+            limits,
+            settled: false,
+            governed,
+            refusing,
+        }
     }
 
     /// Stores an event that happened at `tick`, or counts it as dropped. `write`
@@ -251,7 +277,9 @@ impl Lane {
     #[inline(never)]
     fn judged_event(&mut self, tick: u64, about: About, write: &mut dyn FnMut(&mut Stream, u64) -> Result<(), Full>) {
         self.look(tick);
+        let refused = std::mem::take(&mut self.refusing.events);
         let Some(governed) = self.governed.as_mut() else { return };
+        governed.refused(refused);
         if self.limits.is_over(tick) {
             self.limits.reach(Limit::Time);
             return self.drop_event(Cause::AfterLimit);
@@ -259,6 +287,7 @@ impl Lane {
         let told = match governed.judge(tick, about) {
             Verdict::Store(told) => told,
             Verdict::Drop(cause, until) => return self.leave_out(cause, tick, until),
+            Verdict::Ignore => return,
         };
         let dropping = governed.dropping;
         if governed.credit == 0 {
@@ -279,6 +308,7 @@ impl Lane {
                 if let Some(governed) = self.governed.as_mut() {
                     governed.stored(about, told);
                 }
+                self.refusing.until = 0;
                 if dropping.events > 0 {
                     self.tell_dropping(Dropping::default());
                 }
@@ -296,10 +326,12 @@ impl Lane {
         self.drop_event(cause);
         let Some(governed) = self.governed.as_mut() else { return };
         let first = governed.governor.note(cause, tick);
-        let limit = governed.governor.ends_with(cause);
+        let too_dear = || governed.is_far_too_dear().then_some(Limit::Refusing);
+        let limit = governed.governor.ends_with(cause).or_else(too_dear);
         if let Some(until) = until {
             governed.drop_until(tick, until);
-            let dropping = governed.dropping;
+            let (dropping, cut) = (governed.dropping, tick.saturating_add(governed.governor.noted_each()));
+            self.refusing = Refusing { until: until.min(cut), cause, ..self.refusing };
             self.tell_dropping(dropping);
         }
         if first {
@@ -318,23 +350,59 @@ impl Lane {
         }
     }
 
+    /// Is an event refused without further ado? It is counted then. All are for a while after one
+    /// was that [`Lane::wants`] looked at, but those of processes that are not in the sample.
+    /// Asked only in recordings that are thinned, and only of what `Probe::Event` stands for.
+    #[inline]
+    pub fn refuses(&mut self, tracee: impl FnOnce() -> Option<u64>) -> bool {
+        if self.refusing.until == 0 {
+            return false;
+        }
+        if clock::now() >= self.refusing.until {
+            self.refusing.until = 0;
+            return false;
+        }
+        let Some(governed) = &self.governed else { return false };
+        if governed.governor.is_sample() && governed.governor.leaves_out(tracee()) {
+            return false;
+        }
+        self.refusing.events += 1;
+        self.count_one(DROPPED_OFFSET + 8 * self.refusing.cause as usize);
+        true
+    }
+
     /// Is an event wanted of which the VM has not said more than whose it is?
     /// Asked only in recordings that are thinned.
+    #[cold]
+    #[inline(never)]
     pub fn wants(&mut self, probe: Probe, tracee: Option<u64>) -> Wanted {
+        let refused = std::mem::take(&mut self.refusing.events);
+        let Some(governed) = self.governed.as_mut() else { return Wanted::Yes };
+        governed.refused(refused);
+        if probe != Probe::Unclear && governed.governor.is_to_count(tracee) {
+            let place = usize::from(governed.governor.leaves_out(tracee));
+            self.count_one(SAMPLED_OFFSET + 8 * place);
+        }
         let Some(governed) = self.governed.as_mut() else { return Wanted::Yes };
         let (wanted, dropped) = governed.wants(probe, tracee);
         if let Some((cause, tick, until)) = dropped {
-            self.leave_out(cause, tick, until);
+            self.leave_out(cause, tick, Some(until));
         }
         wanted
+    }
+
+    /// Adds one to a counter of the lane's entry.
+    #[inline]
+    fn count_one(&self, offset: usize) {
+        let counter = self.store.lane_word(self.number, offset);
+        // One writer, so load and store are enough; readers want any recent value.
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Counts an event that was offered and not stored.
     #[cold]
     pub fn drop_event(&self, cause: Cause) {
-        let counter = self.store.lane_word(self.number, DROPPED_OFFSET + 8 * cause as usize);
-        // One writer, so load and store are enough; readers want any recent value.
-        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.count_one(DROPPED_OFFSET + 8 * cause as usize);
     }
 
     /// Gives back the open chunks. Nothing may be stored afterwards.

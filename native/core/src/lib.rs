@@ -15,6 +15,7 @@
 //! pool       events that may still be stored, handed out to lanes
 //! windows    the word of a rate: how much of a window is used (modelled)
 //! governed   a lane's part of it: what it judges, and owes the file
+//! processes  which processes were met, and what was told of them last
 //! missing    which calls were left out of which process
 //! spellings  what atoms spell, as far as a lane has asked
 //! stream     a lane's open chunk in one ring, with the names it has defined
@@ -65,6 +66,7 @@ mod own_word;
 mod pace;
 mod pool;
 mod process;
+mod processes;
 mod recall;
 pub mod recording;
 mod references;

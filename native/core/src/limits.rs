@@ -26,6 +26,8 @@ pub enum Limit {
     FunctionRate = 4,
     /// [`Thinning::max_cost_ppm`], the same.
     MaxCost = 5,
+    /// [`Thinning::max_cost_ppm`] again: to refuse what is more takes far more than that.
+    Refusing = 8,
     /// The room is used up in a recording that keeps the first events.
     Full = 6,
     /// Somebody made the file shorter, or a page of it cannot be had any more.
@@ -33,8 +35,16 @@ pub enum Limit {
 }
 
 impl Limit {
-    const ALL: [Limit; 7] =
-        [Limit::Time, Limit::MaxEvents, Limit::Rate, Limit::FunctionRate, Limit::MaxCost, Limit::Full, Limit::FileCut];
+    const ALL: [Limit; 8] = [
+        Limit::Time,
+        Limit::MaxEvents,
+        Limit::Rate,
+        Limit::FunctionRate,
+        Limit::MaxCost,
+        Limit::Refusing,
+        Limit::Full,
+        Limit::FileCut,
+    ];
 
     /// The name of the option that set it, or of what happened.
     pub fn name(self) -> &'static str {
@@ -44,6 +54,7 @@ impl Limit {
             Limit::Rate => "rate",
             Limit::FunctionRate => "function_rate",
             Limit::MaxCost => "max_cost",
+            Limit::Refusing => "max_cost: refusing events alone takes far more",
             Limit::Full => "full",
             Limit::FileCut => "the file was cut short while it was recorded into",
         }
@@ -82,7 +93,7 @@ impl Limits {
             deadline: AtomicU64::new(u64::MAX),
             pool: Pool::new(options.max_events, lanes, EXACT),
             content_bytes: options.content_bytes,
-            governor: (!thinning.is_none()).then(|| Arc::new(Governor::new(thinning.clone(), tick_hz))),
+            governor: (!thinning.is_none()).then(|| Arc::new(Governor::new(thinning.clone(), tick_hz, options.places))),
             reached: AtomicU32::new(0),
             signals: Signals::new(lanes),
             taking: Mutex::new(()),
@@ -134,6 +145,10 @@ impl Limits {
     pub(crate) fn start_time(&self) {
         self.deadline.store(clock::now().saturating_add(self.time_ticks), Ordering::Relaxed);
         self.signals.ask();
+    }
+
+    /// From now on the stretches of limits are counted.
+    pub(crate) fn start_stretches(&self) {
         if let Some(governor) = &self.governor {
             governor.start_time();
         }

@@ -20,6 +20,8 @@ pub struct Options {
     pub storage: Storage,
     /// Writes everything to the disk this often; else the kernel does when it likes.
     pub sync: Option<Duration>,
+    /// Places of the VM's table of processes, a power of two.
+    pub places: u64,
     /// Threads that the VM runs callbacks on.
     pub threads: u64,
     /// Ends the recording this long after [`Recording::start_time`](crate::recording::Recording::start_time).
@@ -56,11 +58,13 @@ impl Storage {
         }
     }
 
-    /// Bytes of which each thread takes its own part.
-    pub(crate) fn bytes_at_once(&self) -> u64 {
+    /// Has each thread of so many lanes room for its own part?
+    pub(crate) fn check(&self, lanes: u64) -> Result<(), OpenError> {
+        let least = Header::min_ring_bytes(lanes);
         match self {
-            Storage::Ring(bytes) | Storage::Once(bytes) => *bytes,
-            Storage::Stream(stream) => stream.segment_bytes,
+            Storage::Ring(bytes) | Storage::Once(bytes) if *bytes < least => Err(OpenError::RingTooSmall { least }),
+            Storage::Ring(_) | Storage::Once(_) => Ok(()),
+            Storage::Stream(stream) => stream.check_segments(least, lanes),
         }
     }
 

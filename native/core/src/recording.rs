@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use spoor_format::Full;
-use spoor_format::header::{Header, Meta};
-use spoor_format::lane::{CAUSES, Cause, DROPPED_OFFSET, LaneKind};
+use spoor_format::header::Meta;
+use spoor_format::lane::{CAUSES, Cause, DROPPED_OFFSET, LaneKind, SAMPLED_OFFSET};
 use spoor_format::record::Schema;
 use spoor_format::status::Phase;
 
 use crate::background::{Background, Syncer};
-use crate::governor::{Thinned, remark};
+use crate::governor::{Sampled, Thinned, remark};
 use crate::keeper::{self, Command, Host};
 use crate::lane::Lane;
 use crate::limits::Limits;
 use crate::options::Options;
 use crate::process::{self, Process, read_line};
+use crate::processes::Processes;
 use crate::registry::{self, State};
 use crate::segments::{self, Segments};
 use crate::snapshot::{Copied, Copier, Failed};
@@ -49,6 +50,8 @@ pub struct Summary {
     pub dropped: [u64; CAUSES.len()],
     /// Why, when and how much less was taken than offered.
     pub thinned: Vec<Thinned>,
+    /// Whom it met, where it takes a sample of processes.
+    pub sampled: Option<Sampled>,
     /// Threads that recorded.
     pub lanes: u64,
     /// Bytes for events; in a stream those of all its files.
@@ -74,6 +77,8 @@ pub struct Recording {
     /// Places in `lanes` ever asked for; may exceed their number.
     taken: AtomicUsize,
     recorder: Mutex<Lane>,
+    /// What was told of processes, by hashes of it.
+    told: Processes,
     keeper: Sender<Command>,
     /// What makes the segments of a stream; goes before the syncer it feeds.
     segments: Option<Background>,
@@ -86,10 +91,7 @@ pub struct Recording {
 /// Opens a recording: from the answer on, its state may be given to the VM.
 pub fn open(options: Options, host: impl Host + 'static) -> Result<State, OpenError> {
     let lanes = options.threads + SPARE_LANES;
-    let least = Header::min_ring_bytes(lanes + 1);
-    if options.storage.bytes_at_once() < least {
-        return Err(OpenError::RingTooSmall { least });
-    }
+    options.storage.check(lanes + 1)?;
     let clock_kind = clock::select();
     let state = registry::reserve(!options.thinning.is_none())?;
     match Recording::make(state, clock_kind, lanes as usize, options, host) {
@@ -133,6 +135,7 @@ impl Recording {
         Ok(Box::new(Recording {
             state,
             recorder: Mutex::new(Lane::new(0, Arc::clone(&store), Arc::clone(&limits))),
+            told: Processes::new(options.places),
             store,
             limits,
             started: Instant::now(),
@@ -184,10 +187,26 @@ impl Recording {
         recorder.info(clock::now(), &mut write);
     }
 
-    /// From now on the time limit counts: what must be done before tracing begins
-    /// is done.
+    /// Were facts of the process, by its number, told to [`Recording::is_news`]?
+    pub fn is_known(&self, process: u64) -> bool {
+        self.told.is_known(process)
+    }
+
+    /// Are facts of the process to be written: are they other than those told last, by a hash of
+    /// 27 bits, or told so often that what was written may be overwritten by now?
+    pub fn is_news(&self, process: u64, hash: u64) -> bool {
+        self.told.is_news(process, hash)
+    }
+
+    /// From now on the time limit counts: tracing is on.
     pub fn start_time(&self) {
         self.limits.start_time();
+    }
+
+    /// From now on the stretches of rates and shares are counted: what must be done before
+    /// tracing begins is done.
+    pub fn start_stretches(&self) {
+        self.limits.start_stretches();
     }
 
     /// Asks the keeper to end the recording.
@@ -233,11 +252,36 @@ impl Recording {
             events,
             overwritten,
             thinned: self.limits.governor.as_ref().map_or_else(Vec::new, |governor| governor.thinned(&dropped)),
+            sampled: self.sampled(),
             dropped,
             lanes: self.taken.load(Ordering::Acquire).min(self.lanes.len()) as u64,
             room_bytes: self.room_bytes,
             elapsed: self.started.elapsed(),
             stop_reason,
+        }
+    }
+
+    pub(crate) fn is_sample(&self) -> bool {
+        self.limits.governor.as_ref().is_some_and(|governor| governor.is_sample())
+    }
+
+    /// How many processes are in the sample, of those met so far; `None` where all are taken.
+    fn sampled(&self) -> Option<Sampled> {
+        if !self.is_sample() {
+            return None;
+        }
+        let [recorded, left_out] = self.store.count_sampled();
+        Some(Sampled { recorded, processes: recorded + left_out })
+    }
+
+    /// The process, by its number, is traced from now on: it is counted in or out of a sample,
+    /// whether it ever does anything or not. From any thread but a tracer callback.
+    pub fn meet(&self, process: u64) {
+        let Some(governor) = &self.limits.governor else { return };
+        let tracee = Some(process * 2);
+        if governor.is_to_count(tracee) {
+            let place = usize::from(governor.leaves_out(tracee));
+            self.store.lane_word(0, SAMPLED_OFFSET + 8 * place).fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -252,6 +296,9 @@ impl Recording {
         for thinned in governor.thinned(&self.store.count_dropped()) {
             let text = thinned.text();
             self.info(|stream, delta| remark(stream, delta, thinned.cause, &text));
+        }
+        if let Some(sampled) = self.sampled() {
+            self.info(|stream, delta| remark(stream, delta, Cause::Sample, &sampled.text()));
         }
     }
 
@@ -354,6 +401,7 @@ mod tests {
             path,
             storage: Storage::Ring(1 << 20),
             sync: None,
+            places: 1 << 10,
             threads: 4,
             time: None,
             max_events: None,

@@ -85,6 +85,9 @@ pub struct State(u64);
 
 const GOVERNED_BIT: u32 = TAG_BITS + SLOT_BITS;
 
+/// By slot: the last state's word, if the recording takes a sample of processes.
+static SAMPLES: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
+
 impl State {
     /// From the integer that the VM handed over.
     pub fn from_integer(integer: i64) -> State {
@@ -141,6 +144,12 @@ impl State {
     pub fn is_recording(self) -> bool {
         // Relaxed: nothing is reached through the answer.
         self.slot().word.load(Ordering::Relaxed) == self.0
+    }
+
+    /// Is the recording one of a sample of processes? One load.
+    #[inline(always)]
+    pub fn is_sample(self) -> bool {
+        SAMPLES[self.index()].load(Ordering::Relaxed) == self.0
     }
 
     /// The recording that this state guards: the negative of its own. Somebody who is
@@ -238,6 +247,7 @@ pub(crate) fn unreserve(state: State) {
 pub(crate) fn publish(state: State, recording: Box<Recording>) {
     let slot = state.slot();
     slot.gc_guard.store(0, Ordering::Relaxed);
+    SAMPLES[state.index()].store(if recording.is_sample() { state.0 } else { 0 }, Ordering::Relaxed);
     slot.recording.store(Box::into_raw(recording), Ordering::Release);
     // First: whoever finds the recording open may stop it.
     slot.plain.store(if state.is_governed() { 0 } else { state.0 }, Ordering::Relaxed);
@@ -453,7 +463,7 @@ pub fn with<R>(state: State, work: impl FnOnce(&Recording) -> R) -> Option<R> {
 }
 
 /// Asks all open recordings to end, for this reason.
-pub(crate) fn close_all(reason: &str) {
+pub fn close_all(reason: &str) {
     for slot in &TABLE.0 {
         let state = State(slot.word.load(Ordering::Acquire) | TAG);
         let _ = with(state, |recording| recording.close(reason));

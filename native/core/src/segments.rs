@@ -56,6 +56,32 @@ pub struct Stream {
     pub packs: bool,
 }
 
+impl Stream {
+    /// Can its segments be shared by the threads of so many lanes?
+    pub(crate) fn check_segments(&self, least: u64, lanes: u64) -> Result<(), OpenError> {
+        if self.segment_bytes >= least {
+            return Ok(());
+        }
+        let smallest = Stream { segment_bytes: least, ..*self };
+        let (header, _, file_bytes) = smallest.layout(lanes);
+        let stream = smallest.least_bytes(&header, file_bytes);
+        Err(OpenError::SegmentTooSmall { segment: self.segment_bytes, least, stream })
+    }
+
+    /// The head's header, chunks of a segment, bytes of its file.
+    fn layout(&self, lanes: u64) -> (Header, u64, u64) {
+        let header = Header::for_stream(self.segment_bytes, lanes);
+        let chunks = self.segment_bytes.div_ceil(header.events.chunk_bytes).max(lanes + 1);
+        let file_bytes = CHUNKS_OFFSET + chunks * header.events.chunk_bytes;
+        (header, chunks, file_bytes)
+    }
+
+    /// Bytes of the head and of the segments that are there at a time at least.
+    fn least_bytes(&self, header: &Header, file_bytes: u64) -> u64 {
+        header.file_bytes + (SLOTS + 1 + u64::from(self.packs)) * file_bytes
+    }
+}
+
 /// A segment in the window.
 #[derive(Debug)]
 struct Shown {
@@ -77,12 +103,10 @@ struct Closed {
 
 /// The stream's store, and what becomes its thread.
 pub(crate) fn create(directory: &Path, stream: Stream, lanes: u64) -> Result<(Store, Segments), OpenError> {
-    let header = Header::for_stream(stream.segment_bytes, lanes);
-    let chunks = stream.segment_bytes.div_ceil(header.events.chunk_bytes).max(lanes + 1);
-    let file_bytes = CHUNKS_OFFSET + chunks * header.events.chunk_bytes;
-    let least = header.file_bytes + (SLOTS + 1 + u64::from(stream.packs)) * file_bytes;
+    let (header, chunks, file_bytes) = stream.layout(lanes);
+    let least = stream.least_bytes(&header, file_bytes);
     if stream.total_bytes < least {
-        return Err(OpenError::RingTooSmall { least });
+        return Err(OpenError::StreamTooSmall { stream: stream.total_bytes, least, segment: stream.segment_bytes });
     }
     let store = Store::create_head(&directory.join(HEAD), header, SLOTS, chunks);
     let store = store.map_err(|error| error.renamed(&directory.join(HEAD), directory))?;

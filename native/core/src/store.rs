@@ -8,7 +8,8 @@ use spoor_format::chunk::{COMMIT_OFFSET, ChunkHeader, SEAL_OFFSET, SEQ_OFFSET};
 use spoor_format::clock::{self, ClockPair};
 use spoor_format::header::{FRONT_BYTES, Header, META_BYTES, META_OFFSET, Meta, RingLayout};
 use spoor_format::lane::{
-    self, CAUSES, Cause, DROPPED_OFFSET, Lane as LaneEntry, LaneKind, SEALED_EVENTS_OFFSET, SEALED_INFOS_OFFSET,
+    self, CAUSES, Cause, DROPPED_OFFSET, Lane as LaneEntry, LaneKind, SAMPLED_OFFSET, SEALED_EVENTS_OFFSET,
+    SEALED_INFOS_OFFSET,
 };
 use spoor_format::status::{Phase, Status};
 
@@ -316,6 +317,13 @@ impl Store {
         let of_lane = |cause, lane| load(self.lane_word(lane, DROPPED_OFFSET + 8 * cause));
         let lanes = self.header.lane_slots as u32;
         std::array::from_fn(|cause| (0..lanes).map(|lane| of_lane(cause, lane)).sum())
+    }
+
+    /// Processes counted in a sample and out of it, on all lanes.
+    pub(crate) fn count_sampled(&self) -> [u64; 2] {
+        let of_lane = |place, lane| load(self.lane_word(lane, SAMPLED_OFFSET + 8 * place));
+        let lanes = self.header.lane_slots as u32;
+        std::array::from_fn(|place| (0..lanes).map(|lane| of_lane(place, lane)).sum())
     }
 
     /// Writes the meta section. Once, before anything is recorded.

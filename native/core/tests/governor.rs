@@ -5,6 +5,7 @@
 mod host;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ impl Test {
             path: path.clone(),
             storage: Storage::Ring(4 << 20),
             sync: None,
+            places: 1 << 10,
             threads: 8,
             time: None,
             max_events,
@@ -63,11 +65,16 @@ impl Test {
     }
 }
 
+/// A process as the governor knows it.
+fn process(pid: u64) -> Option<u64> {
+    Some(2 * pid)
+}
+
 /// An event of process `pid`, as the VM would offer it.
 fn offer(state: State, pid: u64, flow: Flow) {
     let tick = clock::now();
     registry::enter(state, |lane| {
-        let about = || About { tracee: Some(pid), flow };
+        let about = || About { tracee: process(pid), flow };
         lane.event_about(tick, about, |stream, delta| {
             stream.whose(Identity::Process(pid))?;
             let arity = match flow {
@@ -250,8 +257,8 @@ fn a_process_is_in_the_sample_from_first_to_last() {
     for _ in 0..3 {
         (0..1000).for_each(|pid| offer(test.state, pid, call(1)));
     }
-    let asked: Vec<bool> = (0..1000).map(|pid| ask(Probe::Process, Some(pid)) == Wanted::Never).collect();
-    assert!((0..1000_u64).all(|pid| (ask(Probe::Event, Some(pid)) == Wanted::No) == asked[pid as usize]));
+    let asked: Vec<bool> = (0..1000).map(|pid| ask(Probe::Process, process(pid)) == Wanted::Never).collect();
+    assert!((0..1000_u64).all(|pid| (ask(Probe::Event, process(pid)) == Wanted::No) == asked[pid as usize]));
     assert_eq!(ask(Probe::Event, None), Wanted::Yes);
     let (summary, file) = test.end();
     let mut seen = [0; 1000];
@@ -262,7 +269,103 @@ fn a_process_is_in_the_sample_from_first_to_last() {
     assert!((0..1000).all(|pid| seen[pid] == if asked[pid] { 0 } else { 3 }));
     let taken = seen.iter().filter(|n| **n > 0).count();
     assert!((195..=205).contains(&taken), "{taken} of 1000");
-    assert_eq!(summary.events + dropped(&summary, Cause::Sample), 3000 + (1000 - taken as u64));
+    assert_eq!((summary.events, dropped(&summary, Cause::Sample)), (3 * taken as u64, 0));
+}
+
+#[test]
+fn processes_are_counted_in_and_out_of_the_sample_once() {
+    let test = Test::begin(None, Thinning { sample: 5, sample_removes: true, ..Thinning::default() });
+    let recorded = AtomicU64::new(0);
+    let ask = |probe, tracee| {
+        let mut wanted = Wanted::Yes;
+        registry::enter(test.state, |lane| wanted = lane.wants(probe, tracee));
+        wanted
+    };
+    // More places than the table has are used one after the other.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for pid in 0..1000 {
+                    let taken = ask(Probe::Process, process(pid)) != Wanted::Never;
+                    assert_eq!(ask(Probe::Event, process(pid)) != Wanted::No, taken);
+                    // Ports are not counted, nor is whoever a sequential trace names.
+                    ask(Probe::Event, Some(2 * pid + 1));
+                    ask(Probe::Unclear, process(5_000_000 + pid));
+                    recorded.fetch_add(u64::from(taken), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let recorded = recorded.into_inner() / 4;
+    registry::with(test.state, |recording| (0..1005).for_each(|pid| recording.meet(pid))).expect("open");
+    let sampled = registry::with(test.state, |recording| recording.summary().sampled).expect("open");
+    let sampled = sampled.expect("it is a sample");
+    assert_eq!(sampled.processes, 1005);
+    assert!((recorded..=recorded + 5).contains(&sampled.recorded), "{sampled:?}, {recorded}");
+    let (summary, file) = test.end();
+    assert_eq!(summary.sampled, Some(sampled));
+    assert_eq!((summary.dropped.iter().sum::<u64>(), summary.thinned.len()), (0, 0), "processes are no events");
+    let [taken, left_out] = lanes(&file).iter().fold([0, 0], |sum, lane| [0, 1].map(|n| sum[n] + lane.sampled[n]));
+    assert_eq!((taken, taken + left_out), (sampled.recorded, 1005), "so says the file");
+    let text = format!("{} of 1005 processes are in the sample", sampled.recorded);
+    assert!(file.windows(text.len()).any(|bytes| bytes == text.as_bytes()));
+}
+
+#[test]
+fn what_is_refused_is_counted_and_told_with_the_next_event() {
+    let per = Duration::from_millis(30);
+    let test = Test::begin(None, Thinning { rate: rate(1, per), ..Thinning::default() });
+    let (mut offered, begun) = (0, std::time::Instant::now());
+    // It ends in the middle of a stretch.
+    while begun.elapsed() < 4 * per + per / 2 {
+        let mut wanted = Wanted::Yes;
+        registry::enter(test.state, |lane| {
+            let refused = lane.refuses(|| process(1));
+            wanted = if refused { Wanted::No } else { lane.wants(Probe::Event, process(1)) };
+        });
+        if wanted == Wanted::Yes {
+            offer(test.state, 1, call(1));
+        }
+        offered += 1;
+    }
+    let (summary, file) = test.end();
+    assert!((1..=6).contains(&summary.events), "{summary:?}");
+    assert_eq!(summary.events + dropped(&summary, Cause::Rate), offered);
+    let mut told = 0;
+    each(&file, |event, _| told += event.dropped.map_or(0, |dropped| dropped.events));
+    let last = lanes(&file).iter().map(|lane| lane.dropping[1] - lane.dropping[0]).max().unwrap_or(0);
+    assert!(told > 0 && told <= dropped(&summary, Cause::Rate) && last > 0, "{told}");
+    let thinned = summary.thinned.first().expect("it was thinned");
+    assert!(thinned.last >= 3 * per, "it is told to the end: {thinned:?}");
+}
+
+#[test]
+fn refusing_counts_towards_the_share_and_ends_it_when_it_is_far_too_dear() {
+    // 1 µs of each 10 ms: some twenty times less than refusing takes.
+    let test = Test::begin(None, Thinning { max_cost_ppm: 100, ..Thinning::default() });
+    let begun = std::time::Instant::now();
+    let mut offered = 0_u64;
+    while test.state.is_recording() && begun.elapsed() < Duration::from_secs(20) {
+        let mut wanted = Wanted::Yes;
+        registry::enter(test.state, |lane| {
+            let refused = lane.refuses(|| process(1));
+            wanted = if refused { Wanted::No } else { lane.wants(Probe::Event, process(1)) };
+            offered += 1;
+        });
+        if wanted == Wanted::Yes {
+            offer(test.state, 1, call(1));
+        }
+    }
+    assert!(!test.state.is_recording(), "for seconds nothing but refused");
+    assert!(begun.elapsed() >= Duration::from_millis(900), "a moment of it is no reason: {:?}", begun.elapsed());
+    let Told::Limit(limit) = test.told.recv_timeout(Duration::from_secs(5)).expect("the keeper tells") else {
+        panic!("closed")
+    };
+    assert_eq!(limit, Limit::Refusing);
+    let (summary, _) = test.end();
+    assert_eq!(summary.stop_reason, Limit::Refusing.name());
+    assert_eq!(summary.events + dropped(&summary, Cause::MaxCost) + dropped(&summary, Cause::AfterLimit), offered);
+    assert!(summary.events < 200, "what is refused is paid for: {} stored", summary.events);
 }
 
 #[test]

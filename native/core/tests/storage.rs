@@ -278,10 +278,20 @@ fn a_cap_too_small_for_the_segments_is_an_error_and_leaves_nothing() {
     let scratch = scratch();
     let path = scratch.path().join("x.spoor");
     let small = recording::open(options(&path, Storage::Stream(stream(1 << 20))), TestHost(channel().0));
-    assert!(matches!(small, Err(OpenError::RingTooSmall { least }) if least > 2 << 20));
+    let Err(OpenError::StreamTooSmall { stream: 0x10_0000, least, segment }) = small else { panic!("{small:?}") };
+    assert!(least > 4 * segment && least < 4 * segment + (2 << 20), "{least} for {segment}");
     let small = Stream { segment_bytes: 1 << 10, ..stream(1 << 30) };
     let small = recording::open(options(&path, Storage::Stream(small)), TestHost(channel().0));
-    assert!(matches!(small, Err(OpenError::RingTooSmall { .. })), "{small:?}");
+    let Err(OpenError::SegmentTooSmall { segment: 1024, least: segment_bytes, stream: enough }) = small else {
+        panic!("{small:?}")
+    };
+    // What it says is enough, and no less is.
+    let with = |total_bytes| Stream { segment_bytes, total_bytes, ..stream(0) };
+    let close = recording::open(options(&path, Storage::Stream(with(enough - 1))), TestHost(channel().0));
+    assert!(matches!(close, Err(OpenError::StreamTooSmall { least, .. }) if least == enough), "{close:?}");
+    let (state, told) = host::open(options(&path, Storage::Stream(with(enough))));
+    host::close(state, "test", &told);
+    std::fs::remove_dir_all(&path).expect("it was there");
     let huge = Stream { segment_bytes: 1 << 44, ..stream(1 << 50) };
     let huge = recording::open(options(&path, Storage::Stream(huge)), TestHost(channel().0));
     assert!(huge.is_err());

@@ -14,6 +14,7 @@ pub(crate) fn options(path: &Path, storage: Storage) -> Options {
         path: path.to_owned(),
         storage,
         sync: None,
+        places: 1 << 10,
         threads: 4,
         time: None,
         max_events: None,
