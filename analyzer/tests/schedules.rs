@@ -19,7 +19,7 @@ use spoor_analyzer::model::pressure::{self, Pressure};
 use spoor_analyzer::model::processes::{Known, Processes};
 use spoor_analyzer::model::procs::{Procs, Row};
 use spoor_analyzer::model::sched::{self, Sched};
-use spoor_analyzer::model::states::Split;
+use spoor_analyzer::model::split::Split;
 use spoor_analyzer::read::{Names, Recording, Source, Tracees, Window};
 
 const LANES: usize = 3;

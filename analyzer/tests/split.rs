@@ -8,7 +8,7 @@ use spoor_analyzer::model::cut::Cut;
 use spoor_analyzer::model::processes::{Known, Processes};
 use spoor_analyzer::model::procs::{Procs, Row};
 use spoor_analyzer::model::slow::{Slow, SlowCall};
-use spoor_analyzer::model::states::Split;
+use spoor_analyzer::model::split::Split;
 use spoor_analyzer::read::{Names, Recording, Source, Tracees, Window};
 
 const FUNCTIONS: [&str; 5] = ["f", "g", "h", "X", "Y"];

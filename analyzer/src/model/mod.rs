@@ -29,6 +29,7 @@ pub mod sched;
 pub mod shares;
 pub mod slots;
 pub mod slow;
+pub mod split;
 pub mod stack;
 pub mod states;
 pub mod told;

@@ -12,7 +12,8 @@ use crate::model::filter::{EventFilter, Filter};
 use crate::model::group::Groups;
 use crate::model::processes::{Known, Processes};
 use crate::model::slots::Slots;
-use crate::model::states::{Split, States};
+use crate::model::split::Split;
+use crate::model::states::States;
 use crate::read::{Event, Recording, TraceeId, kind};
 
 /// Bytes of a word: recordings are of 64-bit VMs.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::model::procs::{GroupRow, Row, on_cpu_ns};
-use crate::model::states::Split;
+use crate::model::split::Split;
 use crate::view::table::{self, Column, Style};
 use crate::view::units::{bytes, count, duration, moment};
 

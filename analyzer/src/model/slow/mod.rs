@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use spoor_format::chunk::Identity;
 
-use crate::model::states::Split;
+use crate::model::split::Split;
 use crate::read::FunctionId;
 
 /// A slow call.

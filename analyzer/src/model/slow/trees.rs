@@ -15,8 +15,9 @@ use crate::model::edges;
 use crate::model::label;
 use crate::model::open_calls::OpenCalls;
 use crate::model::processes::{Known, Processes};
+use crate::model::split::Split;
 use crate::model::stack::{Below, Clip, Ended, Observer, Stacks};
-use crate::model::states::{Split, States};
+use crate::model::states::States;
 use crate::read::{Event, FunctionId, Names, Recording, TraceeId, Window, kind};
 
 /// Nodes that the tree of one call may have; what is beyond counts for its caller.
