@@ -123,19 +123,6 @@ pub(super) fn orphaned<'a>(above: impl Iterator<Item = &'a Frame>, gone: bool, o
     }
 }
 
-impl Frame {
-    /// It may have ended now.
-    pub(super) fn doubt(&mut self, time: u64, observer: &mut impl Observer) {
-        match (self.unsure, self.again) {
-            (false, _) => (self.unsure_at, self.inner_before) = (time, self.inner_total),
-            (true, false) => (self.again_at, self.inner_again) = (time, self.inner_total),
-            (true, true) => {}
-        }
-        (self.again, self.unsure) = (self.unsure, true);
-        observer.doubted(self.number, self.again);
-    }
-}
-
 impl Stack {
     /// Nothing is open, and nothing known.
     pub(super) fn of(learner: u32) -> Stack {
@@ -228,13 +215,15 @@ impl Stack {
     pub(super) fn total_after(&mut self, gone: &Frame, observer: &mut impl Observer) {
         let timed = gone.timed && !gone.unsure;
         let inside = if timed { gone.unsure_at.saturating_sub(gone.start) } else { gone.inner_before };
+        let held_at = |time: u64| match () {
+            () if time == gone.unsure_at => inside,
+            () if gone.again && time == gone.again_at => gone.inner_again,
+            () => 0,
+        };
         let below = (gone.below as usize).checked_sub(1).and_then(|below| self.frames.get_mut(below));
-        match below {
-            Some(below) if !below.marker && below.unsure_at == gone.unsure_at => below.inner_before += inside,
-            Some(below) if !below.marker && gone.again && below.unsure_at == gone.again_at => {
-                below.inner_before += gone.inner_again;
-            }
-            _ => {}
+        if let Some(below) = below.filter(|below| !below.marker && below.unsure) {
+            below.inner_before += held_at(below.unsure_at);
+            below.inner_again += if below.again { held_at(below.again_at) } else { 0 };
         }
         if timed {
             self.hand_down(gone, gone.inner_total.saturating_sub(gone.inner_before), observer);
@@ -286,12 +275,15 @@ impl Stack {
     }
 
     /// The frame is open still, and with it those that it was called from, down to
-    /// a marker: whether that was in time is not known.
+    /// a marker: whether that was in time is not known. Nor is what was in doubt when the one
+    /// above it was called.
     pub(super) fn make_sure(&mut self, frame: usize, observer: &mut impl Observer) {
+        let mut above = u64::MAX;
         for (depth, frame) in self.frames.iter_mut().take(frame + 1).rev().enumerate() {
-            if frame.marker || depth > 0 && !frame.unsure {
+            if frame.marker || depth > 0 && (!frame.unsure || frame.unsure_at <= above) {
                 break;
             }
+            above = frame.start;
             let was_unsure = std::mem::take(&mut frame.unsure);
             frame.looped &= !was_unsure;
             if was_unsure {
@@ -325,12 +317,33 @@ impl Stack {
         self.knows(|known| known.always_goes_on(self.frames[place].function, above.function))
     }
 
+    /// The call there may have ended now.
+    pub(super) fn doubt(&mut self, place: usize, time: u64, observer: &mut impl Observer) {
+        let below = (self.frames[place].below as usize).checked_sub(1);
+        let may_be_first = below.is_none_or(|below| !self.is_unsure(below));
+        let frame = &mut self.frames[place];
+        if !frame.unsure {
+            (frame.unsure_at, frame.inner_before) = (time, frame.inner_total);
+        } else if !frame.again || may_be_first {
+            // The activation below may be doubted now: what it holds of this one is told from here.
+            (frame.again_at, frame.inner_again) = (time, frame.inner_total);
+        }
+        (frame.again, frame.unsure) = (frame.unsure, true);
+        observer.doubted(frame.number, frame.again);
+    }
+
     /// It goes on, or another activation below it does: then all between them has ended.
     pub(super) fn doubt_activations(&mut self, place: usize, time: u64, observer: &mut impl Observer) {
         let lowest = self.frames[place].lowest as usize;
         // What may have ended at two other returns has all that is below in doubt, too.
-        let between = self.frames[lowest + 1..=place].iter_mut().rev().filter(|frame| !frame.marker);
-        between.take_while(|frame| !(frame.unsure && frame.again)).for_each(|frame| frame.doubt(time, observer));
+        for between in (lowest + 1..=place).rev() {
+            let Frame { marker, unsure, again, .. } = self.frames[between];
+            if unsure && again {
+                break;
+            } else if !marker {
+                self.doubt(between, time, observer);
+            }
+        }
     }
 
     /// Something returns to the frame there, for certain: its function goes on after what it

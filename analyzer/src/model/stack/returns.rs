@@ -140,13 +140,14 @@ impl Stacks {
             return self.last_call_ends(at, target, top, step, observer);
         }
         let of_others = |i: usize| stack.is_called_by_others(frames[i].function, target);
-        let mut calls = (least..=top).rev().take(REACH).filter(|i| !frames[*i].marker);
-        let mut chain = calls.clone().take_while(|i| *i == top || !of_others(*i));
+        let calls = (least..=top).rev().take(REACH).filter(|i| !frames[*i].marker);
+        let mut chain = calls.take_while(|i| *i == top || !of_others(*i));
         let head = chain.find(|i| stack.knows(|known| known.is_seen(target, frames[*i].function)));
+        // Another activation of the target may have called it, if there is one.
+        let head = head.filter(|head| stack.topmost(target, *head, |_| true).is_none());
         // Who was told to end was the last of a chain, or of none: nobody knows.
         let head = if told { frames.len() } else { head.unwrap_or(top) };
-        let sure = calls.find(|i| *i < head && of_others(*i)).map_or(least, |sure| sure + 1);
-        self.doubt(at, head, top, sure, step, observer);
+        self.doubt(at, head, top, least, step, observer);
     }
 
     /// The only call that is known to be open ends.
@@ -164,21 +165,27 @@ impl Stacks {
         self.pop_to(at, top, step, observer);
     }
 
-    /// What lies above the first `head` frames has ended; those below it, down to the first
-    /// `sure`, may have.
-    fn doubt(&mut self, at: usize, head: usize, top: usize, sure: usize, step: Step, observer: &mut impl Observer) {
+    /// What lies above the first `head` frames has ended; those below it, but for the first
+    /// `least`, may have.
+    fn doubt(&mut self, at: usize, head: usize, top: usize, least: usize, step: Step, observer: &mut impl Observer) {
         let stack = &self.stacks[at];
         let last = stack.frames[top].function;
         let returns = stack.knows(|known| known.is_seen(last, last));
         self.pop_to(at, head, step, observer);
         let stack = &mut self.stacks[at];
-        for frame in stack.frames.iter_mut().skip(sure).rev().take(REACH).filter(|frame| !frame.marker) {
-            frame.doubt(step.time, observer);
+        for (depth, place) in (least..stack.frames.len()).rev().enumerate() {
+            let Frame { marker, unsure, .. } = stack.frames[place];
+            if depth >= REACH && !marker && unsure {
+                // What is in doubt already is not looked through to its end each time.
+                break;
+            } else if !marker {
+                stack.doubt(place, step.time, observer);
+            }
         }
         // Folded as the iterations of a loop, they end like them: all together. Of a call whose
         // end was told before it is not known here.
         if head <= top && !returns {
-            let iterations = stack.frames.iter_mut().skip(sure).rev();
+            let iterations = stack.frames.iter_mut().skip(least).rev();
             for frame in iterations.take_while(|frame| !frame.marker && frame.function == last) {
                 frame.looped = true;
             }
