@@ -172,11 +172,8 @@ dictionary(Pid) ->
 
 -spec initial_call(mfa(), #{atom() => term()}) -> mfa().
 initial_call(_Spawned, #{'$initial_call' := {M, F, A}}) when is_atom(M), is_atom(F), is_integer(A) ->
-    %% A supervisor is told by its callback module, which stands in the middle.
-    case {M, F, A} of
-        {supervisor, Callback, 1} -> {Callback, init, 1};
-        Call -> Call
-    end;
+    %% Of a supervisor, Elixir's too, that is {supervisor, Callback, 1}: only so one is known from others.
+    {M, F, A};
 initial_call(Spawned, _Known) ->
     Spawned.
 

@@ -131,6 +131,31 @@ defmodule SpoorTest do
     end
   end
 
+  test "supervisors are known by what they are, whatever they are called", %{tmp_dir: dir} do
+    {:ok, session} = Spoor.start(:requests, dir: dir, ring: "4MiB")
+
+    children = [
+      {Agent, fn -> 0 end},
+      {Task.Supervisor, name: SpoorTest.Tasks},
+      {DynamicSupervisor, name: SpoorTest.Children},
+      {PartitionSupervisor, child_spec: {Agent, fn -> 1 end}, name: SpoorTest.Parts}
+    ]
+
+    {:ok, tree} = Supervisor.start_link(children, strategy: :one_for_one, name: SpoorTest.Tree)
+    {:ok, _} = DynamicSupervisor.start_child(SpoorTest.Children, {Agent, fn -> 1 end})
+    Task.await(Task.Supervisor.async(SpoorTest.Tasks, fn -> :ok end))
+    {:ok, worker} = Agent.start_link(fn -> 0 end, name: :work_sup)
+    Agent.get(worker, fn _ -> Agent.start_link(fn -> 2 end) end)
+    {:ok, %{path: path}} = Spoor.stop(session)
+    Supervisor.stop(tree)
+
+    spoor = System.get_env("SPOOR_BIN") || Path.expand("../target/release/spoor", __DIR__)
+    {page, 0} = System.cmd(spoor, ["procs", path, "--group-by", "supervisor"])
+
+    for name <- ["Tree", "Children", "Tasks", "Parts"], do: assert(page =~ "\nSpoorTest.#{name} ")
+    refute page =~ "work_sup"
+  end
+
   test "Spoor.Error is an exception" do
     assert Exception.message(%Spoor.Error{reason: {:nif_unavailable, "why"}}) =~ "SPOOR_NIF"
   end

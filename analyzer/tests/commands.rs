@@ -375,3 +375,57 @@ fn the_raw_form_makes_the_same_file_again() {
     let image = spoor_format::text::parse(&text).expect("well formed");
     assert_eq!(image.to_bytes(), fs::read(dir.path().join("shop.spoor")).expect("there"));
 }
+
+/// A supervisor is known by its initial call; by its name only where no initial call tells.
+#[test]
+fn processes_group_by_supervisors_whatever_they_are_called() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // Of the supervisor `tree`: a worker called as if it were one, and its child.
+    let text = |supervisor: &str| {
+        format!(
+            r#"spoor-text 1
+header lanes=2 clock_slots=4 info=512x2 events=512x2
+status phase=stopped stop_tick=9000 reason="test"
+meta "otp_release" "27"
+meta "process_limit" "1048576"
+meta "port_limit" "65536"
+clock 1 tick=1000 monotonic_ns=1000 wall_ns=7000 spread_ns=1
+clock 2 tick=10001000 monotonic_ns=10001000 wall_ns=10007000 spread_ns=1
+lane 0 kind=recorder index=0 os_tid=6 sealed_events=0 sealed_infos=3 dropped=[]
+lane 1 kind=scheduler index=1 os_tid=7 sealed_events=3 sealed_infos=0 dropped=[]
+chunk info 0 lane=0 seq=1 base_tick=1000 first_record=0 sealed=yes
+  define_atom text="{supervisor}"
+  define_atom text="Elixir.MyApp.Tree"
+  define_atom text="init"
+  define_atom text="work_sup"
+  define_atom text="tree"
+  define_function module=1 name=2 arity=1
+  define_function module=4 name=3 arity=1
+  process_info +0 pid=80 parent=- name=5 label=- initial_call=1
+  process_info +0 pid=88 parent=pid(80) name=4 label=- initial_call=2
+  process_info +0 pid=96 parent=pid(88) name=0 label=- initial_call=2
+chunk events 0 lane=1 seq=1 base_tick=1000 first_record=0 sealed=yes
+  process pid=80
+  receive +1
+  process pid=88
+  receive +1
+  process pid=96
+  receive +1
+"#
+        )
+    };
+    for (supervisor, wanted) in
+        [("supervisor", [("tree", 2), ("no supervisor", 1)]), ("m", [("work_sup", 1), ("no supervisor", 2)])]
+    {
+        let image = spoor_format::text::parse(&text(supervisor)).unwrap_or_else(|error| panic!("{error}"));
+        fs::write(dir.path().join("s.spoor"), image.to_bytes()).expect("written");
+        let output = spoor(dir.path(), &["procs", "s.spoor", "--group-by", "supervisor", "--json"]);
+        let answer: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+        for (group, processes) in wanted {
+            let row = answer["groups"].as_array().into_iter().flatten().find(|row| row["group"] == group);
+            assert_eq!(row.map(|row| row["processes"].as_u64()), Some(Some(processes)), "{supervisor}: {answer:#}");
+        }
+        let output = spoor(dir.path(), &["procs", "s.spoor", "--group-by", "initial_call"]);
+        assert_eq!(stdout(&output).contains("MyApp.Tree.init/1"), supervisor == "supervisor", "{}", stdout(&output));
+    }
+}

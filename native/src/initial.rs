@@ -11,6 +11,7 @@ pub(crate) fn initial_function(spawned: Word) -> Option<FunctionWords> {
     match initial_call(spawned) {
         Initial::Function(term) => vm::function(term),
         Initial::Callback(module) => Some((module, atoms::INIT.word(), 1)),
+        Initial::Supervisor(callback) => Some((atoms::SUPERVISOR.word(), callback, 1)),
         Initial::Started(module, name, arguments) => {
             vm::list_length(arguments).map(|arity| (module, name, u64::from(arity)))
         }
@@ -22,6 +23,8 @@ pub(crate) fn initial_function(spawned: Word) -> Option<FunctionWords> {
 enum Initial {
     /// The callback module of a behaviour.
     Callback(Word),
+    /// A supervisor, by its callback module: `supervisor:Callback/1`, as `proc_lib` says it.
+    Supervisor(Word),
     /// The function that `proc_lib` was asked to start: module, name, arguments.
     Started(Word, Word, Word),
     /// As spawned: `{M, F, Args}`.
@@ -42,12 +45,11 @@ fn through_proc_lib(spawned: Word) -> Option<Initial> {
     if !vm::is_atom(module) || !vm::is_atom(name) {
         return None;
     }
-    let callback = || through_gen(module, name, arguments).map(Initial::Callback);
-    Some(callback().unwrap_or(Initial::Started(module, name, arguments)))
+    Some(through_gen(module, name, arguments).unwrap_or(Initial::Started(module, name, arguments)))
 }
 
 /// `gen:init_it(Behaviour, Starter, Parent, [Name,] Module, Args, Options)`.
-fn through_gen(module: Word, name: Word, arguments: Word) -> Option<Word> {
+fn through_gen(module: Word, name: Word, arguments: Word) -> Option<Initial> {
     if module != atoms::GEN.word() || name != atoms::INIT_IT.word() {
         return None;
     }
@@ -56,11 +58,13 @@ fn through_gen(module: Word, name: Word, arguments: Word) -> Option<Word> {
         None => elements::<6>(arguments).map(|[_, _, _, callback, argument, _]| (callback, argument))?,
     };
     if callback != atoms::SUPERVISOR.word() {
-        return vm::is_atom(callback).then_some(callback);
+        return vm::is_atom(callback).then_some(Initial::Callback(callback));
     }
     // A supervisor is told its callback module: `{Self, Module, Args}`.
-    let &[_, of, _] = vm::tuple(init_argument)? else { return Some(callback) };
-    Some(if vm::is_atom(of) { of } else { callback })
+    match vm::tuple(init_argument)? {
+        &[_, of, _] if vm::is_atom(of) => Some(Initial::Supervisor(of)),
+        _ => Some(Initial::Callback(callback)),
+    }
 }
 
 /// The elements of a list of exactly `N`.
