@@ -10,8 +10,10 @@ mod random;
 use std::collections::HashMap;
 
 use spoor_analyzer::model::edges::Table;
+use spoor_analyzer::model::keyed;
 use spoor_analyzer::model::shares::Table as _;
 use spoor_analyzer::model::stack::{Below, Clip, Ended, Observer, Stacks, Step};
+use spoor_analyzer::model::told::Told;
 use spoor_analyzer::read::{FunctionId, kind};
 
 use random::Random;
@@ -220,5 +222,67 @@ fn who_is_said_to_call_did() {
         };
         assert!(wrong <= most, "{wrong} of {certain} are wrong");
         assert!(certain > calls * 9 / 10, "of {certain} of {calls} the caller is told");
+    }
+}
+
+/// Functions of so many modules, by the last bits of their numbers.
+const MODULES: usize = 2;
+
+/// How often the module was entered: called when none of its calls was open.
+fn visits(run: &Run, module: usize) -> u64 {
+    let (mut open, mut visits) = (Vec::new(), 0);
+    for step in run.steps.iter().filter(|step| step.kind == kind::CALL) {
+        let function = step.function.map_or(0, |function| function.0 as usize);
+        open.retain(|end| *end > step.time);
+        if function % MODULES == module {
+            visits += u64::from(open.is_empty());
+            open.push(run.ends.get(&step.time).copied().unwrap_or(u64::MAX));
+        }
+    }
+    visits
+}
+
+/// Time in which one of the calls was open, at least.
+fn covered(timed: &[Ended], module: usize) -> u64 {
+    let calls = timed.iter().filter(|ended| ended.function.0 as usize % MODULES == module);
+    let mut spans: Vec<(u64, u64)> = calls.map(|ended| (ended.start, ended.start + ended.duration)).collect();
+    spans.sort_unstable();
+    let (mut sum, mut until) = (0, 0);
+    for (start, end) in spans {
+        sum += end.saturating_sub(start.max(until));
+        until = until.max(end);
+    }
+    sum
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "how much was compared is a result")]
+fn modules_are_entered_as_often_and_as_long_as_is_said() {
+    for (recurs, way, runs) in kinds() {
+        let (mut least, mut most, mut truth, mut wrong) = (0, 0, 0, 0);
+        for run in runs {
+            let told = Told::default();
+            (0..=FUNCTIONS).for_each(|function| told.tell(function as u32, 1 + (function % MODULES) as u32));
+            let (mut table, mut seen) = (keyed::Table::new(&keyed::Rows::Functions(told)), Seen::default());
+            let mut stacks = [Stacks::default(), Stacks::default()];
+            for step in &run.steps {
+                table.before(step, true);
+                stacks[0].step(*step, &mut table);
+                stacks[1].step(*step, &mut seen);
+            }
+            stacks[0].end(&mut table);
+            stacks[1].end(&mut seen);
+            for module in 0..MODULES {
+                let (entered, at_most, total) = table.visits(module);
+                let visits = visits(&run, module);
+                (least, most, truth) = (least + entered, most + at_most, truth + visits);
+                wrong += entered.saturating_sub(visits) + visits.saturating_sub(at_most);
+                assert_eq!(total, covered(&seen.timed, module), "recursion {recurs}, {way}");
+            }
+        }
+        println!("recursion {recurs}, {way}: {truth} visits, told {least} to {most}, {wrong} outside");
+        let allowed = if recurs && way != "and return_from" { truth / 100 } else { 0 };
+        assert!(wrong <= allowed, "{wrong} of {truth} are wrong");
+        assert!(least > truth * 9 / 10, "{least} of {truth} are told");
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! A call *enters* its row when no other call of the row is open below it in its
 //! process: a module is entered from outside, a process group by its outermost
-//! calls. Total and percentiles are of these, so that no moment counts twice.
+//! calls. Where only calls that may have ended are below it, nobody knows: so often
+//! a row was entered at least, and at most. The total is of timed calls that are inside of no other
+//! timed call of the row, so that no moment counts twice; as functions have it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -48,24 +50,56 @@ pub struct Table {
     counted: bool,
     rows: Vec<Stats>,
     open: OpenCalls<Open>,
-    depth: HashMap<(u32, u32), u32>,
+    /// Of each process and row, the calls that are open or may be.
+    stacks: HashMap<(u32, u32), Stack>,
+    /// Empty ones, to be used again.
+    spare: Vec<Stack>,
     ending: Option<Open>,
+    /// The call of the row that the ending one was inside of, and its place among them.
+    under: u32,
+    place: usize,
+    now: u64,
+}
+
+/// The calls of a row in a process, the lowest first.
+#[derive(Debug, Default)]
+struct Stack {
+    calls: VecDeque<u32>,
+    /// So many of them are open for certain.
+    sure: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Open {
     process: u32,
     row: u32,
+    /// No other call was open below it, nor may have been.
     enters: bool,
+    /// It may have ended, and perhaps again later, as stacks have it: when, and what timed calls
+    /// inside of it had taken by then.
+    unsure: bool,
+    again: bool,
+    doubts: [(u64, u64); 2],
+    /// It had ended when it may have.
+    gone: bool,
+    /// Up to its first doubt it was inside of a timed call that has left before it.
+    covered: bool,
+    /// What timed calls of the row inside of it took.
+    inner: u64,
 }
+
+/// Empty stacks that are kept.
+const SPARE: usize = 64;
 
 #[derive(Debug, Default, Clone)]
 struct Stats {
     calls: u64,
     entered: u64,
+    entered_at_most: u64,
     raised: u64,
     own: u64,
     own_on: u64,
+    total: u64,
     visits: Durations,
     clipped: [u64; Clip::ALL.len()],
 }
@@ -77,8 +111,10 @@ pub struct Row {
     pub name: String,
     /// Calls, timed or not.
     pub calls: u64,
-    /// Calls with no other of the row open below them.
+    /// Calls with no other of the row open below them: at least.
     pub entered: u64,
+    /// At most: with those below which one may have been open.
+    pub entered_at_most: u64,
     /// Timed calls that ended by an exception, where such events were recorded.
     pub raised: u64,
     /// Time in the functions themselves.
@@ -87,11 +123,11 @@ pub struct Row {
     pub own_on_scheduler_ns: Option<u64>,
     /// Its part of all rows' own time, 0 to 1.
     pub share: f64,
-    /// Time in calls that entered, with all that they called.
+    /// Time in timed calls with all that they called, those inside of others not counted again.
     pub total_ns: u64,
-    /// Mean of the timed calls that entered.
+    /// Mean of the timed calls that entered for certain.
     pub mean_ns: u64,
-    /// The distribution of the timed calls that entered; null when there are none.
+    /// The distribution of the timed calls that entered for certain; null when there are none.
     #[serde(flatten)]
     pub percentiles: Option<Percentiles>,
     /// Calls that have no duration, by reason.
@@ -101,22 +137,7 @@ pub struct Row {
 impl Keyed {
     /// By at most so many threads: the answer is the same.
     pub fn new(rows: Rows, threads: usize) -> Keyed {
-        let row_of = || match &rows {
-            Rows::Functions(rows) => HeardRows::Functions(Heard::new(rows)),
-            Rows::Processes(rows, asked) => {
-                HeardRows::Processes { rows: rows.clone(), asked: Heard::new(asked), last: None }
-            }
-        };
-        let table = || Table {
-            row_of: row_of(),
-            running: false,
-            counted: true,
-            rows: Vec::new(),
-            open: OpenCalls::default(),
-            depth: HashMap::new(),
-            ending: None,
-        };
-        Keyed { shares: Shares::new(threads, table), rows }
+        Keyed { shares: Shares::new(threads, || Table::new(&rows)), rows }
     }
 
     /// What recordings are dealt out to, and what must be told. A call of a lane that
@@ -146,11 +167,12 @@ impl Keyed {
             name: (*title).to_owned(),
             calls: stats.calls,
             entered: stats.entered,
+            entered_at_most: stats.entered_at_most,
             raised: stats.raised,
             own_ns: stats.own,
             own_on_scheduler_ns: running.then_some(stats.own_on),
             share: if all == 0 { 0.0 } else { own(stats) as f64 / all as f64 },
-            total_ns: stats.visits.sum_ns(),
+            total_ns: stats.total,
             mean_ns: stats.visits.sum_ns().checked_div(stats.visits.count()).unwrap_or(0),
             percentiles: stats.visits.percentiles(),
             untimed: Untimed::of(&stats.clipped),
@@ -182,6 +204,8 @@ impl Stats {
     fn add(&mut self, other: &Stats) {
         self.calls += other.calls;
         self.entered += other.entered;
+        self.entered_at_most += other.entered_at_most;
+        self.total = self.total.saturating_add(other.total);
         self.raised += other.raised;
         self.own = self.own.saturating_add(other.own);
         self.own_on = self.own_on.saturating_add(other.own_on);
@@ -194,7 +218,7 @@ impl shares::Table for Table {
     #[inline]
     fn before(&mut self, step: &Step, asked_for: bool) {
         self.running |= matches!(step.kind, kind::IN | kind::OUT);
-        (self.counted, self.ending) = (asked_for, None);
+        (self.counted, self.ending, self.now) = (asked_for, None, step.time);
     }
 
     fn leave(&mut self, _: u32) {
@@ -204,7 +228,7 @@ impl shares::Table for Table {
     }
 
     fn end_of_recording(&mut self, _: &Stacks) {
-        self.depth.clear();
+        self.stacks.clear();
         if let HeardRows::Processes { last, .. } = &mut self.row_of {
             *last = None;
         }
@@ -225,6 +249,75 @@ impl HeardRows {
     }
 }
 
+impl Table {
+    /// Of one share of the processes.
+    pub fn new(rows: &Rows) -> Table {
+        let row_of = match rows {
+            Rows::Functions(rows) => HeardRows::Functions(Heard::new(rows)),
+            Rows::Processes(rows, asked) => {
+                HeardRows::Processes { rows: rows.clone(), asked: Heard::new(asked), last: None }
+            }
+        };
+        Table {
+            row_of,
+            running: false,
+            counted: true,
+            rows: Vec::new(),
+            open: OpenCalls::default(),
+            stacks: HashMap::new(),
+            spare: Vec::new(),
+            ending: None,
+            under: 0,
+            place: 0,
+            now: 0,
+        }
+    }
+
+    /// How often a row was entered at least, and at most; its total.
+    pub fn visits(&self, row: usize) -> (u64, u64, u64) {
+        self.rows.get(row).map_or((0, 0, 0), |stats| (stats.entered, stats.entered_at_most, stats.total))
+    }
+
+    /// A call had ended when it may have: those above it that may have ended then were inside of it so long.
+    fn cover(&mut self, open: &Open) {
+        let Some(stack) = self.stacks.get(&(open.process, open.row)) else { return };
+        for call in stack.calls.range(self.place.min(stack.calls.len())..) {
+            if let Some(above) = self.open.get_mut(*call).filter(|above| above.unsure)
+                && above.doubts[0].0 == open.doubts[0].0
+            {
+                above.covered = true;
+                above.inner = above.inner.saturating_sub(std::mem::take(&mut above.doubts[0].1));
+            }
+        }
+    }
+
+    /// What timed calls took goes to the call of the row that they are inside of, which may turn out to
+    /// be timed itself, or is the row's. What came after a call had ended was not inside of it.
+    fn hand_down(&mut self, open: &Open, timed: Option<u64>) {
+        let Open { row, unsure, again, gone, covered, inner, doubts: [first, second], .. } = *open;
+        let (inside, after) = match gone {
+            true if covered => (0, inner),
+            true => (timed.unwrap_or(first.1), inner.saturating_sub(first.1)),
+            false => (timed.unwrap_or(inner), 0),
+        };
+        match self.open.get_mut(self.under) {
+            Some(under) => {
+                under.inner = under.inner.saturating_add(inside).saturating_add(after);
+                let (before, then) = (&mut under.doubts[0].1, under.doubts[0].0);
+                if gone && under.unsure && unsure && then == first.0 {
+                    *before = before.saturating_add(inside);
+                } else if gone && under.unsure && again && then == second.0 {
+                    *before = before.saturating_add(second.1);
+                }
+            }
+            None => {
+                let total = &mut self.rows[row as usize].total;
+                *total = total.saturating_add(inside).saturating_add(after);
+            }
+        }
+    }
+}
+
 impl Observer for Table {
     fn called(&mut self, process: u32, _below: &Below<'_>, function: FunctionId) -> u32 {
         let row = if self.counted { self.row_of.of(process, function) } else { None };
@@ -232,24 +325,75 @@ impl Observer for Table {
         if self.rows.len() <= row as usize {
             self.rows.resize(row as usize + 1, Stats::default());
         }
-        let depth = self.depth.entry((process, row)).or_default();
-        let enters = *depth == 0;
-        *depth += 1;
+        let stack = self.stacks.entry((process, row)).or_insert_with(|| self.spare.pop().unwrap_or_default());
+        let enters = stack.calls.is_empty();
         let stats = &mut self.rows[row as usize];
         stats.calls += 1;
         stats.entered += u64::from(enters);
-        self.open.insert(Open { process, row, enters })
+        stats.entered_at_most += u64::from(stack.sure == 0);
+        let number = self.open.insert(Open {
+            process,
+            row,
+            enters,
+            unsure: false,
+            again: false,
+            doubts: [(0, 0); 2],
+            gone: false,
+            covered: false,
+            inner: 0,
+        });
+        stack.calls.push_back(number);
+        stack.sure += 1;
+        number
+    }
+
+    fn doubted(&mut self, frame: u32, _again: bool) {
+        let Some(open) = self.open.get_mut(frame) else { return };
+        match (open.unsure, open.again) {
+            (false, _) => {
+                open.doubts[0] = (self.now, open.inner);
+                if let Some(stack) = self.stacks.get_mut(&(open.process, open.row)) {
+                    stack.sure -= 1;
+                }
+            }
+            (true, false) => open.doubts[1] = (self.now, open.inner),
+            (true, true) => {}
+        }
+        (open.again, open.unsure) = (open.unsure, true);
+    }
+
+    fn sure(&mut self, frame: u32) {
+        if let Some(open) = self.open.get_mut(frame).filter(|open| open.unsure) {
+            open.unsure = false;
+            if let Some(stack) = self.stacks.get_mut(&(open.process, open.row)) {
+                stack.sure += 1;
+            }
+        }
+    }
+
+    fn gone(&mut self, frame: u32) {
+        self.open.get_mut(frame).into_iter().for_each(|open| open.gone = true);
     }
 
     fn leaves(&mut self, frame: u32) {
         self.ending = self.open.remove(frame);
-        if let Some(Open { process, row, .. }) = self.ending
-            && let Some(depth) = self.depth.get_mut(&(process, row))
+        let Some(open) = self.ending else { return };
+        let place = (open.process, open.row);
+        let Some(stack) = self.stacks.get_mut(&place) else { return };
+        stack.sure -= u32::from(!open.unsure);
+        // Nearly always it is the topmost, and of a stack that is cut the lowest.
+        let at = match stack.calls.front() == Some(&frame) {
+            true => 0,
+            false => stack.calls.iter().rposition(|call| *call == frame).unwrap_or(0),
+        };
+        stack.calls.remove(at);
+        self.place = at;
+        self.under = at.checked_sub(1).and_then(|under| stack.calls.get(under).copied()).unwrap_or(0);
+        if stack.calls.is_empty()
+            && let Some(stack) = self.stacks.remove(&place)
+            && self.spare.len() < SPARE
         {
-            *depth -= 1;
-            if *depth == 0 {
-                self.depth.remove(&(process, row));
-            }
+            self.spare.push(stack);
         }
     }
 
@@ -261,7 +405,12 @@ impl Observer for Table {
     }
 
     fn ended(&mut self, ended: &Ended) {
-        let Some(Open { row, enters, .. }) = self.ending else { return };
+        let Some(open) = self.ending.take() else { return };
+        if open.gone {
+            self.cover(&open);
+        }
+        self.hand_down(&open, Some(ended.duration));
+        let Open { row, enters, .. } = open;
         let stats = &mut self.rows[row as usize];
         stats.raised += u64::from(ended.raised);
         stats.own = stats.own.saturating_add(ended.own);
@@ -274,8 +423,9 @@ impl Observer for Table {
     fn total(&mut self, _function: FunctionId, _ns: u64) {}
 
     fn clipped(&mut self, _function: Option<FunctionId>, why: Clip) {
-        if let Some(Open { row, .. }) = self.ending {
-            self.rows[row as usize].clipped[why as usize] += 1;
+        if let Some(open) = self.ending.take() {
+            self.hand_down(&open, None);
+            self.rows[open.row as usize].clipped[why as usize] += 1;
         }
     }
 

@@ -39,11 +39,22 @@ pub fn keyed(
         let own = row.own_on_scheduler_ns.unwrap_or(row.own_ns);
         let times =
             times(own, row.share, row.total_ns, row.mean_ns, row.percentiles.as_ref(), &row.untimed, row.raised);
-        [vec![row.name.clone(), count(row.calls), count(row.entered)], times].concat()
+        [vec![row.name.clone(), count(row.calls), entered(row)], times].concat()
     };
     table::fitted(&columns, rows.iter().map(cells).collect(), &OPTIONAL, style, out)?;
     table::more(rows_found, rows.len(), out)?;
-    writeln!(out, "\nENTERED: calls with no other of the row below them; TOTAL and percentiles are of these")
+    if rows.iter().any(|row| row.entered != row.entered_at_most) {
+        writeln!(
+            out,
+            "\nENTERED: calls with no other of the row below them; below some there may have been one: at least, at most"
+        )?;
+        return writeln!(
+            out,
+            "TOTAL: timed calls, those inside of others not counted again; percentiles: of those that entered for certain"
+        );
+    }
+    writeln!(out, "\nENTERED: calls with no other of the row below them; percentiles are of these")?;
+    writeln!(out, "TOTAL: timed calls, those inside of others not counted again")
 }
 
 /// As text.
@@ -96,6 +107,14 @@ fn times(
         some(untimed),
         some(raised),
     ]
+}
+
+/// Where the events leave it open: at least so often, and at most.
+fn entered(row: &keyed::Row) -> String {
+    match row.entered == row.entered_at_most {
+        true => count(row.entered),
+        false => format!("{} to {}", count(row.entered), count(row.entered_at_most)),
+    }
 }
 
 /// Zeros are left blank: a column without numbers is left out.
