@@ -77,11 +77,12 @@ struct Place {
     /// The returns that may have ended it.
     ends: Vec<u64>,
     iteration: bool,
+    tangled: bool,
 }
 
 impl Place {
     fn new(function: u32, call: Option<usize>) -> Place {
-        Place { function, call, unsure: false, ends: Vec::new(), iteration: false }
+        Place { function, call, unsure: false, ends: Vec::new(), iteration: false, tangled: false }
     }
 }
 
@@ -230,6 +231,7 @@ impl Oracle {
         self.calls.push(Call { function, start, known_start, own, own_on, doubt, doubt_on, inside, end: None });
         if process.places.len() > self.deep {
             let half = process.places.len() / 2;
+            process.all_known = false;
             for lost in process.places.drain(..half).filter(|place| place.call.is_some()) {
                 self.result.outcomes.push(Outcome::Clipped(Some(lost.function), Clip::Deep));
             }
@@ -245,7 +247,7 @@ impl Oracle {
         }
         if !process.places[below].unsure {
             process.recurs.push(function);
-        } else if !process.ends_told && !process.misled && !process.recurs.contains(&function) {
+        } else if !process.places[below].tangled && !process.ends_told && !process.misled && !process.recurs.contains(&function) {
             process.assumed = true;
             let above = process.places.split_off(below + 1);
             self.unsure_ends(at);
@@ -369,6 +371,9 @@ impl Oracle {
             return self.goes_on(at, found, target, told, step);
         }
         if process.called.contains(&target) {
+            if process.assumed || process.all_known {
+                self.doubt(at, 0, step);
+            }
             self.contradicted(at);
             self.keep(at, 0, step);
         } else {
@@ -440,7 +445,7 @@ impl Oracle {
             let lowest = places.iter().position(|place| place.function == target).expect("it is one itself");
             let between = places[lowest + 1..=found].iter_mut().rev().filter(|place| place.call.is_some());
             for place in between.take_while(|place| place.ends.len() < 2) {
-                place.unsure = true;
+                (place.unsure, place.tangled) = (true, true);
                 place.ends.push(step.time);
             }
         }
@@ -471,13 +476,18 @@ impl Oracle {
         let last = function(top);
         let recurs = process.seen.contains(&(last, last));
         self.keep(at, head, step);
+        self.doubt(at, lowest, step);
         let rest = &mut self.processes[at].places[lowest..];
-        rest.iter_mut().filter(|place| place.call.is_some()).for_each(|place| {
-            place.unsure = true;
-            place.ends.push(step.time);
-        });
         let same = rest.iter_mut().rev().take_while(|place| place.call.is_some() && place.function == last);
         same.for_each(|place| place.iteration |= !recurs && !told);
+    }
+
+    /// Those from `lowest` on may have ended now.
+    fn doubt(&mut self, at: usize, lowest: usize, step: &Step) {
+        for place in self.processes[at].places[lowest..].iter_mut().filter(|place| place.call.is_some()) {
+            place.unsure = true;
+            place.ends.push(step.time);
+        }
     }
 
     /// The only call that is known to be open ends.

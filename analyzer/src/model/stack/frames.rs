@@ -21,6 +21,8 @@ pub(super) struct Frame {
     pub(super) again: bool,
     /// Its function is known to recur.
     pub(super) recurs: bool,
+    /// It may have ended where a call below it, of a function that is open more than once, went on.
+    pub(super) tangled: bool,
     /// It is unsure, and an iteration of a loop whose last one is known to have ended.
     pub(super) looped: bool,
     /// The observer's number.
@@ -70,7 +72,7 @@ pub(super) struct Stack {
     pub(super) owner: Option<usize>,
     pub(super) off_scheduler: bool,
     pub(super) epoch: u32,
-    /// All open calls are known: the process was spawned in the recording.
+    /// All open calls are here: the process was spawned in the recording, and none was cut.
     pub(super) settled: bool,
     /// A call was taken to have ended, as its function does not recur.
     pub(super) assumed: bool,
@@ -95,6 +97,7 @@ impl Frame {
             unsure: false,
             again: false,
             recurs: false,
+            tangled: false,
             looped: false,
             number: 0,
             start,
@@ -264,6 +267,7 @@ impl Stack {
             observer.total(frame.function, frame.inner_total);
         }
         self.active.clear();
+        self.settled = false;
         for place in 0..self.frames.len() {
             let Frame { function, below, .. } = self.frames[place];
             let below = below.saturating_sub(gone as u32);
@@ -317,8 +321,11 @@ impl Stack {
         self.knows(|known| known.always_goes_on(self.frames[place].function, above.function))
     }
 
-    /// The call there may have ended now.
+    /// The call there may have ended now, if it is one.
     pub(super) fn doubt(&mut self, place: usize, time: u64, observer: &mut impl Observer) {
+        if self.frames[place].marker {
+            return;
+        }
         let below = (self.frames[place].below as usize).checked_sub(1);
         let may_be_first = below.is_none_or(|below| !self.is_unsure(below));
         let frame = &mut self.frames[place];
@@ -337,12 +344,12 @@ impl Stack {
         let lowest = self.frames[place].lowest as usize;
         // What may have ended at two other returns has all that is below in doubt, too.
         for between in (lowest + 1..=place).rev() {
-            let Frame { marker, unsure, again, .. } = self.frames[between];
+            let Frame { unsure, again, .. } = self.frames[between];
             if unsure && again {
                 break;
-            } else if !marker {
-                self.doubt(between, time, observer);
             }
+            self.frames[between].tangled = true;
+            self.doubt(between, time, observer);
         }
     }
 

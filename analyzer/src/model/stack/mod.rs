@@ -259,12 +259,12 @@ impl Stacks {
     }
 
     /// A function is called that is on the stack already: it recurs, if that call is open
-    /// for certain. If it may have ended, and the function was never seen to recur, it has, unless
-    /// this process has misled in this before; where ends are told, nothing has ended untold.
+    /// for certain. If it may have ended, and the function was never seen to recur, nor is tangled in what
+    /// does, it has, unless this process has misled in this before; where ends are told, nothing has ended untold.
     fn called_again(&mut self, at: usize, below: usize, function: FunctionId, observer: &mut impl Observer) -> bool {
         let stack = &mut self.stacks[at];
-        let Frame { marker, unsure, recurs, .. } = stack.frames[below];
-        if unsure && !stack.ends_told && !stack.knows(|known| known.misled || known.recurs(function)) {
+        let Frame { marker, unsure, recurs, tangled, .. } = stack.frames[below];
+        if unsure && !tangled && !stack.ends_told && !stack.knows(|known| known.misled || known.recurs(function)) {
             stack.assumed = true;
             let above: Vec<Frame> = (below + 1..stack.frames.len()).filter_map(|_| stack.pop()).collect();
             frames::orphaned(above.iter().rev(), true, observer);
@@ -276,7 +276,7 @@ impl Stacks {
         if !marker && !unsure && !recurs {
             stack.knowledge().learn_recursion(function);
         }
-        !marker
+        !marker && !(unsure && tangled)
     }
 
     fn schedule(&mut self, at: usize, step: Step, out: bool, observer: &mut impl Observer) {

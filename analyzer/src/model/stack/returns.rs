@@ -29,8 +29,12 @@ impl Stacks {
             return self.resume(at, found, top, told, step, observer);
         }
         if self.stacks[at].is_traced(target) {
-            // Its call would be here, had it come after any of these.
-            self.stacks[at].contradicted();
+            // Its call would be here, had it come after any of these, and had all been understood.
+            let stack = &mut self.stacks[at];
+            if stack.assumed || stack.settled {
+                (0..stack.frames.len()).rev().for_each(|place| stack.doubt(place, step.time, observer));
+            }
+            stack.contradicted();
             self.pop_to(at, 0, step, observer);
         } else {
             self.return_to_untraced(at, target, 0, told, step, observer);
@@ -178,9 +182,8 @@ impl Stacks {
             if depth >= REACH && !marker && unsure {
                 // What is in doubt already is not looked through to its end each time.
                 break;
-            } else if !marker {
-                stack.doubt(place, step.time, observer);
             }
+            stack.doubt(place, step.time, observer);
         }
         // Folded as the iterations of a loop, they end like them: all together. Of a call whose
         // end was told before it is not known here.
