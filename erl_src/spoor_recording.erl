@@ -296,7 +296,8 @@ trace(#{id := Id, tracing := Tracing, from := From} = Data) ->
         {ok, Counts} ->
             _ = spoor_tracer:start_time(Id),
             Recording = (maps:remove(from, Data))#{counts => Counts, trace := on},
-            Actions = [{reply, From, {ok, session(Recording)}}, {{timeout, check}, ?CHECK_MS, check}],
+            %% Lists of all processes were made: they go.
+            Actions = [{reply, From, {ok, session(Recording)}}, {{timeout, check}, ?CHECK_MS, check}, hibernate],
             {next_state, recording, Recording, Actions};
         {error, Reason} ->
             close(<<"tracing could not be turned on">>, naming, Data#{failed => Reason})
