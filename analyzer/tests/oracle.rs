@@ -117,6 +117,8 @@ struct Process {
     assumed: bool,
     misled: bool,
     ends_told: bool,
+    /// Calls that were too deep, and have not returned yet.
+    cut_off: u64,
     /// What one function did after it called another: went on (true), or ended with it.
     after: Vec<(Pair, bool)>,
 }
@@ -234,6 +236,7 @@ impl Oracle {
             process.all_known = false;
             for lost in process.places.drain(..half).filter(|place| place.call.is_some()) {
                 self.result.outcomes.push(Outcome::Clipped(Some(lost.function), Clip::Deep));
+                process.cut_off += 1;
             }
         }
     }
@@ -356,7 +359,7 @@ impl Oracle {
                 self.make_sure(at, found);
                 self.pop(at, step.time, step.complete, step.kind == kind::EXCEPTION_FROM);
             }
-            None => self.result.outcomes.push(Outcome::Clipped(Some(function), Clip::Begin)),
+            None => self.began_before(at, Some(function)),
         }
     }
 
@@ -382,6 +385,14 @@ impl Oracle {
         self.processes[at].places.push(Place::new(target, None));
     }
 
+    /// Unless it was cut off, and told then.
+    fn began_before(&mut self, at: usize, function: Option<u32>) {
+        match self.processes[at].cut_off {
+            0 => self.result.outcomes.push(Outcome::Clipped(function, Clip::Begin)),
+            _ => self.processes[at].cut_off -= 1,
+        }
+    }
+
     /// There are marks only.
     fn return_of_an_older_call(&mut self, at: usize, target: Option<u32>, told: bool) {
         if !told && target.is_some() {
@@ -391,8 +402,9 @@ impl Oracle {
         if !told {
             let whose = process.places.last().map(|place| place.function);
             let whose = whose.filter(|function| process.called.contains(function));
-            self.result.outcomes.push(Outcome::Clipped(whose, Clip::Begin));
+            self.began_before(at, whose);
         }
+        let process = &mut self.processes[at];
         let Some(target) = target else { return process.places.clear() };
         let Some(found) = process.places.iter().rposition(|place| place.function == target) else {
             process.places = vec![Place::new(target, None)];

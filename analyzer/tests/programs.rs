@@ -286,3 +286,39 @@ fn modules_are_entered_as_often_and_as_long_as_is_said() {
         assert!(least > truth * 9 / 10, "{least} of {truth} are told");
     }
 }
+
+/// A recursion too deep to be kept: each of its calls is told of once, and what is hidden is not entered again.
+#[test]
+fn calls_that_are_too_deep_are_counted_once() {
+    let step = |time: u64, kind, function: u32| Step {
+        time,
+        process: 0,
+        kind,
+        function: Some(FunctionId(function)),
+        normal_exit: false,
+        epoch: 0,
+        complete: true,
+        missing: false,
+    };
+    let outer = FUNCTIONS as u32;
+    let depth = 50;
+    let calls = (0..depth).map(|n| step(n, kind::CALL, 0));
+    let returns = (0..depth - 1).map(|n| step(100 + n, kind::RETURN_TO, 0));
+    let all =
+        [calls.collect::<Vec<_>>(), returns.collect(), vec![step(200, kind::CALL, 2), step(210, kind::RETURN_TO, 0)]];
+    for events in [vec![], vec![step(220, kind::RETURN_TO, outer)]] {
+        let told = Told::default();
+        (0..=FUNCTIONS).for_each(|function| told.tell(function as u32, 1 + (function % MODULES) as u32));
+        let (mut table, mut seen) = (keyed::Table::new(&keyed::Rows::Functions(told)), Seen::default());
+        let mut stacks = [Stacks::cut_at(10), Stacks::cut_at(10)];
+        for step in all.iter().flatten().chain(&events) {
+            table.before(step, true);
+            stacks[0].step(*step, &mut table);
+            stacks[1].step(*step, &mut seen);
+        }
+        stacks[1].end(&mut seen);
+        assert_eq!(seen.timed.len() + seen.clipped, depth as usize + 1);
+        let (entered, at_most, _) = table.visits(0);
+        assert!(entered == 1 && at_most >= 1, "{entered} to {at_most}");
+    }
+}

@@ -6,7 +6,7 @@
 //! a row was entered at least, and at most. The total is of timed calls that are inside of no other
 //! timed call of the row, so that no moment counts twice; as functions have it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -52,6 +52,8 @@ pub struct Table {
     open: OpenCalls<Open>,
     /// Of each process and row, the calls that are open or may be.
     stacks: HashMap<(u32, u32), Stack>,
+    /// Processes and rows of which calls may be open that are not on the stacks any more.
+    lost: BTreeSet<(u32, u32)>,
     /// Empty ones, to be used again.
     spare: Vec<Stack>,
     ending: Option<Open>,
@@ -221,7 +223,10 @@ impl shares::Table for Table {
         (self.counted, self.ending, self.now) = (asked_for, None, step.time);
     }
 
-    fn leave(&mut self, _: u32) {
+    fn leave(&mut self, process: u32) {
+        while let Some(place) = self.lost.range((process, 0)..=(process, u32::MAX)).next().copied() {
+            self.lost.remove(&place);
+        }
         if let HeardRows::Processes { last, .. } = &mut self.row_of {
             *last = None;
         }
@@ -229,6 +234,7 @@ impl shares::Table for Table {
 
     fn end_of_recording(&mut self, _: &Stacks) {
         self.stacks.clear();
+        self.lost.clear();
         if let HeardRows::Processes { last, .. } = &mut self.row_of {
             *last = None;
         }
@@ -265,6 +271,7 @@ impl Table {
             rows: Vec::new(),
             open: OpenCalls::default(),
             stacks: HashMap::new(),
+            lost: BTreeSet::new(),
             spare: Vec::new(),
             ending: None,
             under: 0,
@@ -326,7 +333,8 @@ impl Observer for Table {
             self.rows.resize(row as usize + 1, Stats::default());
         }
         let stack = self.stacks.entry((process, row)).or_insert_with(|| self.spare.pop().unwrap_or_default());
-        let enters = stack.calls.is_empty();
+        let is_lost = !self.lost.is_empty() && self.lost.contains(&(process, row));
+        let enters = stack.calls.is_empty() && !is_lost;
         let stats = &mut self.rows[row as usize];
         stats.calls += 1;
         stats.entered += u64::from(enters);
@@ -425,6 +433,9 @@ impl Observer for Table {
     fn clipped(&mut self, _function: Option<FunctionId>, why: Clip) {
         if let Some(open) = self.ending.take() {
             self.hand_down(&open, None);
+            if matches!(why, Clip::Deep | Clip::Hole) {
+                self.lost.insert((open.process, open.row));
+            }
             self.rows[open.row as usize].clipped[why as usize] += 1;
         }
     }

@@ -78,6 +78,8 @@ pub(super) struct Stack {
     pub(super) assumed: bool,
     /// There are events that end calls by name.
     pub(super) ends_told: bool,
+    /// Calls that were too deep to be kept, and of which no return has come out of nowhere yet.
+    pub(super) cut_off: u64,
     /// The last event ended a call by name: a `return_to` may tell the same return.
     pub(super) after_return: bool,
     /// 1 + the place of the topmost activation, by function.
@@ -253,6 +255,14 @@ impl Stack {
         self.off_scheduler = false;
     }
 
+    /// A call returns that is not on the stack: it began before all that is known, unless it was cut
+    /// off, and counted then.
+    pub(super) fn is_from_before(&mut self) -> bool {
+        let cut = self.cut_off > 0;
+        self.cut_off -= u64::from(cut);
+        !cut
+    }
+
     /// Its lower half is lost: endless loops of tail calls look like deep recursion.
     #[cold]
     pub(super) fn cut(&mut self, observer: &mut impl Observer) {
@@ -260,6 +270,7 @@ impl Stack {
         orphaned(self.frames[gone..].iter(), false, observer);
         for frame in self.frames.drain(..gone) {
             if !frame.marker {
+                self.cut_off += 1;
                 observer.leaves(frame.number);
                 observer.clipped(Some(frame.function), Clip::Deep);
             }

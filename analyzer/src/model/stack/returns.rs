@@ -78,6 +78,9 @@ impl Stacks {
 
     /// It was the traced function that execution was in, if one is known to be.
     fn return_unseen(&mut self, at: usize, observer: &mut impl Observer) {
+        if !self.stacks[at].is_from_before() {
+            return;
+        }
         let stack = &self.stacks[at];
         let whose = stack.frames.last().map(|marker| marker.function);
         observer.clipped(whose.filter(|function| stack.is_traced(*function)), Clip::Begin);
@@ -209,7 +212,8 @@ impl Stacks {
                 self.pop(at, step.time, Some(raised), step.complete, observer);
                 self.stacks[at].find_owner();
             }
-            None => observer.clipped(Some(function), Clip::Begin),
+            None if self.stacks[at].is_from_before() => observer.clipped(Some(function), Clip::Begin),
+            None => {}
         }
     }
 }
