@@ -276,7 +276,7 @@ impl Stacks {
         if !marker && !unsure && !recurs {
             stack.knowledge().learn_recursion(function);
         }
-        !marker && !(unsure && tangled)
+        !(marker || unsure && tangled)
     }
 
     fn schedule(&mut self, at: usize, step: Step, out: bool, observer: &mut impl Observer) {
