@@ -6,7 +6,21 @@
 //! out. Either the barrier finds the epoch odd, or the thread finds the recording
 //! closed.
 
-use crate::sync::{AtomicU64, Ordering, light_barrier, pause};
+use crate::sync::{AtomicU64, Ordering, barrier_on_all_threads, light_barrier, pause};
+
+/// Closes what threads find open by this word, and answers when all who found it open are out:
+/// from then on nobody touches what they found. `each_epoch` is to show each thread's epoch.
+pub(crate) fn close(word: &AtomicU64, closed: u64, each_epoch: impl FnOnce(&mut dyn FnMut(&Epoch))) {
+    word.store(closed, Ordering::SeqCst);
+    wait_until_all_are_out(each_epoch);
+}
+
+/// Waits until each thread that is inside now has come out once.
+pub(crate) fn wait_until_all_are_out(each_epoch: impl FnOnce(&mut dyn FnMut(&Epoch))) {
+    barrier_on_all_threads();
+    // Shown behind the barrier: who comes to be one of them later finds what was closed.
+    each_epoch(&mut |epoch| epoch.wait_until_out());
+}
 
 /// Odd while its thread is inside.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //! VM's table of processes, for whoever is there now. It takes eight bytes for each process
 //! that lives, in memory that the kernel gives as it is used, and is never searched.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Places at most: with more, processes of two places share one, and count as met or told
 /// more than once.

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use crate::ring::{Ring, Taken};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The words of one lane. Lanes do not share cache lines.
@@ -51,8 +52,28 @@ impl Signal {
         let _ = self.until.compare_exchange(u64::MAX, until, Ordering::Release, Ordering::Relaxed);
     }
 
+    /// The lane takes a chunk, if the ring gives one, and begins it.
+    pub(crate) fn take(&self, ring: &Ring, begin: impl FnOnce(&Taken)) -> Option<Taken> {
+        let taken = ring.take()?;
+        self.hold(taken.seq);
+        begin(&taken);
+        Some(taken)
+    }
+
+    /// The lane leaves a chunk; `count` enters what it stored. False when the chunk was taken
+    /// away: its place is somebody else's to give back.
+    pub(crate) fn leave(&self, ring: &Ring, index: u64, seq: u64, count: impl FnOnce()) -> bool {
+        // First: who finds it holding nothing finds all counted.
+        count();
+        let is_its_own = self.let_go(seq);
+        if is_its_own {
+            ring.release(index);
+        }
+        is_its_own
+    }
+
     /// The lane has taken a chunk.
-    pub(crate) fn hold(&self, seq: u64) {
+    fn hold(&self, seq: u64) {
         self.held.store(seq, Ordering::Relaxed);
     }
 

@@ -14,10 +14,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use spoor_format::hint::unlikely;
 use spoor_format::lane::Cause;
 
-use crate::gate::Epoch;
+use crate::gate::{self, Epoch};
 use crate::lane::Lane;
 use crate::recording::Recording;
-use crate::sync::barrier_on_all_threads;
 use crate::{OpenError, clock, own_word};
 
 pub use crate::sync::prepare;
@@ -258,9 +257,8 @@ pub(crate) fn publish(state: State, recording: Box<Recording>) {
 /// over. Only the keeper of the recording calls this, once.
 pub(crate) fn withdraw(state: State) -> Option<Box<Recording>> {
     let slot = state.slot();
-    slot.word.store(state.word(Phase::Closed), Ordering::SeqCst);
     state.is_plain_no_more();
-    wait_until_nobody_is_inside();
+    gate::close(&slot.word, state.word(Phase::Closed), each_epoch);
     let recording = slot.recording.swap(std::ptr::null_mut(), Ordering::AcqRel);
     // SAFETY: the pointer came from `Box::into_raw` in `publish` and is taken out
     // once. No thread uses it any more: those that were inside have come out, and
@@ -472,11 +470,15 @@ pub fn close_all(reason: &str) {
 
 /// Waits until every thread that is inside now has come out once.
 pub(crate) fn wait_until_nobody_is_inside() {
-    barrier_on_all_threads();
+    gate::wait_until_all_are_out(each_epoch);
+}
+
+/// Shows the epochs of all threads that there are.
+fn each_epoch(show: &mut dyn FnMut(&Epoch)) {
     let mut next = THREADS.load(Ordering::Acquire).cast_const();
     // SAFETY: null or a leaked thread; the list only grows at its head.
     while let Some(thread) = unsafe { next.as_ref() } {
-        thread.epoch.wait_until_out();
+        show(&thread.epoch);
         next = thread.next;
     }
 }

@@ -21,6 +21,7 @@ use crate::cache::Cache;
 use crate::chunk_words;
 use crate::recall::Signal;
 use crate::references::References;
+use crate::ring::Taken;
 use crate::spellings::Spellings;
 use crate::store::{Store, Which};
 
@@ -355,11 +356,12 @@ impl Stream {
     /// Gives the open chunk back and takes the next.
     fn turn(&mut self, tick: u64) -> Result<(), Cause> {
         self.close();
-        let taken = self.store.ring(self.which).take().ok_or_else(|| self.store.why_no_chunk(self.which))?;
-        self.signal.hold(taken.seq);
         // Nor does time run backwards from one chunk of the lane to the next.
-        self.last_tick = self.last_tick.max(tick);
-        self.store.begin_chunk(self.which, &taken, self.lane, self.last_tick, self.before);
+        let base_tick = self.last_tick.max(tick);
+        let begin = |taken: &Taken| self.store.begin_chunk(self.which, taken, self.lane, base_tick, self.before);
+        let taken = self.signal.take(self.store.ring(self.which), begin);
+        let taken = taken.ok_or_else(|| self.store.why_no_chunk(self.which))?;
+        self.last_tick = base_tick;
         let (start, bytes) = self.store.chunk(self.which, taken.index);
         // SAFETY: a chunk is longer than its header (`Header::check`, `Header::new`).
         let payload = unsafe { start.add(ChunkHeader::BYTES) };
@@ -376,13 +378,8 @@ impl Stream {
         self.before += u64::from(self.records);
         self.payload = NonNull::dangling();
         (self.at, self.committed, self.end, self.records) = (0, 0, 0, 0);
-        // Before it lets go: who finds it holding nothing finds all counted.
-        self.store.count_closed(self.which, self.lane, self.before);
-        if !self.signal.let_go(open.seq) {
-            // It was taken away: its place is somebody else's to give back.
-            return;
-        }
-        self.store.ring(self.which).release(open.index);
+        let count = || self.store.count_closed(self.which, self.lane, self.before);
+        self.signal.leave(self.store.ring(self.which), open.index, open.seq, count);
     }
 
     /// Gives the open chunk back if its number is at most `last`.

@@ -13,6 +13,8 @@ mod chunk_words;
 mod gate;
 #[path = "../../core/src/pool.rs"]
 mod pool;
+#[path = "../../core/src/processes.rs"]
+mod processes;
 #[path = "../../core/src/recall.rs"]
 mod recall;
 #[path = "../../core/src/ring.rs"]

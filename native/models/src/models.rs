@@ -3,9 +3,10 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::chunk_words::{ChunkWords, commit, read_stable};
-use crate::gate::Epoch;
+use crate::gate::{self, Epoch};
 use crate::ring::{ENDLESS, Ring};
-use crate::sync::{AtomicU64, Ordering, barrier_on_all_threads};
+use crate::processes::Processes;
+use crate::sync::{AtomicU64, Ordering};
 
 mod limits;
 mod rates;
@@ -194,12 +195,25 @@ fn nobody_is_inside_a_recording_that_has_ended() {
                 }
             })
         };
-        open.store(0, Ordering::SeqCst);
-        barrier_on_all_threads();
-        epoch.wait_until_out();
+        gate::close(&open, 0, |show| show(&epoch));
         // Unmapped: any later access of the other thread is a race that loom sees.
         recording.write(0, u64::MAX);
         thread.join().expect("no panic");
         assert_eq!(recording.read(0), u64::MAX);
+    });
+}
+
+/// Of two threads that meet a process, or another in its place, one is the first.
+#[test]
+fn a_process_is_met_once() {
+    loom::model(|| {
+        let processes = Arc::new(Processes::new(64));
+        let other = {
+            let processes = processes.clone();
+            thread::spawn(move || processes.is_first(7))
+        };
+        let mine = processes.is_first(7);
+        let theirs = other.join().expect("no panic");
+        assert!(mine != theirs && !processes.is_first(7) && processes.is_first(7 + 64));
     });
 }

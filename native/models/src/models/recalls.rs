@@ -3,11 +3,11 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::gate::Epoch;
+use crate::gate::{Epoch, wait_until_all_are_out};
 use crate::models::Chunks;
 use crate::recall::{Signal, Signals};
 use crate::ring::Ring;
-use crate::sync::{AtomicU64, Ordering, barrier_on_all_threads};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Segments of one chunk each, with two places for them.
 struct Stream {
@@ -15,40 +15,48 @@ struct Stream {
     places: Chunks,
     signals: Signals,
     epoch: Epoch,
-    /// By number of the chunk: how often it was given back or taken away.
-    closed: [AtomicU64; 4],
+    /// What the lane has stored in chunks that are not its any more.
+    sealed: AtomicU64,
+    /// Chunks that were given back or taken away.
+    closed: AtomicU64,
 }
 
 impl Stream {
     fn new(allowed: u64) -> Arc<Stream> {
         let (ring, epoch) = (Ring::new(2, 0), Epoch::new());
         ring.allow(allowed);
-        let closed = [(); 4].map(|()| AtomicU64::new(0));
-        Arc::new(Stream { ring, places: Chunks::new(2), signals: Signals::new(1), epoch, closed })
+        let (sealed, closed) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Stream { ring, places: Chunks::new(2), signals: Signals::new(1), epoch, sealed, closed })
     }
 
     fn signal(&self) -> &Signal {
         self.signals.of(0).expect("one lane")
     }
 
-    fn count_closed(&self, seq: u64) {
-        self.closed[seq as usize].fetch_add(1, Ordering::Relaxed);
+    /// As many events as chunks: each lane stores as it likes.
+    fn count_stored(&self, seq: u64) {
+        self.sealed.fetch_max(seq, Ordering::Release);
     }
 
-    /// Each chunk that was taken was closed by exactly one.
+    fn stored(&self) -> u64 {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    /// Each chunk that was taken was counted, and closed by exactly one.
     fn assert_closed(&self) {
-        for seq in 1..=self.ring.asked() {
-            assert_eq!(self.closed[seq as usize].load(Ordering::Relaxed), 1, "chunk {seq}");
-        }
+        let closed = self.closed.load(Ordering::Relaxed);
+        assert_eq!((closed, self.stored(), self.signal().held()), (self.ring.asked(), self.ring.asked(), 0));
     }
 
     /// What the thread of the segments does with the first: recalls its chunk, takes
     /// it away from a lane that is idle, and puts the third in its place.
     fn close_first(&self) {
         self.signals.recall(1);
-        barrier_on_all_threads();
-        self.epoch.wait_until_out();
-        self.signals.take_away(|_, seq| self.count_closed(seq));
+        wait_until_all_are_out(|show| show(&self.epoch));
+        self.signals.take_away(|_, seq| {
+            self.count_stored(seq);
+            self.closed.fetch_add(1, Ordering::Relaxed);
+        });
         // Sealed and unmapped: a lane that is there now, or comes later, is a race.
         self.places.write(0, 0);
         self.ring.allow(3);
@@ -76,9 +84,8 @@ impl Lane {
             }
         }
         if self.open.is_none()
-            && let Some(taken) = stream.ring.take()
+            && let Some(taken) = stream.signal().take(&stream.ring, |_| ())
         {
-            stream.signal().hold(taken.seq);
             self.open = Some((taken.index, taken.seq));
         }
         if let Some((index, seq)) = self.open {
@@ -90,11 +97,24 @@ impl Lane {
 
     fn close(&mut self) {
         let Some((index, seq)) = self.open.take() else { return };
-        if self.stream.signal().let_go(seq) {
-            self.stream.count_closed(seq);
-            self.stream.ring.release(index);
-        }
+        let is_back = self.stream.signal().leave(&self.stream.ring, index, seq, || self.stream.count_stored(seq));
+        self.stream.closed.fetch_add(u64::from(is_back), Ordering::Relaxed);
     }
+}
+
+/// Who finds that a lane holds no chunk any more finds all counted that it stored.
+#[test]
+fn what_a_lane_left_is_counted() {
+    loom::model(|| {
+        let stream = Stream::new(1);
+        let mut lane = Lane { stream: stream.clone(), open: None };
+        assert!(lane.event(1));
+        let leaves = thread::spawn(move || lane.close());
+        let found = (stream.signal().held(), stream.stored());
+        leaves.join().expect("no panic");
+        assert!(found.0 == 1 || found.1 == 1, "{found:?}");
+        assert_eq!((stream.signal().held(), stream.stored()), (0, 1));
+    });
 }
 
 /// The first segment is closed under a lane that writes it or has fallen idle in
