@@ -6,7 +6,7 @@
 //! ```text
 //! registry   which recording a tracer state names
 //! own_word   a word for each thread, near at hand (unsafe island)
-//! gate       who is inside a callback (modelled)
+//! gate       who is inside a callback, and the end under them (modelled)
 //! recording  one recording: begin, lanes, end
 //! options    what it is asked to be: storage, limits
 //! limits     when it takes no more, and what its lanes share of that
@@ -15,7 +15,7 @@
 //! pool       events that may still be stored, handed out to lanes
 //! windows    the word of a rate: how much of a window is used (modelled)
 //! governed   a lane's part of it: what it judges, and owes the file
-//! processes  which processes were met, and what was told of them last
+//! processes  which processes were met, and what was told of them last (modelled)
 //! missing    which calls were left out of which process
 //! spellings  what atoms spell, as far as a lane has asked
 //! stream     a lane's open chunk in one ring, with the names it has defined
