@@ -250,7 +250,11 @@ impl Oracle {
         }
         if !process.places[below].unsure {
             process.recurs.push(function);
-        } else if !process.places[below].tangled && !process.ends_told && !process.misled && !process.recurs.contains(&function) {
+        } else if !process.places[below].tangled
+            && !process.ends_told
+            && !process.misled
+            && !process.recurs.contains(&function)
+        {
             process.assumed = true;
             let above = process.places.split_off(below + 1);
             self.unsure_ends(at);
