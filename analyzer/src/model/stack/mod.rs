@@ -363,12 +363,6 @@ impl Stacks {
                 observer.ended(&Ended { frame: frame.number, function, start, duration, own, own_on, raised, inside });
             }
         }
-        if frame.doubtful > 0
-            && let Some(under) = stack.frames.iter_mut().rfind(|frame| !frame.marker)
-        {
-            under.doubtful += frame.doubtful;
-            under.doubtful_on += frame.doubtful_on;
-        }
         stack.hand_down(&frame, total, observer);
         frame.function
     }
