@@ -281,7 +281,7 @@ impl Oracle {
     fn pop(&mut self, at: usize, time: u64, complete: bool, raised: bool) {
         let place = self.processes[at].places.pop().expect("there is one");
         let Some(number) = place.call else { return };
-        let Call { function, start, own, own_on, .. } = self.calls[number];
+        let Call { function, start, own, own_on, doubt, doubt_on, .. } = self.calls[number];
         self.result.outcomes.push(if place.unsure {
             Outcome::Clipped(Some(function), Clip::Unsure)
         } else if self.calls[number].known_start && complete {
@@ -290,6 +290,12 @@ impl Oracle {
         } else {
             Outcome::Clipped(Some(function), Clip::Hole)
         });
+        // Which of two calls of one function was on top is the same to all others.
+        let below = self.processes[at].places.iter().rev().find_map(|place| place.call);
+        if let Some(under) = below.filter(|under| self.calls[*under].function == function) {
+            self.calls[under].doubt += doubt;
+            self.calls[under].doubt_on += doubt_on;
+        }
     }
 
     fn keep(&mut self, at: usize, places: usize, step: &Step) {

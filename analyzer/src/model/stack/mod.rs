@@ -363,6 +363,14 @@ impl Stacks {
                 observer.ended(&Ended { frame: frame.number, function, start, duration, own, own_on, raised, inside });
             }
         }
+        // Of two calls of one function it does not matter to the function's own time which was on top.
+        if frame.doubtful > 0
+            && let Some(under) = stack.frames.iter_mut().rfind(|frame| !frame.marker)
+            && under.function == frame.function
+        {
+            under.doubtful += frame.doubtful;
+            under.doubtful_on += frame.doubtful_on;
+        }
         stack.hand_down(&frame, total, observer);
         frame.function
     }
