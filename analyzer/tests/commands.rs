@@ -250,7 +250,7 @@ fn an_empty_answer_says_what_there_is() {
         process pid=80\n  call +5 function=1\n  call +5 function=1\n";
     fs::write(dir.path().join("open.spoor"), recorded(2, chunk)).expect("written");
     let cases: [(&[&str], &[&str]); 12] = [
-        (&["slow", "shop:price", "open.spoor"], &["spoor: 2 calls, none timed: 2 open at the end"]),
+        (&["slow", "shop:price", "open.spoor"], &["spoor: 2 calls, none timed: 2 were open at the end"]),
         (&["calls", "gc.spoor"], &["no calls are recorded here (but gc_minor_start 1); name the modules to trace"]),
         (&["flame", "gc.spoor", "--folded"], &["no calls are recorded here"]),
         (&["slow", "*", "gc.spoor"], &["no calls are recorded here"]),

@@ -123,19 +123,24 @@ fn some(n: u64) -> String {
 }
 
 fn untimed(untimed: &Untimed, unknown: u64, out: &mut dyn Write) -> io::Result<()> {
+    let reasons = reasons(&Untimed { begin: untimed.begin + unknown, ..*untimed });
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "UNTIMED calls are counted but have no duration: {reasons}")?;
+    writeln!(out, "docs/SEMANTICS.md says why, and what each column means")
+}
+
+/// Why calls have no duration, with how many of each.
+pub(super) fn reasons(untimed: &Untimed) -> String {
     let reasons = [
-        (untimed.begin + unknown, "began before the window"),
-        (untimed.end, "were open at its end"),
+        (untimed.begin, "began before the window"),
+        (untimed.end, "were open at the end"),
         (untimed.exit, "ended with their process"),
         (untimed.hole, "lack events"),
         (untimed.unsure, "could have ended at several moments"),
         (untimed.deep, "were too deep in the stack"),
     ];
-    let told: Vec<String> =
-        reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{} {why}", count(*n))).collect();
-    if told.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "UNTIMED calls are counted but have no duration: {}", told.join(", "))?;
-    writeln!(out, "docs/SEMANTICS.md says why, and what each column means")
+    let told = reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{} {why}", count(*n)));
+    told.collect::<Vec<_>>().join(", ")
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use crate::model::calls::Untimed;
 use crate::model::slow::{Node, SlowCall};
+use crate::view::calls;
 use crate::view::table::Style;
 use crate::view::units::{count, duration, moment, percent};
 
@@ -38,18 +39,9 @@ pub fn text(calls: &[SlowCall], style: Style, out: &mut dyn Write) -> io::Result
 
 /// There are calls, and all of them are like this.
 pub fn untimed(untimed: &Untimed, out: &mut dyn Write) -> io::Result<()> {
-    let reasons = [
-        (untimed.end, "open at the end"),
-        (untimed.exit, "ended with their process"),
-        (untimed.hole, "lack events"),
-        (untimed.unsure, "could have ended at several moments"),
-        (untimed.deep, "too deep in the stack"),
-    ];
-    let told: Vec<String> =
-        reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{} {why}", count(*n))).collect();
     let calls = untimed.sum();
     let noun = if calls == 1 { "call" } else { "calls" };
-    writeln!(out, "spoor: {} {noun}, none timed: {}", count(calls), told.join(", "))
+    writeln!(out, "spoor: {} {noun}, none timed: {}", count(calls), calls::reasons(untimed))
 }
 
 fn share(ns: u64, of: u64) -> String {
