@@ -10,21 +10,21 @@
     the_rate_holds_exactly/1, the_rate_holds_in_each_stretch/1, the_rate_holds_for_all_kinds_of_events/1, every_event_is_counted_once/1,
     max_events_hold_exactly/1, the_time_holds_exactly/1, the_time_counts_when_tracing_is_on/1,
     the_rate_of_a_function_holds_exactly/1, callers_of_a_limited_function_keep_their_times/1,
-    what_was_limited_has_no_wrong_times/1,
+    what_was_limited_has_no_wrong_times/1, times_come_back_after_too_many_waited/1,
     a_sample_takes_whole_processes/1, a_sample_of_spawned_processes/1, who_is_not_in_the_sample_is_left_alone/1,
     a_sample_tells_of_how_many_processes/1, a_sample_of_those_that_were_there/1,
     the_cost_is_limited/1, refusing_that_costs_far_too_much_ends_it/1, an_overload_can_stop/1, everybody_says_what_is_left_out/1,
     nothing_waits_in_an_overload/1,
     all_limits_at_once_in_a_loop/1
 ]).
--export([busy/0, idler/0, work/1, outer/1, leaf/1, tree/2, parent/2, child/1, looper/1]).
+-export([busy/0, idler/0, work/1, outer/1, leaf/1, tree/2, wait/1, parent/2, child/1, looper/1]).
 
 all() ->
     [
         the_rate_holds_exactly, the_rate_holds_in_each_stretch, the_rate_holds_for_all_kinds_of_events, every_event_is_counted_once,
         max_events_hold_exactly, the_time_holds_exactly, the_time_counts_when_tracing_is_on,
         the_rate_of_a_function_holds_exactly, callers_of_a_limited_function_keep_their_times,
-        what_was_limited_has_no_wrong_times,
+        what_was_limited_has_no_wrong_times, times_come_back_after_too_many_waited,
         a_sample_takes_whole_processes, a_sample_of_spawned_processes, who_is_not_in_the_sample_is_left_alone,
         a_sample_tells_of_how_many_processes, a_sample_of_those_that_were_there,
         the_cost_is_limited, refusing_that_costs_far_too_much_ends_it, an_overload_can_stop, everybody_says_what_is_left_out,
@@ -55,6 +55,10 @@ tree(Depth, N) ->
     _ = [?MODULE:leaf(N) || N rem 2 =:= 0],
     _ = ?MODULE:tree(Depth - 1, 2 * N),
     ?MODULE:tree(Depth - 1, 2 * N + 1).
+
+wait(Whom) ->
+    Whom ! {waits, self()},
+    receive never -> ok end.
 
 parent(Children, Calls) ->
     receive
@@ -215,6 +219,26 @@ what_was_limited_has_no_wrong_times(Config) ->
         end,
         Functions
     ).
+
+%% More processes than there is room for are in calls that were left out, and killed there.
+times_come_back_after_too_many_waited(Config) ->
+    {ok, #{path := Path} = Session} = start(?MODULE, #{function_rate => {2, 200}}, Config),
+    ok = waited(12_000),
+    Caller = spawned(fun() -> [{timer:sleep(300), outer(1)} || _ <- lists:seq(1, 4)] end),
+    go(Caller),
+    {ok, #{dropped := #{function_rate := Dropped}}} = spoor:stop(Session),
+    ?assert(Dropped > 10_000, Dropped),
+    #{<<"calls">> := Calls, <<"timed">> := Timed} = row(Path, <<"outer">>),
+    ?assert(Calls =:= 4 andalso Timed >= 3, {Calls, Timed}).
+
+%% So many processes are in a call at once, and killed there.
+waited(Number) ->
+    Self = self(),
+    Waiting = [spawn_monitor(?MODULE, wait, [Self]) || _ <- lists:seq(1, Number)],
+    [receive {waits, Pid} -> ok end || {Pid, _} <- Waiting],
+    [exit(Pid, kill) || {Pid, _} <- Waiting],
+    [receive {'DOWN', Monitor, process, _, _} -> ok end || {_, Monitor} <- Waiting],
+    ok.
 
 %%% Cases: sample
 

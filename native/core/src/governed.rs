@@ -115,10 +115,10 @@ impl Governed {
                 if let Flow::Call(function) = flow
                     && !self.governor.take_call(function, tick)
                 {
-                    missing.leave_out(tracee, function);
+                    missing.leave_out(tracee, function, tick);
                     return Verdict::Drop(Cause::FunctionRate, None);
                 }
-                missing.look(tracee, flow)
+                missing.look(tracee, flow, tick)
             }
             _ => Told::Nothing,
         };
@@ -199,11 +199,11 @@ impl Governed {
     }
 
     /// The event is in the file, with what [`Governed::judge`] said.
-    pub(crate) fn stored(&mut self, about: About, told: Told) {
+    pub(crate) fn stored(&mut self, tick: u64, about: About, told: Told) {
         self.credit = self.credit.saturating_sub(1);
         self.dropping = Dropping::default();
         if let (Some(missing), Some(tracee)) = (&self.governor.missing, about.tracee) {
-            missing.stored(tracee, about.flow, told);
+            missing.stored(tracee, about.flow, tick, told);
         }
     }
 }

@@ -306,7 +306,7 @@ impl Lane {
         match stored {
             Ok(()) => {
                 if let Some(governed) = self.governed.as_mut() {
-                    governed.stored(about, told);
+                    governed.stored(tick, about, told);
                 }
                 self.refusing.until = 0;
                 if dropping.events > 0 {
