@@ -487,10 +487,11 @@ ended_as(Summary, #{id := Id, waiting := Waiting} = Data) ->
     Answers = [{reply, From, {ok, Summary}} || From <- Waiting],
     {stop_and_reply, normal, begun(Data) ++ Answers, maps:remove(id, Data)}.
 
-%% Nobody is told to read what is not there.
+%% Nobody is told to read what is not there: a ring, or a stream without its head. Below
+%% a ring, which is no directory, there is nothing either, but for another reason.
 -spec present(spoor:summary(), spoor_tracer:counts()) -> spoor:summary().
 present(#{path := Path} = Summary, Counts) ->
-    case file:read_link_info(Path) of
+    case file:read_link_info(filename:join(Path, <<"head.spoor">>)) of
         {error, enoent} -> spoor_summary:gone(Summary, Counts);
         _ -> Summary
     end.

@@ -269,11 +269,17 @@ what_is_no_session_is_told(_Config) ->
     ].
 
 a_file_that_is_gone_is_not_recommended(Config) ->
-    {ok, #{path := Path} = Session} = start({spoor_servant, work, 1}, [self()], Config),
-    ok = file:delete(Path),
-    {ok, #{next := <<>>, text := Text}} = spoor:stop(Session),
-    ?assertEqual(nomatch, string:find(Text, "Next")),
-    ?assertNotEqual(nomatch, string:find(Text, <<"Its file is gone: ", Path/binary>>)).
+    [
+        begin
+            Options = Mode#{dir => ?config(dir, Config), procs => [self()]},
+            {ok, #{path := Path} = Session} = spoor:start({spoor_servant, work, 1}, Options),
+            ok = file:delete(filename:join([Path | Part])),
+            {ok, #{next := <<>>, text := Text}} = spoor:stop(Session),
+            ?assertEqual(nomatch, string:find(Text, "Next")),
+            ?assertNotEqual(nomatch, string:find(Text, <<"Its file is gone: ", Path/binary>>))
+        end
+     || {Mode, Part} <- [{#{}, []}, {#{stream => true}, ["head.spoor"]}]
+    ].
 
 %% As much of a text, a list as fits, and that there was more.
 what_does_not_fit_shows_its_beginning(Config) ->
