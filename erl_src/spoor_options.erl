@@ -241,7 +241,7 @@ sample(_Other) -> {error, <<"N from 1 to 1000000, for one process in N">>}.
 share(infinity) -> {ok, infinity};
 share({Percent, percent}) when is_number(Percent), Percent > 0, Percent =< 100 -> share(Percent / 100);
 share(Share) when is_float(Share), Share >= 1.0e-5, Share =< 1.0 -> {ok, round(Share * 1_000_000)};
-share(_Other) -> {error, <<"a share of a scheduler's time like 0.05 or {5, percent}, or infinity">>}.
+share(_Other) -> {error, <<"a share of a scheduler's time like 0.05 or {5, percent}, at least 0.001 percent, or infinity">>}.
 
 -spec unit_ms(term()) -> {ok, pos_integer()} | error.
 unit_ms(millisecond) -> {ok, 1};

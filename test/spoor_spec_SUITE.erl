@@ -185,6 +185,9 @@ what_thins_is_in_units_of_its_own(_Config) ->
         #{rate := {10, 250}, function_rate := {3, 2000}, sample := 7, max_cost := 25_000, overload := stop}, Options
     ),
     #{options := #{max_cost := 50_000}} = plan(lists, #{max_cost => 0.05}),
+    #{options := #{max_cost := 10}} = plan(lists, #{max_cost => {0.001, percent}}),
+    {error, {bad_option, {max_cost, TooSmall}}} = spoor_spec:plan(lists, #{max_cost => {0.0005, percent}}),
+    ?assertNotEqual(nomatch, string:find(TooSmall, "at least 0.001 percent")),
     {ok, #{options := #{rate := {1, 1}}}} = spoor_spec:open(#{rate => {1, 1}}),
     Meta = maps:from_list(spoor_meta:entries(plan(lists, Given))),
     #{<<"limits">> := Limits, <<"sample">> := <<"7">>} = Meta,
