@@ -294,11 +294,13 @@ begin_recording(Plan) ->
     end.
 
 %% Whoever is behind a remote call is not the process that makes it, which ends
-%% with the call.
+%% with the call: one of erpc, or a child of `rex', for C nodes like erl_call.
 -spec owner() -> pid() | none.
 owner() ->
-    case process_info(self(), initial_call) of
-        {initial_call, {erpc, _, _}} -> none;
+    Rex = whereis(rex),
+    case process_info(self(), [initial_call, parent]) of
+        [{initial_call, {erpc, _, _}}, _] -> none;
+        [_, {parent, Rex}] -> none;
         _ -> self()
     end.
 

@@ -25,6 +25,7 @@
     a_failed_start_gives_its_place_back/1,
     the_dead_are_not_waited_for/1
 ]).
+-export([started_here/1]).
 
 -import(spoor_ending, [work/1, do/2, start/3, start/4, stop/1, await_end/1, assert_gone/2, traced/0]).
 
@@ -84,14 +85,34 @@ the_shell_goes_away(Config) ->
     ?assertMatch(#{stop_reason := <<"the owner died">>}, spoor:status(Session)),
     assert_gone(Session, Path).
 
-%% `bin/app rpc', rpc:call/4: the process that makes the call ends with it.
+%% rpc:call/4, `bin/app rpc': the process that makes the call ends with it. Without a limit
+%% of time rpc:call/4 needs another node for that. erl_call, of whom the releases of rebar3
+%% make use, sends `rex' what is sent here.
 started_by_a_remote_call(Config) ->
     Options = #{dir => ?config(dir, Config)},
-    {ok, #{path := Path} = Session} = rpc:call(node(), spoor, start, [spoor_ending, Options]),
-    timer:sleep(300),
-    ?assertMatch(#{phase := recording}, spoor:status(Session)),
-    ?assertMatch({ok, #{stop_reason := <<"stopped">>}}, spoor:stop(Session)),
-    assert_gone(Session, Path).
+    Here = [?MODULE, started_here, [Options]],
+    Rpc = fun() -> apply(rpc, call, [node() | Here] ++ [5000]) end,
+    Erpc = fun() -> apply(erpc, call, [node() | Here] ++ [5000]) end,
+    ErlCall = fun() ->
+        rex ! {self(), list_to_tuple([call | Here] ++ [user])},
+        receive
+            {rex, Answer} -> Answer
+        after 5000 -> ct:fail(no_answer)
+        end
+    end,
+    [
+        begin
+            {Pid, {ok, #{path := Path} = Session}} = Start(),
+            spoor_leftovers:eventually(fun() -> not is_process_alive(Pid) end),
+            timer:sleep(300),
+            ?assertMatch(#{phase := recording}, spoor:status(Session)),
+            ?assertMatch({ok, #{stop_reason := <<"stopped">>}}, spoor:stop(Session)),
+            assert_gone(Session, Path)
+        end
+     || Start <- [Rpc, Erpc, ErlCall]
+    ].
+
+started_here(Options) -> {self(), spoor:start(spoor_ending, Options)}.
 
 the_time_is_over(Config) ->
     {ok, #{path := Path} = Session} = start(spoor_ending, all, Config, #{time => 200}),
