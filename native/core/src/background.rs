@@ -3,11 +3,12 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::store::Store;
 
@@ -62,22 +63,52 @@ pub(crate) fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Files that are mapped no more and wait to be written to the disk. By name: an open
+/// file keeps its room when it is deleted.
+#[derive(Debug, Default)]
+pub(crate) struct Unsynced(Mutex<Vec<PathBuf>>);
+
+impl Unsynced {
+    pub(crate) fn add(&self, path: PathBuf) {
+        self.names().push(path);
+    }
+
+    /// The file goes, nobody waits for it any more.
+    pub(crate) fn forget(&self, path: &Path) {
+        self.names().retain(|waiting| waiting != path);
+    }
+
+    /// Writes those that are there.
+    fn sync(&self) {
+        let waiting = std::mem::take(&mut *self.names());
+        for path in waiting {
+            // One that was deleted meanwhile is not missed.
+            let _ = File::open(path).and_then(|file| file.sync_all());
+        }
+    }
+
+    fn names(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Writes a recording to its disk again and again.
 #[derive(Debug)]
 pub(crate) struct Syncer {
-    /// Files that are mapped no more, to be written too.
-    pub(crate) closed: Sender<File>,
+    /// To be written too.
+    pub(crate) closed: Arc<Unsynced>,
     _thread: Background,
 }
 
 impl Syncer {
     /// Begins; the last time is when this is dropped.
     pub(crate) fn start(store: Arc<Store>, every: Duration) -> io::Result<Syncer> {
-        let (closed, files) = unbounded::<File>();
+        let closed = Arc::new(Unsynced::default());
+        let files = Arc::clone(&closed);
         let write = move || {
             // A disk that fails is seen by everybody; the recording goes on in memory.
             let _ = store.sync();
-            files.try_iter().for_each(|file| drop(file.sync_all()));
+            files.sync();
         };
         let thread = Background::start("spoor_sync", move |stopped| {
             let mut next = Instant::now() + every;

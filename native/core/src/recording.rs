@@ -162,7 +162,7 @@ impl Recording {
     ) -> Result<Threads, OpenError> {
         let failed = |error| OpenError::File { path: store.path().to_owned(), error };
         let syncer = sync.map(|every| Syncer::start(Arc::clone(store), every)).transpose().map_err(failed)?;
-        let files = syncer.as_ref().map(|syncer| syncer.closed.clone());
+        let files = syncer.as_ref().map(|syncer| Arc::clone(&syncer.closed));
         let start = |segments| segments::start(segments, state, Arc::clone(store), Arc::clone(limits), files);
         let segments = segments.map(start).transpose()?;
         let keeper = keeper::start(state, Arc::clone(store), Arc::clone(limits), host).map_err(failed)?;

@@ -16,13 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use spoor_format::chunk::ChunkHeader;
 use spoor_format::header::Header;
 use spoor_format::lane::Cause;
 use spoor_format::segment::{CHUNKS_OFFSET, FRAME_BYTES, FRAMES_OFFSET, Frame, HEAD, Packing, SegmentHeader};
 
-use crate::background::{Background, go_on};
+use crate::background::{Background, Unsynced, go_on};
 use crate::governor::remark;
 use crate::limits::Limits;
 use crate::mapping::create_reserved;
@@ -86,7 +86,6 @@ impl Stream {
 #[derive(Debug)]
 struct Shown {
     number: u64,
-    file: File,
     full_since: Option<Instant>,
 }
 
@@ -157,8 +156,8 @@ struct Worker {
     state: State,
     store: Arc<Store>,
     limits: Arc<Limits>,
-    /// Where files go that are to be written to the disk.
-    syncer: Option<Sender<File>>,
+    /// Closed files that are to be written to the disk, if any are.
+    unsynced: Option<Arc<Unsynced>>,
 }
 
 /// Makes the first segments, then leaves the rest to a thread. When that is
@@ -168,10 +167,10 @@ pub(crate) fn start(
     state: State,
     store: Arc<Store>,
     limits: Arc<Limits>,
-    syncer: Option<Sender<File>>,
+    unsynced: Option<Arc<Unsynced>>,
 ) -> Result<Background, OpenError> {
     let path = segments.directory.clone();
-    let mut worker = Worker { segments, state, store, limits, syncer };
+    let mut worker = Worker { segments, state, store, limits, unsynced };
     worker.make_next()?;
     worker.make_next()?;
     let started = Background::start("spoor_segments", move |stopped| worker.run(&stopped));
@@ -246,7 +245,7 @@ impl Worker {
         }
         self.segments.used_bytes += bytes;
         self.segments.next += 1;
-        self.segments.shown.push_back(Shown { number, file, full_since: None });
+        self.segments.shown.push_back(Shown { number, full_since: None });
         self.store.ring(Which::Events).allow(self.last_chunk(number));
         Ok(())
     }
@@ -254,12 +253,16 @@ impl Worker {
     fn begin(&self, file: &File, number: u64) -> io::Result<()> {
         let header = self.header(number, Packing::None);
         file.write_all_at(&header.encode(), 0)?;
-        if self.syncer.is_some() {
+        if self.unsynced.is_some() {
             file.sync_all()?;
-            File::open(&self.segments.directory)?.sync_all()?;
+            self.sync_directory()?;
         }
         let window = self.store.window().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
         window.show(self.slot(number), file, CHUNKS_OFFSET)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.segments.directory)?.sync_all()
     }
 
     fn header(&self, number: u64, packing: Packing) -> SegmentHeader {
@@ -307,15 +310,16 @@ impl Worker {
             }
         }
         let (number, bytes) = (shown.number, self.segments.file_bytes);
+        // Before it is hidden: whoever syncs finds it here or there.
+        if let (Some(unsynced), true) = (&self.unsynced, in_use) {
+            unsynced.add(self.path(number, Packing::None));
+        }
         if let Some(window) = self.store.window() {
             window.hide(self.slot(number));
         }
         if !in_use {
             self.remove(number, Packing::None, bytes);
             return;
-        }
-        if let Some(syncer) = &self.syncer {
-            let _ = syncer.send(shown.file);
         }
         self.segments.closed.push_back(Closed {
             number,
@@ -327,8 +331,12 @@ impl Worker {
     }
 
     fn remove(&mut self, number: u64, packing: Packing, bytes: u64) {
+        let path = self.path(number, packing);
+        if let Some(unsynced) = &self.unsynced {
+            unsynced.forget(&path);
+        }
         // Already gone is as good.
-        let _ = std::fs::remove_file(self.path(number, packing));
+        let _ = std::fs::remove_file(path);
         self.segments.used_bytes = self.segments.used_bytes.saturating_sub(bytes);
     }
 
@@ -349,6 +357,10 @@ impl Worker {
         let path = self.path(number, Packing::Lz4);
         let part = path.with_extension("lz4.part");
         let packed = self.pack(number, &part).and_then(|bytes| std::fs::rename(&part, &path).map(|()| bytes));
+        if packed.is_ok() && self.unsynced.is_some() {
+            // The name is on the disk before the original goes.
+            let _ = self.sync_directory();
+        }
         let old_bytes = self.segments.file_bytes;
         match (packed, self.segments.closed.iter_mut().find(|closed| closed.number == number)) {
             (Ok(bytes), Some(closed)) => {
@@ -381,9 +393,8 @@ impl Worker {
                 at += frame.len() as u64;
             }
         }
-        if let Some(syncer) = &self.syncer {
+        if self.unsynced.is_some() {
             to.sync_all()?;
-            let _ = syncer.send(to);
         }
         Ok(at)
     }

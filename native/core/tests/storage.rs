@@ -311,3 +311,31 @@ fn a_stream_is_written_to_the_disk_at_intervals() {
         assert_eq!(present(&read(&path)), summary.events - summary.overwritten);
     }
 }
+
+/// However long the disk is left alone, a deleted segment gives its room back, and what is
+/// closed takes no descriptor.
+#[test]
+fn a_segment_that_waits_for_the_disk_is_not_kept_open() {
+    for packs in [false, true] {
+        let scratch = scratch();
+        let path = scratch.path().join("x.spoor");
+        let sync = Some(Duration::from_secs(3600));
+        let stream = Stream { packs, ..stream(6 << 20) };
+        let (state, told) = open(Options { sync, ..options(&path, Storage::Stream(stream)) });
+        let before = open_files(&path).len();
+        events(state, 7, 0..1_000_000);
+        let summary = registry::with(state, |recording| recording.summary()).expect("it is open");
+        assert!(summary.overwritten > 0, "segments were deleted");
+        // One may be in the making, another be packed into a third.
+        let open = open_files(&path);
+        assert!(open.len() <= before + 3, "{before} files, now {open:?}");
+        close(state, "test", &told);
+    }
+}
+
+/// Files of a recording that this process has open.
+fn open_files(path: &Path) -> Vec<std::path::PathBuf> {
+    let open = std::fs::read_dir("/proc/self/fd").expect("of this process");
+    let files = open.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    files.filter(|file| file.starts_with(path)).collect()
+}
