@@ -45,7 +45,7 @@
 %% <tr><td>`dir'</td><td>where the file goes; else `SPOOR_DIR', the application's `dir',
 %%   `$RELEASE_TMP/spoor', the directory of `ERL_CRASH_DUMP', `/tmp/spoor-UID'</td></tr>
 %% <tr><td>`args'</td><td>`none' (default) or `full': arguments and messages too, up to
-%%   `max_term_bytes' (256) each</td></tr>
+%%   `max_term_bytes' (256; 64 to 4096) each</td></tr>
 %% <tr><td>`running'</td><td>with calls: which process runs when, too</td></tr>
 %% <tr><td>`set_on_spawn'</td><td>processes spawned by those traced are traced; default `true'</td></tr>
 %% <tr><td>`link'</td><td>`true' (default): ends with the calling process (but that of a remote call

@@ -15,6 +15,9 @@
 -define(SEGMENTS, 16).
 -define(SEGMENT_BYTES, (64 * 1024 * 1024)).
 -define(TERM_BYTES, 256).
+%% What the recorder has room for, and what says anything.
+-define(LEAST_TERM_BYTES, 64).
+-define(MOST_TERM_BYTES, 4096).
 %% More than any file or any patience, and a number that every part of Spoor holds.
 -define(MOST, (1 bsl 48)).
 
@@ -170,7 +173,7 @@ value(function_rate, Value) -> rate(Value);
 value(sample, Value) -> sample(Value);
 value(max_cost, Value) -> share(Value);
 value(overload, Value) -> one_of(Value, [drop, stop]);
-value(max_term_bytes, Value) -> positive(Value);
+value(max_term_bytes, Value) -> term_bytes(Value);
 value(ring, Value) -> bytes(Value);
 value(once, true) -> {ok, ?RING_BYTES};
 value(once, Value) -> bytes(Value);
@@ -279,6 +282,11 @@ unit_bytes(_Bytes) -> 1.
 -spec positive(term()) -> {ok, pos_integer()} | {error, iodata()}.
 positive(N) when is_integer(N), N > 0, N =< ?MOST -> {ok, N};
 positive(_Other) -> {error, <<"a positive integer">>}.
+
+-spec term_bytes(term()) -> {ok, pos_integer()} | {error, iodata()}.
+term_bytes(N) when is_integer(N), N >= ?LEAST_TERM_BYTES, N =< ?MOST_TERM_BYTES -> {ok, N};
+term_bytes(_Other) ->
+    {error, ["bytes from ", integer_to_list(?LEAST_TERM_BYTES), " to ", integer_to_list(?MOST_TERM_BYTES)]}.
 
 -spec directory(term()) -> {ok, file:filename_all()} | {error, iodata()}.
 directory(Dir) when is_binary(Dir), Dir =/= <<>> -> {ok, Dir};

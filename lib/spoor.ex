@@ -47,7 +47,7 @@ defmodule Spoor do
     * `:sync` - writes everything to the disk this often; `:infinity`
     * `:dir` - where the file goes
     * `:args` - `:none` (default) or `:full`: arguments and messages too, up to
-      `:max_term_bytes` (256) each
+      `:max_term_bytes` (256; 64 to 4096) each
     * `:running` - with calls: which process runs when, too
     * `:set_on_spawn` - processes spawned by those traced are traced; `true`
     * `:link` - `true` (default) ends with the calling process, `false` runs on

@@ -153,7 +153,7 @@ wrong_values_are_explained(_Config) ->
         {rate, 100}, {rate, {0, 100}}, {rate, {1 bsl 32, 1}}, {rate, {10, 0}}, {rate, {10, infinity}},
         {function_rate, {10, {1, year}}}, {sample, 0}, {sample, 0.1}, {max_cost, 0}, {max_cost, 1.5},
         {max_cost, {0, percent}}, {max_cost, {101, percent}}, {overload, wait},
-        {args, shape}, {max_term_bytes, 0}, {link, maybe_so}, {force, 1}, {running, x}, {set_on_spawn, x}
+        {args, shape}, {max_term_bytes, 63}, {max_term_bytes, 4097}, {link, maybe_so}, {force, 1}, {running, x}, {set_on_spawn, x}
     ],
     [
         begin

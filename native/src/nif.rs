@@ -71,7 +71,7 @@ fn options(config: Term<'_>) -> NifResult<Options> {
     let pairs: Vec<(rustler::Binary<'_>, rustler::Binary<'_>)> = config.map_get(atoms::meta())?.decode()?;
     let content = config.map_get(atoms::content())?.decode::<Atom>()? == atoms::full();
     let (time, max_events) = (number(atoms::time())?, number(atoms::max_events())?);
-    let max_term_bytes = number(atoms::max_term_bytes())? as usize;
+    let content_bytes = if content { number(atoms::max_term_bytes())? as usize } else { 0 };
     Ok(Options {
         path: path_of(config.map_get(atoms::path())?)?.to_owned(),
         storage: storage(config)?,
@@ -81,7 +81,7 @@ fn options(config: Term<'_>) -> NifResult<Options> {
         time: (time > 0).then(|| Duration::from_millis(time)),
         max_events: (max_events > 0).then_some(max_events),
         thinning: thinning(config)?,
-        content_bytes: if content { max_term_bytes.clamp(64, values::MAX_TERM_BYTES) } else { 0 },
+        content_bytes,
         meta: pairs.iter().map(|(key, value)| (lossy(key), lossy(value))).collect(),
         thread_kind: vm::thread_kind,
     })
