@@ -10,11 +10,17 @@ facts(Session, #{presets := Presets, procs := Procs, options := Options} = Plan,
     Asked = maps:with([mode, time, max_events, rate, function_rate, sample, overload, args, label], Options),
     Told = maps:remove(stop_reason, Counts),
     maps:merge(maps:merge(Session, Asked), Told#{
+        max_cost => share(Options),
         presets => Presets,
         what => spoor_spec:text(Plan),
         procs => Procs,
         lost => lost(Counts)
     }).
+
+%% As it may be given.
+-spec share(spoor_options:options()) -> float() | infinity.
+share(#{max_cost := infinity}) -> infinity;
+share(#{max_cost := Ppm}) -> Ppm / 1_000_000.
 
 %% @doc The same of a recording that has ended: why, and what to do next.
 -spec summary(spoor:session(), spoor_spec:plan(), spoor_tracer:counts()) -> spoor:summary().

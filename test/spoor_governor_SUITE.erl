@@ -343,7 +343,9 @@ the_cost_is_limited(Config) ->
     Worker = spawn(?MODULE, looper, [0]),
     {ok, Session} = start({?MODULE, leaf}, #{max_cost => {0.1, percent}, procs => [Worker]}, Config),
     timer:sleep(300),
-    #{dropped := #{max_cost := _}, thinned := #{max_cost := #{first_ms := First}}, elapsed_ms := Sofar} = spoor:status(Session),
+    #{dropped := #{max_cost := _}, thinned := #{max_cost := #{first_ms := First}}, elapsed_ms := Sofar} =
+        Status = spoor:status(Session),
+    ?assertMatch(#{max_cost := 0.001, rate := infinity}, Status),
     ?assert(First =< Sofar, {First, Sofar}),
     Worker ! stop,
     {ok, #{events := Events, dropped := #{max_cost := Dropped}, elapsed_ms := Ms}} = spoor:stop(Session),
