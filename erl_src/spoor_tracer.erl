@@ -171,8 +171,8 @@ note(_State, _What, _Detail) -> unavailable().
 
 %% @doc Copies the last milliseconds of a recording, or all for 0, into a file of mode
 %% 0600 that must not exist. A thread of the recorder does that, and sends `copied' to
-%% the process when it is done; a recording that ends first answers `closed'. Streams
-%% are not copied.
+%% the process when it is done; a recording that ends first answers `closed'. The
+%% copy of a stream is a file, too.
 -spec copy(state(), binary(), LastMs :: non_neg_integer(), To :: pid()) ->
     ok | {error, closed | file:posix()} | unavailable().
 copy(_State, _Path, _LastMs, _To) -> unavailable().

@@ -133,10 +133,8 @@ filenames(Names) ->
 unescape(Name) ->
     unicode:characters_to_list(re:replace(Name, "\\\\(.)", "\\1", [global, {return, binary}])).
 
-%% macOS names it .dylib; the VM wants .so there too, so only the copy is renamed.
 pick(Names, Library) ->
-    Dynamic = [N || N <- Names, lists:member(filename:extension(N), [".so", ".dylib"])],
-    case Dynamic of
+    case [N || N <- Names, filename:extension(N) =:= ".so"] of
         [Name | _] -> Name;
         [] -> Library
     end.
