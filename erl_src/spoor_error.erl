@@ -41,8 +41,8 @@ text({already_recording, Recordings}) ->
     ];
 text({unsafe_on_otp, Reference}) when is_binary(Reference) ->
     [
-        spoor_hazard:explain(Reference), " (", Reference, "). Record calls instead: they say on which scheduler "
-        "they ran, and `spoor sched' shows it. The option force => true goes ahead all the same."
+        spoor_hazard:explain(Reference), " (", Reference, "). ", spoor_hazard:instead(Reference),
+        "The option force => true goes ahead all the same."
     ];
 text({nif_unavailable, Why}) ->
     [

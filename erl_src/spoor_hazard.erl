@@ -4,7 +4,7 @@
 %% seen to do harm here is a warning: `spoor:status/1' shows it.
 -module(spoor_hazard).
 
--export([check/2, has/2, this_vm/0, explain/1]).
+-export([check/2, has/2, this_vm/0, explain/1, instead/1]).
 
 -export_type([vm/0, bug/0]).
 
@@ -122,4 +122,12 @@ explain(Reference) ->
     case [Text || #{reference := R, text := Text} <- hazards(), R =:= Reference] of
         [Text | _] -> Text;
         [] -> <<"this combination is known to harm this VM">>
+    end.
+
+%% @doc What else may serve, where there is something.
+-spec instead(bug()) -> binary().
+instead(Reference) ->
+    case [Flag || #{flag := Flag, reference := R} <- hazards(), R =:= Reference] of
+        [running] -> <<"Record calls instead: they say on which scheduler they ran, and `spoor sched' shows it. ">>;
+        _ -> <<>>
     end.

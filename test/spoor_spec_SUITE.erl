@@ -274,6 +274,9 @@ every_reason_has_a_text(_Config) ->
     Texts = [spoor:format_error(Reason) || Reason <- Reasons],
     [?assert(io_lib:char_list(Text) andalso length(Text) > 10) || Text <- Texts],
     ?assertEqual(length(Texts), length(lists:usort(Texts))),
+    %% Calls say something of scheduling, and nothing of garbage collections.
+    Instead = fun(Bug) -> string:find(spoor:format_error({unsafe_on_otp, Bug}), "Record calls instead") =/= nomatch end,
+    ?assertEqual([true, false], [Instead(Bug) || Bug <- [<<"OTP-18398">>, <<"GH-11624">>]]),
     Says = fun(Posix, Words) -> ?assertMatch({_, _}, binary:match(text_of_file_error(Posix), Words)) end,
     Says(efbig, <<"LimitFSIZE of systemd">>),
     Says(enomem, <<"Choose a smaller ring">>),
