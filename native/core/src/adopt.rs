@@ -4,9 +4,11 @@
 //! Only what the recorder made: regular files of its names that belong to the own
 //! user, opened without following links, and streams, directories with such a head.
 //! A file is marked while its lock is held and only when its process is known to be
-//! dead ([`crate::process`]); deleted is only what is marked. Nothing is mapped: a file
-//! that somebody cuts meanwhile is an error and no signal.
+//! dead ([`crate::process`]); deleted is only what is marked, and the copies of it that
+//! were not finished. Nothing is mapped: a file that somebody cuts meanwhile is an error
+//! and no signal.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
@@ -98,6 +100,7 @@ pub fn adopt(directory: &Path, keep: Keep) -> io::Result<Adopted> {
     adopted.found.sort_by_key(newest_first);
     adopted.kept.sort_by_key(newest_first);
     adopted.unsure.sort();
+    delete_unfinished_copies(directory, &handle, &mut adopted)?;
     delete_beyond(keep, &handle, &mut adopted);
     Ok(adopted)
 }
@@ -121,8 +124,13 @@ fn names(directory: &Path) -> io::Result<(File, Vec<String>, bool)> {
 /// `spoor-….spoor`, but for copies: these are complete.
 fn is_of_a_recording(name: &str) -> bool {
     let Some(stem) = name.strip_prefix("spoor-").and_then(|rest| rest.strip_suffix(".spoor")) else { return false };
-    let copy = stem.rsplit_once("-snap-").map(|(_, number)| number);
-    !copy.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    copied(stem).is_none()
+}
+
+/// What a copy is of, both without their endings.
+fn copied(copy: &str) -> Option<&str> {
+    let (of, number) = copy.rsplit_once("-snap-")?;
+    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(of)
 }
 
 /// The path of something in an open directory, wherever that has been moved to.
@@ -294,6 +302,29 @@ fn is_local(file: &File) -> bool {
     const RAMFS: u64 = 0x8584_58f6;
     let kind = crate::mapping::file_system(file);
     kind.is_some_and(|kind| [EXT, XFS, TMPFS, OVERLAY, F2FS, ZFS, RAMFS].contains(&kind))
+}
+
+/// Deletes the copies of what is marked that were being made: who made them is dead, too.
+fn delete_unfinished_copies(directory: &Path, handle: &File, adopted: &mut Adopted) -> io::Result<()> {
+    if adopted.kept.is_empty() {
+        return Ok(());
+    }
+    let marked: HashSet<_> = adopted.kept.iter().filter_map(|left| left.path.file_stem()?.to_str()).collect();
+    for entry in std::fs::read_dir(within(handle, OsStr::new(".")))? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let of = name.strip_suffix(".spoor.part").and_then(copied);
+        if !of.is_some_and(|of| marked.contains(of)) {
+            continue;
+        }
+        let deleted = open_own(&path).and_then(|own| own.map_or(Ok(()), |_| std::fs::remove_file(&path)));
+        match deleted {
+            // Another VM does the same.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => adopted.failed.push((directory.join(name), error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Deletes the oldest of what is marked.

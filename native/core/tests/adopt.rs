@@ -156,6 +156,26 @@ fn of_what_is_marked_the_newest_are_kept_by_their_own_clocks() {
 
 /// A stream whose VM died: the head is marked, the whole of it deleted, but not where
 /// somebody else put something there.
+/// Its VM died while it copied.
+#[test]
+fn an_unfinished_copy_goes_when_its_recording_is_found() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| scratch.path().join(name);
+    write(at("spoor-a.spoor"), dead(5).build()).expect("room");
+    let gone = ["spoor-a-snap-1.spoor.part", "spoor-a-snap-12.spoor.part"];
+    let others =
+        ["spoor-a-snap-1.spoor", "spoor-a-snap-x.spoor.part", "spoor-b-snap-1.spoor.part", "spoor-a.spoor.part"];
+    for name in gone.iter().chain(&others) {
+        write(at(name), "half of it").expect("room");
+    }
+    let linked = at("spoor-a-snap-2.spoor.part");
+    symlink(at(others[0]), &linked).expect("a link");
+    assert_eq!(found(&adopt(scratch.path(), ALL).expect("a look")), ["spoor-a.spoor"]);
+    assert_eq!(gone.map(|name| at(name).exists()), [false; 2]);
+    assert_eq!(others.map(|name| at(name).exists()), [true; 4]);
+    assert!(linked.is_symlink());
+}
+
 #[test]
 fn a_stream_is_one_recording() {
     let scratch = tempfile::tempdir().expect("a temporary directory");
