@@ -5,13 +5,16 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::{file, killed_shop};
+use serde_json::Value;
 use spoor_format::segment::Packing;
 use spoor_format::status::Phase;
+use spoor_format::text;
 use tempfile::TempDir;
 
 fn spoor(dir: &Path, args: &[&str]) -> Output {
@@ -191,6 +194,64 @@ fn what_cannot_be_asked_for_is_a_usage_error() {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
         assert!(told.contains("window is empty") || told.contains("call, return_to"), "{told}");
+    }
+}
+
+/// Numbers of an answer, added up over all objects `of` a name that have them.
+fn sums(value: &Value, of: &str, fields: &[&str], sums: &mut BTreeMap<String, i64>) {
+    match value {
+        Value::Object(object) => {
+            for (name, value) in object {
+                let field = format!("{of}/{name}");
+                match value.as_i64().filter(|_| fields.contains(&field.as_str())) {
+                    Some(n) => *sums.entry(field).or_default() += n,
+                    None => self::sums(value, name, fields, sums),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| self::sums(value, of, fields, sums)),
+        _ => {}
+    }
+}
+
+#[test]
+fn windows_side_by_side_add_up_also_where_they_meet_at_an_event() {
+    let dir = shop();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/recordings/requests.txt");
+    let image = text::parse(&fs::read_to_string(source).expect("there")).expect("a recording");
+    fs::write(dir.path().join("requests.spoor"), image.to_bytes()).expect("written");
+    let commands: [(&[&str], &[&str]); 5] = [
+        (&["info"], &["events_by_kind/call", "events_by_kind/in", "events_by_kind/exit", "events_by_kind/send"]),
+        (&["sched"], &["lanes/events", "lanes/busy_ns"]),
+        (&["procs"], &["groups/slices", "groups/sent", "groups/received", "groups/collections", "groups/life_ns"]),
+        (&["gc"], &["all/reclaimed_bytes", "all/total_ns"]),
+        (&["requests"], &["/messages", "groups/requests", "groups/began_before"]),
+    ];
+    for file in ["shop.spoor", "requests.spoor"] {
+        let dump = stdout(&spoor(dir.path(), &["dump", "--json", file]));
+        let at = |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["at_ns"].as_u64();
+        let mut edges: Vec<String> =
+            dump.lines().filter_map(at).filter(|ns| *ns > 0).map(|ns| format!("{ns}ns")).collect();
+        edges.dedup();
+        let last = edges.len() - 1;
+        for (command, fields) in commands {
+            let told = |window: &[&str]| {
+                let output = spoor(dir.path(), &[command, &["--json", file], window].concat());
+                assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+                let mut sum = BTreeMap::new();
+                sums(&serde_json::from_slice(&output.stdout).expect("JSON"), "", fields, &mut sum);
+                // A request counts in each window that it meets, and is told to have begun before all but the first.
+                let before = sum.remove("groups/began_before").unwrap_or(0);
+                sum.entry("groups/requests".to_owned()).and_modify(|requests| *requests -= before);
+                sum
+            };
+            let mut parts = told(&["--to", &edges[0]]);
+            let between = edges.windows(2).map(|pair| told(&["--from", &pair[0], "--to", &pair[1]]));
+            for (name, n) in between.chain([told(&["--from", &edges[last]])]).flatten() {
+                *parts.entry(name).or_default() += n;
+            }
+            assert_eq!((!parts.is_empty(), &parts), (true, &told(&[])), "{command:?} {file}");
+        }
     }
 }
 

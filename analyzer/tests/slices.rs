@@ -83,7 +83,8 @@ fn what_lies_in_the_window_of_slices_across_its_edges_is_busy() {
     let told = |from: u64, to: u64, since: Option<u64>| {
         let window = |recording: &Recording| {
             let ns = |us: u64| recording.start_ns + us * 1_000;
-            Cut { from: ns(from), to: ns(to), since: since.map_or(0, ns) }
+            let from_ns = since.map_or(0, ns);
+            Cut::new(recording, Window { from_ns: ns(from), to_ns: ns(to) }, Window { from_ns, to_ns: u64::MAX })
         };
         let row = report_of(window, events).lanes.remove(0);
         (row.busy_ns / 1_000, row.slices, row.slices_clipped, row.events)
@@ -95,4 +96,7 @@ fn what_lies_in_the_window_of_slices_across_its_edges_is_busy() {
     assert_eq!(told(5, 30, None), (10, 1, 1, 2));
     assert_eq!(told(75, 90, None), (15, 0, 1, 0));
     assert_eq!(told(62, 68, None), (0, 0, 0, 0));
+    // What ends or begins where two windows meet is in one of them.
+    assert_eq!((told(15, 60, None), told(60, 90, None)), ((40, 1, 0, 1), (20, 0, 1, 2)));
+    assert_eq!((told(15, 20, None), told(20, 90, None)), ((0, 0, 0, 0), (60, 1, 1, 3)));
 }

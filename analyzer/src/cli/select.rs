@@ -14,7 +14,7 @@ pub struct WindowArgs {
     /// A number of seconds, or with a unit: 2.5s, 300ms, 50us, 1m.
     #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
     pub from: Option<Moment>,
-    /// End here; as for --from.
+    /// End before this; as for --from. What happens at this moment is in the window that begins there.
     #[arg(long, value_name = "TIME", value_parser = parse_moment, allow_hyphen_values = true)]
     pub to: Option<Moment>,
     /// The last seconds before the end: short for --from -TIME.

@@ -67,10 +67,9 @@ fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, pressure::Re
     filter.everyone = true;
     let asked = window(&args.table.select.window, recording)?;
     let from = asked.from_ns.max(recording.complete_from_ns);
-    let to = asked.to_ns.min(recording.end_ns).max(from);
     let window = Window { from_ns: from, to_ns: asked.to_ns };
     let read = around(recording, window);
-    let cut = Cut { from, to, since: read.from_ns };
+    let cut = Cut::new(recording, window, read);
     let mut sched = Sched::new(recording, cut, args.limit).on(recording, &filter);
     let mut pressure = Pressure::new(recording, cut);
     let (outcome, processes) = feed_around(recording, Names::default(), window, read, &filter, |next, known| {

@@ -7,8 +7,10 @@ use crate::read::{Recording, Window};
 pub struct Cut {
     /// It begins.
     pub from: u64,
-    /// It ends.
+    /// It ends, with the recording at the latest.
     pub to: u64,
+    /// What happens before this lies in it. One that reaches past the end of the recording has its last event, too.
+    pub before: u64,
     /// All events since then are read; of those before, the last of each thread at most.
     pub since: u64,
 }
@@ -17,7 +19,8 @@ impl Cut {
     /// A window of a recording, of which is read what lies `around`.
     pub fn new(recording: &Recording, window: Window, around: Window) -> Cut {
         let from = window.from_ns.max(recording.start_ns);
-        Cut { from, to: window.to_ns.min(recording.end_ns).max(from), since: around.from_ns }
+        let to = window.to_ns.min(recording.end_ns).max(from);
+        Cut { from, to, before: window.to_ns, since: around.from_ns }
     }
 
     /// Everything.
@@ -30,13 +33,13 @@ impl Cut {
         to.min(self.to).saturating_sub(from.max(self.from))
     }
 
-    /// Does a stretch lie in it, or a part of it?
+    /// Does a stretch lie in it, or a part of it? One that ends where the window begins does not.
     pub fn meets(&self, from: u64, to: u64) -> bool {
-        from < self.to && to > self.from
+        from < self.before && (from >= self.from || to > self.from)
     }
 
-    /// Is the moment in it?
+    /// Is the moment in it? One at which windows meet is in the later one alone.
     pub fn holds(&self, time: u64) -> bool {
-        (self.from..=self.to).contains(&time)
+        (self.from..self.before).contains(&time)
     }
 }

@@ -158,7 +158,8 @@ impl Gc {
         }
         // Who has nothing to do with the window has no row.
         let from = before.map_or(event.time, |(_, from, _)| from);
-        if !ends_inside && (begins || !cut.meets(from, event.time)) {
+        let meets = cut.meets(from, event.time);
+        if !ends_inside && (begins || !meets) {
             return;
         }
         let group = self.groups.of(event.tracee, processes, event.tracees(), event.names());
@@ -169,6 +170,9 @@ impl Gc {
         }
         if ends_inside {
             stats.reclaimed = stats.reclaimed.saturating_add(reclaimed(event).saturating_mul(WORD));
+        }
+        if !meets {
+            return;
         }
         match before {
             Some((began, at, epoch)) if began == kind && epoch == event.epoch && event.complete => {
@@ -205,7 +209,7 @@ impl Gc {
     }
 
     fn never_ends(&mut self, group: u32, kind: Kind, from: u64, until: u64) {
-        let Some(cut) = self.cut.filter(|cut| cut.holds(from) || cut.meets(from, until)) else { return };
+        let Some(cut) = self.cut.filter(|cut| cut.meets(from, until)) else { return };
         let stats = self.rows.entry((group, kind)).or_default();
         stats.untimed += 1;
         stats.total_ns = stats.total_ns.saturating_add(cut.part(from, until));

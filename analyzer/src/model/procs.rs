@@ -250,7 +250,7 @@ impl Procs {
 
 impl Seen {
     fn lived_in(&self, cut: &Cut) -> bool {
-        self.since <= cut.to && (self.died.is_none() || self.last >= cut.from)
+        self.since < cut.before && (self.died.is_none() || self.last >= cut.from)
     }
 
     fn remember(&mut self, bytes: Option<u64>) {

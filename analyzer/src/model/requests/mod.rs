@@ -118,7 +118,7 @@ impl Requests {
             messages: 0,
             replies_to_nothing: 0,
             now: 0,
-            cut: Cut { from: 0, to: u64::MAX, since: 0 },
+            cut: Cut { from: 0, to: u64::MAX, before: u64::MAX, since: 0 },
             lanes: EventFilter::default(),
         }
     }
@@ -464,7 +464,7 @@ impl Request {
     /// Was it there in the window, or a part of it?
     fn meets(&self, told: Option<End>, cut: &Cut) -> bool {
         let goes_on = matches!(self.end(told), End::Unanswered);
-        self.first <= cut.to && (goes_on || self.last >= cut.from)
+        cut.meets(self.first, if goes_on { u64::MAX } else { self.last })
     }
 
     fn settled(&self, told: Option<End>, not_followed: bool, now: u64, cut: &Cut) -> Settled {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use spoor_format::chunk::Identity;
 
 use super::{CLOSE_NS, GroupRow, LaneRow, LaneTimeline};
+use crate::model::cut::Cut;
 use crate::model::filter::EventFilter;
 use crate::model::group::Grouping;
 use crate::model::histogram::Durations;
@@ -52,21 +53,15 @@ pub(super) struct Activity {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Columns {
-    pub(super) from: u64,
-    pub(super) to: u64,
+    pub(super) cut: Cut,
     pub(super) width: u64,
     pub(super) count: usize,
 }
 
 impl Columns {
-    fn holds(&self, time: u64) -> bool {
-        (self.from..=self.to).contains(&time)
-    }
-
     /// What of a slice lies in the window; `None` for one outside of it.
     fn part_of(&self, open: &Open) -> Option<u64> {
-        let outside = open.last < self.from || open.start >= self.to;
-        (!outside).then(|| open.last.min(self.to).saturating_sub(open.start.max(self.from)))
+        self.cut.meets(open.start, open.last).then(|| self.cut.part(open.start, open.last))
     }
 }
 
@@ -149,7 +144,7 @@ impl Activity {
         if matches!(event.identity(), Identity::Process(_))
             && let Some(last) = self.last_lane.insert(event.tracee, event.lane)
             && last != event.lane
-            && self.columns.holds(event.time)
+            && self.columns.cut.holds(event.time)
         {
             *self.moves.entry((last, event.lane)).or_default() += 1;
         }
@@ -161,7 +156,7 @@ impl Activity {
     /// The thread of an event, which counts.
     fn met(&mut self, event: &Event<'_>) -> &mut Lane {
         let lane = self.lanes.entry(event.lane).or_default();
-        lane.events += u64::from(self.columns.holds(event.time));
+        lane.events += u64::from(self.columns.cut.holds(event.time));
         lane
     }
 
@@ -176,7 +171,7 @@ impl Activity {
             }
             Some(open) => {
                 // The end of that one was not recorded, nor the begin of this.
-                lane.clipped += u64::from(columns.holds(event.time));
+                lane.clipped += u64::from(columns.cut.holds(event.time));
                 lane.clip(open, columns);
             }
             // It was there before the first event that is looked at.
@@ -184,7 +179,7 @@ impl Activity {
                 let open = Open::new(event, None);
                 lane.clip(Open { start: since.unwrap_or(event.time), ..open }, columns);
             }
-            None => lane.clipped += u64::from(columns.holds(event.time)),
+            None => lane.clipped += u64::from(columns.cut.holds(event.time)),
         }
     }
 
@@ -254,7 +249,7 @@ impl Activity {
             let collected = open.collecting && matches!(event.kind, kind::GC_MINOR_END | kind::GC_MAJOR_END);
             let close = collected || event.time.saturating_sub(open.last) < CLOSE_NS;
             if open.tracee == event.tracee && close {
-                lane.events += u64::from(self.columns.holds(event.time));
+                lane.events += u64::from(self.columns.cut.holds(event.time));
                 open.collecting = is_gc_start(event.kind);
                 open.last = event.time;
                 open.last_function = event.function.or(open.last_function);
@@ -378,10 +373,10 @@ impl Lane {
     }
 
     pub(super) fn paint(&mut self, tracee: TraceeId, start: u64, end: u64, columns: Columns) {
-        let (mut at, end) = (start.max(columns.from), end.min(columns.to));
+        let (mut at, end) = (start.max(columns.cut.from), end.min(columns.cut.to));
         while at < end {
-            let column = ((at - columns.from) / columns.width) as usize;
-            let until = end.min(columns.from + columns.width * (column as u64 + 1));
+            let column = ((at - columns.cut.from) / columns.width) as usize;
+            let until = end.min(columns.cut.from + columns.width * (column as u64 + 1));
             if self.columns.len() <= column {
                 self.columns.resize(column + 1, Vec::new());
             }

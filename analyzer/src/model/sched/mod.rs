@@ -161,7 +161,7 @@ impl Sched {
             lanes: BTreeMap::new(),
             longest: BinaryHeap::new(),
             keep,
-            columns: Columns { from, to, width, count },
+            columns: Columns { cut, width, count },
             shown: EventFilter::default(),
             since: None,
             last_lane: HashMap::new(),
