@@ -197,6 +197,22 @@ fn what_cannot_be_asked_for_is_a_usage_error() {
     }
 }
 
+#[test]
+fn names_are_found_as_they_are_and_as_printed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/recordings/requests.txt");
+    let source = fs::read_to_string(source).expect("there");
+    for (atom, written) in [("odd-name", ["odd-name", "'odd-name'"]), ("Elixir.My.Srv", ["Elixir.My.Srv", "My.Srv"])] {
+        let image = text::parse(&source.replace("shop_pricing", atom)).expect("a recording");
+        fs::write(dir.path().join("x.spoor"), image.to_bytes()).expect("written");
+        for option in ["-p", "--name", "-g"] {
+            let told = written.map(|name| stdout(&spoor(dir.path(), &["procs", "x.spoor", "--each", option, name])));
+            assert!(told[0].contains("<0.10.0>") && !told[0].contains("<0.11.0>"), "{option} {atom}: {}", told[0]);
+            assert_eq!(told[0], told[1], "{option} {atom}");
+        }
+    }
+}
+
 /// Numbers of an answer, added up over all objects `of` a name that have them.
 fn sums(value: &Value, of: &str, fields: &[&str], sums: &mut BTreeMap<String, i64>) {
     match value {

@@ -47,7 +47,7 @@ impl Filter {
     /// Is the function asked for?
     pub fn takes_function(&self, names: &Names, id: FunctionId) -> bool {
         let (module, name, arity) = names.function_parts(id);
-        let module_fits = |pattern: &String| glob(pattern, module) || glob(pattern, &quoted(module));
+        let module_fits = |pattern: &String| atom_fits(pattern, module);
         if !self.modules.is_empty() && !self.modules.iter().any(module_fits) {
             return false;
         }
@@ -69,16 +69,18 @@ impl Filter {
         let Known { recording, processes, tracees, names } = *known;
         let pid = recording.pids.text(tracees.identity(tracee));
         let title = processes.title(tracee, names);
-        let fits =
-            |pattern: &String| same_pid(pattern, &pid) || title.as_deref().is_some_and(|title| glob(pattern, title));
-        let any = |patterns: &[String], text: &dyn Fn() -> Option<String>| {
-            patterns.is_empty() || text().is_some_and(|text| patterns.iter().any(|pattern| glob(pattern, &text)))
+        let name = processes.get(tracee).and_then(|process| process.name).map(|name| names.atom_text(name));
+        let named = |pattern: &String| name.is_some_and(|name| atom_fits(pattern, name));
+        let fits = |pattern: &String| {
+            same_pid(pattern, &pid) || title.as_deref().is_some_and(|title| glob(pattern, title)) || named(pattern)
         };
-        let name = || processes.get(tracee)?.name.map(|name| quoted(names.atom_text(name)));
-        let group = || Some(processes.group(self.grouping, tracee, tracees, names));
+        let by_name = matches!(self.grouping, Grouping::Title | Grouping::Name);
+        let in_group = |pattern: &String| {
+            glob(pattern, &processes.group(self.grouping, tracee, tracees, names)) || (by_name && named(pattern))
+        };
         (self.processes.is_empty() || self.processes.iter().any(fits))
-            && any(&self.names, &name)
-            && any(&self.groups, &group)
+            && (self.names.is_empty() || self.names.iter().any(named))
+            && (self.groups.is_empty() || self.groups.iter().any(in_group))
     }
 
     /// Must be known which processes have events of the functions?
@@ -240,6 +242,11 @@ fn is_pid(pattern: &str) -> bool {
 /// `<0.12.0>` and `0.12.0` are the same.
 fn same_pid(pattern: &str, pid: &str) -> bool {
     pattern == pid || (is_pid(pattern) && pid.strip_prefix('<').and_then(|p| p.strip_suffix('>')) == Some(pattern))
+}
+
+/// Atoms are found as they are and as printed: `odd-name` and `'odd-name'`, `Elixir.MyApp.Srv` and `MyApp.Srv`.
+fn atom_fits(pattern: &str, atom: &str) -> bool {
+    glob(pattern, atom) || glob(pattern, &quoted(atom))
 }
 
 /// `*` stands for any text, `?` for any character.
