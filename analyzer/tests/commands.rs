@@ -49,7 +49,7 @@ fn check(name: &str, got: &str) {
 #[test]
 fn outputs_are_as_blessed() {
     let dir = shop();
-    let cases: [(&str, &[&str]); 36] = [
+    let cases: [(&str, &[&str]); 37] = [
         ("info.txt", &["info", "shop.spoor"]),
         ("info.json", &["info", "shop.spoor", "--json"]),
         ("info-part.txt", &["info", "shop.spoor", "--from", "0.5ms", "--to", "1.5ms", "-m", "shop_*", "-k", "call"]),
@@ -86,6 +86,7 @@ fn outputs_are_as_blessed() {
         ("msgs.json", &["msgs", "shop.spoor", "--json"]),
         ("flame.svg", &["flame", "shop.spoor"]),
         ("flame.folded", &["flame", "shop.spoor", "--folded", "--time", "wall"]),
+        ("flame.json", &["flame", "shop.spoor", "--json"]),
         ("flame-process.folded", &["flame", "shop.spoor", "--folded", "--per-process"]),
         ("sched.txt", &["sched", "shop.spoor"]),
         ("sched.json", &["sched", "shop.spoor", "--json"]),
@@ -211,6 +212,14 @@ fn names_are_found_as_they_are_and_as_printed() {
             assert_eq!(told[0], told[1], "{option} {atom}");
         }
     }
+}
+
+#[test]
+fn folded_stacks_come_with_what_was_lost() {
+    let dir = shop();
+    let output = spoor(dir.path(), &["flame", "shop.spoor", "--folded"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("shop.spoor") && told.contains("2 dropped"), "{told}");
 }
 
 /// Numbers of an answer, added up over all objects `of` a name that have them.

@@ -65,6 +65,7 @@ fn answers_are_as_published() {
         ("check", vec!["check", "shop.spoor"]),
         ("check", vec!["check", "--last", "1ms", "shop.spoor"]),
         ("dump", vec!["dump", "shop.spoor"]),
+        ("flame", vec!["flame", "--per-process", "shop.spoor"]),
         ("gc", vec!["gc", "shop.spoor"]),
         ("hist", vec!["hist", "*", "shop.spoor"]),
         ("hist", vec!["hist", "nothing", "shop.spoor"]),

@@ -324,6 +324,9 @@ pub struct Flame {
     /// Write folded stacks (one a line, nanoseconds behind it) instead of SVG.
     #[arg(long)]
     pub folded: bool,
+    /// Print JSON: the same stacks, and what was lost.
+    #[arg(long, conflicts_with = "folded")]
+    pub json: bool,
     /// Which time: on a scheduler only, or wall time, waiting included. Default:
     /// on, when the recording says who runs when.
     #[arg(long, value_name = "on|wall", value_parser = ["on", "wall"])]

@@ -3,18 +3,57 @@
 use std::io::{IsTerminal, Write};
 
 use anyhow::{Result, bail};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::summed::Summed;
 use super::{About, Health, Sought, deal, is_no_recording, stdout, write_to};
 use crate::cli::{self, Picks};
-use crate::model::flame::{Flame, Returning};
+use crate::model::flame::{Flame, Frame, Returning};
 use crate::model::group::Groups;
 use crate::read::{Asked, Finding};
 use crate::view;
 use crate::view::units::{count, duration};
 
+/// Where the time went.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report<'a> {
+    /// Which time: `on` a scheduler only, or `wall`.
+    time: &'static str,
+    /// The sum of all stacks.
+    total_ns: u64,
+    /// Calls that stand on what called them, as there were too many stacks.
+    calls_beyond: u64,
+    /// The stacks that had time on top.
+    stacks: Vec<Stack<'a>>,
+}
+
+/// A stack.
+#[derive(Serialize, JsonSchema)]
+struct Stack<'a> {
+    /// Its functions, the outermost first; with `--per-process` the process group before them.
+    frames: Vec<&'a str>,
+    /// Time in which the last of them was on top.
+    own_ns: u64,
+    /// How often the last of them was called from the others.
+    calls: u64,
+}
+
+fn stacks(root: &Frame) -> Vec<Stack<'_>> {
+    fn walk<'a>(frame: &'a Frame, below: &[&'a str], stacks: &mut Vec<Stack<'a>>) {
+        let frames = [below, &[frame.name.as_str()]].concat();
+        if frame.own_ns > 0 {
+            stacks.push(Stack { frames: frames.clone(), own_ns: frame.own_ns, calls: frame.calls });
+        }
+        frame.children.iter().for_each(|child| walk(child, &frames, stacks));
+    }
+    let mut stacks = Vec::new();
+    root.children.iter().for_each(|child| walk(child, &[], &mut stacks));
+    stacks
+}
+
 pub(super) fn run(args: &cli::Flame) -> Result<Health> {
-    if args.output.is_none() && !args.folded && std::io::stdout().is_terminal() {
+    if args.output.is_none() && !args.folded && !args.json && std::io::stdout().is_terminal() {
         bail!("a picture is nothing for a terminal: say where to write it, -o flame.svg");
     }
     args.output.iter().try_for_each(|path| is_no_recording(path, &args.input.paths))?;
@@ -52,16 +91,28 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
         let of_too_many = format!("; too many stacks: {} calls stand on what called them", count(beyond));
         heading.subtitle.push_str(&of_too_many);
     }
-    let draw = |out: &mut dyn Write| match args.folded {
-        true => view::flame::folded(&root, out),
-        false => view::flame::svg(&root, &heading, out),
+    let draw = |out: &mut dyn Write| match (args.json, args.folded) {
+        (true, _) => {
+            let time = if on_scheduler { "on" } else { "wall" };
+            let report = Report { time, total_ns: root.total_ns, calls_beyond: beyond, stacks: stacks(&root) };
+            summed.json(&report, out)
+        }
+        (false, true) => view::flame::folded(&root, out),
+        (false, false) => view::flame::svg(&root, &heading, out),
     };
     let mut out = stdout();
     match &args.output {
-        None => draw(&mut out)?,
+        None => {
+            draw(&mut out)?;
+            if args.folded {
+                writeln!(std::io::stderr(), "spoor: {}: {}", heading.title, heading.subtitle)?;
+            }
+        }
         Some(path) => {
             write_to(path, &args.input.paths, draw)?;
-            writeln!(out, "{}: {}", path.display(), heading.subtitle)?;
+            if !args.json {
+                writeln!(out, "{}: {}", path.display(), heading.subtitle)?;
+            }
         }
     }
     out.flush()?;

@@ -2,7 +2,7 @@
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
-use super::{calls, edges, hist, procs, sched, slow, summed::Answer};
+use super::{calls, edges, flame, hist, procs, sched, slow, summed::Answer};
 use crate::model::{self, check, gc, info, msgs, requests};
 
 /// The schema of each command's answer, by the name of its file in `docs/schema`.
@@ -19,6 +19,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("calls", schema::<Answer<'_, model::calls::Report>>("spoor calls --json")),
         ("calls-by", schema::<Answer<'_, calls::KeyedReport<'_>>>("spoor calls --by module|group --json")),
         ("check", schema::<check::Report>("spoor check --json")),
+        ("flame", schema::<Answer<'_, flame::Report<'_>>>("spoor flame --json")),
         ("gc", schema::<Answer<'_, gc::Report>>("spoor gc --json")),
         ("hist", schema::<Answer<'_, hist::Report<'_>>>("spoor hist --json")),
         ("info", schema::<info::Report>("spoor info --json")),

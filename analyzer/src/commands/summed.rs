@@ -78,8 +78,7 @@ impl<'a> Summed<'a> {
     ) -> Result<Health> {
         let mut out = stdout();
         if table.json {
-            serde_json::to_writer_pretty(&mut out, &Answer { recordings: &self.about, report })?;
-            writeln!(out)?;
+            self.json(report, &mut out)?;
         } else {
             self.about.iter().try_for_each(|recording| recording.heading(&mut out))?;
             writeln!(out)?;
@@ -87,6 +86,12 @@ impl<'a> Summed<'a> {
         }
         out.flush()?;
         Ok(self.health)
+    }
+
+    /// Writes the report as JSON.
+    pub(super) fn json(&self, report: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut *out, &Answer { recordings: &self.about, report })?;
+        writeln!(out)
     }
 
     /// Says why the answer has nothing in it.
