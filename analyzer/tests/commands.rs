@@ -215,6 +215,23 @@ fn names_are_found_as_they_are_and_as_printed() {
 }
 
 #[test]
+fn schedulers_tell_of_groups_as_they_are_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/recordings/requests.txt");
+    let source = fs::read_to_string(source).expect("there").replace("shop_pricing", "w_1").replace("shop_stock", "w_2");
+    let image = text::parse(&source.replace("pid=96 parent=- name=0", "pid=96 parent=- name=2")).expect("a recording");
+    fs::write(dir.path().join("x.spoor"), image.to_bytes()).expect("written");
+    let groups = |by: &str| {
+        let told = stdout(&spoor(dir.path(), &["sched", "x.spoor", "--json", "--group-by", by]));
+        let told: Value = serde_json::from_str(&told).expect("JSON");
+        let names = told["groups"].as_array().expect("groups").iter().map(|row| row["group"].clone());
+        names.collect::<Vec<Value>>()
+    };
+    assert_eq!(groups("title"), ["w_*"]);
+    assert_eq!(groups("initial_call"), ["unknown initial call", "Shop.Client.run/1"]);
+}
+
+#[test]
 fn folded_stacks_come_with_what_was_lost() {
     let dir = shop();
     let output = spoor(dir.path(), &["flame", "shop.spoor", "--folded"]);

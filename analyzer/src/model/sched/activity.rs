@@ -8,30 +8,13 @@ use spoor_format::chunk::Identity;
 use super::{CLOSE_NS, GroupRow, LaneRow, LaneTimeline};
 use crate::model::cut::Cut;
 use crate::model::filter::EventFilter;
-use crate::model::group::Grouping;
+use crate::model::group;
 use crate::model::histogram::Durations;
 use crate::model::processes::{Known, Processes};
 use crate::read::{Event, FunctionId, LaneLedger, Names, TraceeId, Tracees, kind};
 
 /// Processes told apart in one column of one lane; more are `others`.
 const APART: usize = 16;
-
-/// Names of groups of processes that have no more events.
-#[derive(Debug, Default)]
-pub(super) struct Titles {
-    pub(super) titles: Vec<String>,
-    pub(super) numbers: HashMap<String, u32>,
-}
-
-impl Titles {
-    pub(super) fn number(&mut self, title: String) -> u32 {
-        let next = self.titles.len() as u32;
-        *self.numbers.entry(title).or_insert_with_key(|title| {
-            self.titles.push(title.clone());
-            next
-        })
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -86,7 +69,7 @@ pub(super) enum Who {
     /// More than are told apart.
     Others,
     Process(TraceeId),
-    /// A process that has no more events: the number of its group's name.
+    /// A process that has no more events: the number of its group.
     Gone(u32),
 }
 
@@ -291,9 +274,9 @@ impl Activity {
         }
     }
 
-    pub(super) fn forget(&mut self, gone: &mut HashMap<TraceeId, Option<u32>>, titles: &mut Titles, known: &Known<'_>) {
+    pub(super) fn forget(&mut self, gone: &HashSet<TraceeId>, groups: &mut group::Groups, known: &Known<'_>) {
         let Known { processes, tracees, names, .. } = *known;
-        for Reverse(slice) in self.longest.iter().filter(|slice| gone.contains_key(&slice.0.tracee)) {
+        for Reverse(slice) in self.longest.iter().filter(|slice| gone.contains(&slice.0.tracee)) {
             self.gone.entry((slice.tracee, slice.start.0)).or_insert_with(|| known.full_name(slice.tracee));
         }
         if self.gone.len() > 2 * self.keep {
@@ -303,13 +286,12 @@ impl Activity {
         }
         for (who, _) in self.lanes.values_mut().flat_map(|lane| lane.columns.iter_mut().flatten()) {
             if let Who::Process(tracee) = who
-                && let Some(group) = gone.get_mut(tracee)
+                && gone.contains(tracee)
             {
-                let title = || titles.number(processes.group(Grouping::Title, *tracee, tracees, names));
-                *who = Who::Gone(*group.get_or_insert_with(title));
+                *who = Who::Gone(groups.of(*tracee, processes, tracees, names));
             }
         }
-        for tracee in gone.keys() {
+        for tracee in gone {
             self.last_lane.remove(tracee);
         }
     }
@@ -435,7 +417,7 @@ pub(super) struct Groups {
 impl Groups {
     pub(super) fn new(
         activity: &Activity,
-        titles: &[String],
+        groups: &mut group::Groups,
         processes: &Processes,
         tracees: &Tracees,
         names: &Names,
@@ -445,12 +427,17 @@ impl Groups {
             let sum = busy.entry(*who).or_default();
             *sum = sum.saturating_add(*ns);
         }
-        let name = |who: &Who| match who {
-            Who::Process(tracee) => processes.group(Grouping::Title, *tracee, tracees, names),
-            Who::Gone(group) => titles.get(*group as usize).cloned().unwrap_or_default(),
-            Who::Others => "others".to_owned(),
+        let mut number = |who: Who| match who {
+            Who::Process(tracee) => Some(groups.of(tracee, processes, tracees, names) as usize),
+            Who::Gone(group) => Some(group as usize),
+            Who::Others => None,
         };
-        let named: Vec<(Who, String, u64)> = busy.iter().map(|(who, ns)| (*who, name(who), *ns)).collect();
+        let numbers: Vec<Option<usize>> = busy.keys().map(|who| number(*who)).collect();
+        let shown: HashSet<usize> = numbers.iter().copied().flatten().collect();
+        let titles = groups.titles_of(|group| shown.contains(&group));
+        let name = |group: Option<usize>| group.map_or("others", |group| titles.get(group).map_or("", String::as_str));
+        let named: Vec<(Who, &str, u64)> =
+            busy.iter().zip(numbers).map(|((who, ns), group)| (*who, name(group), *ns)).collect();
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
         for (_, group, ns) in &named {
             let sum = sums.entry(group).or_default();
@@ -460,7 +447,7 @@ impl Groups {
             sums.into_iter().map(|(group, busy_ns)| GroupRow { group: group.to_owned(), busy_ns }).collect();
         rows.sort_by(|a, b| b.busy_ns.cmp(&a.busy_ns).then_with(|| a.group.cmp(&b.group)));
         let place: HashMap<&str, usize> = rows.iter().enumerate().map(|(n, row)| (row.group.as_str(), n)).collect();
-        let of = named.iter().map(|(who, group, _)| (*who, place.get(group.as_str()).copied().unwrap_or(0))).collect();
+        let of = named.iter().map(|(who, group, _)| (*who, place.get(group).copied().unwrap_or(0))).collect();
         Groups { of, rows }
     }
 

@@ -16,10 +16,10 @@ use serde::Serialize;
 
 use crate::model::cut::Cut;
 use crate::model::filter::{EventFilter, Filter};
-use crate::model::label;
 use crate::model::processes::{Known, Processes};
+use crate::model::{group, label};
 use crate::read::{Event, LaneLedger, Names, Recording, TraceeId, Tracees, kind};
-use activity::{Activity, Columns, Groups, Lane, Titles};
+use activity::{Activity, Columns, Groups, Lane};
 
 /// Without `in` and `out`: events of one thread and process closer together than
 /// this belong to one slice. Above the cost of traced calls by far, and below
@@ -45,7 +45,7 @@ pub struct Sched {
     running: bool,
     exact: Activity,
     estimate: Activity,
-    titles: Titles,
+    groups: group::Groups,
 }
 
 /// What a recording says of its schedulers.
@@ -182,12 +182,14 @@ impl Sched {
             running: runs,
             exact: activity(),
             estimate: activity(),
-            titles: Titles::default(),
+            groups: group::Groups::default(),
         }
     }
 
-    /// Tells only of the lanes that are asked for; the events of others are to be handed in, too.
+    /// Tells only of the lanes that are asked for, in the groups that are; the events of others are to be handed
+    /// in, too.
     pub fn on(mut self, recording: &Recording, filter: &Filter) -> Sched {
+        self.groups = group::Groups::new(filter.grouping);
         for activity in [&mut self.exact, &mut self.estimate] {
             activity.shown = EventFilter::new(filter, recording);
         }
@@ -199,10 +201,11 @@ impl Sched {
         let lanes = || self.exact.lanes.values().chain(self.estimate.lanes.values());
         let open: HashSet<TraceeId> = lanes().filter_map(|lane| Some(lane.open?.tracee)).collect();
         gone.retain(|tracee| !open.contains(tracee));
-        let mut groups: HashMap<TraceeId, Option<u32>> = gone.iter().map(|tracee| (*tracee, None)).collect();
+        let these: HashSet<TraceeId> = gone.iter().copied().collect();
         for activity in [&mut self.exact, &mut self.estimate] {
-            activity.forget(&mut groups, &mut self.titles, known);
+            activity.forget(&these, &mut self.groups, known);
         }
+        gone.iter().for_each(|tracee| self.groups.forget(*tracee));
     }
 
     /// Takes an event.
@@ -266,7 +269,7 @@ impl Sched {
         self.estimate.end_all(None);
         let mut activity = if self.running { self.exact } else { self.estimate };
         activity.show_only_asked_for();
-        let groups = Groups::new(&activity, &self.titles.titles, processes, tracees, names);
+        let groups = Groups::new(&activity, &mut self.groups, processes, tracees, names);
         let who = |tracee| processes.full_name(tracee, tracees.identity(tracee), recording, names);
         let mut longest = activity.longest.drain().map(|Reverse(slice)| slice).collect::<Vec<_>>();
         longest.sort_by(|a, b| b.cmp(a));
