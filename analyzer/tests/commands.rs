@@ -239,6 +239,17 @@ fn folded_stacks_come_with_what_was_lost() {
     assert!(told.contains("shop.spoor") && told.contains("2 dropped"), "{told}");
 }
 
+#[test]
+fn modules_are_sorted_by_how_often_they_were_entered() {
+    let dir = shop();
+    let sorted = |by: &str| spoor(dir.path(), &["calls", "shop.spoor", "--by", by, "--sort", "entered", "--json"]);
+    let told: Value = serde_json::from_slice(&sorted("module").stdout).expect("JSON");
+    let rows = told["rows"].as_array().expect("rows");
+    let entered: Vec<u64> = rows.iter().filter_map(|row| row["entered"].as_u64()).collect();
+    assert!(entered.len() > 1 && entered.is_sorted_by(|a, b| a >= b), "{entered:?}");
+    assert_eq!(sorted("function").status.code(), Some(2));
+}
+
 /// Numbers of an answer, added up over all objects `of` a name that have them.
 fn sums(value: &Value, of: &str, fields: &[&str], sums: &mut BTreeMap<String, i64>) {
     match value {

@@ -226,7 +226,7 @@ pub struct Calls {
     #[arg(long, value_name = "WHAT", default_value = "function", value_parser = ["function", "module", "group"])]
     pub by: String,
     /// Order of the table, largest first: own, share, total, calls, mean, p50, p90,
-    /// p99, p99.9, max, untimed, raised, or name.
+    /// p99, p99.9, max, untimed, raised, or name; with --by module or group also entered.
     #[arg(short, long, value_name = "COLUMN", default_value = "own", value_parser = parse_sort)]
     pub sort: Sort,
     /// How many rows.

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::summed::Summed;
 use super::{Health, Sought, deal};
 use crate::cli::{self, Picks};
-use crate::model::calls::Calls;
+use crate::model::calls::{Calls, Sort};
 use crate::model::group::Groups;
 use crate::model::keyed::{self, Keyed, Rows};
 use crate::model::label;
@@ -28,6 +28,9 @@ pub(super) struct KeyedReport<'a> {
 pub(super) fn run(args: &cli::Calls) -> Result<Health> {
     if args.by != "function" {
         return run_keyed(args);
+    }
+    if args.sort == Sort::Entered {
+        bail!("functions have no column entered: say --by module or --by group");
     }
     let filter = args.table.filter(Picks::Functions);
     let mut calls = Calls::new(args.threads.count());

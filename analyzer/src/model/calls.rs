@@ -62,6 +62,7 @@ pub enum Sort {
     Max,
     Untimed,
     Raised,
+    Entered,
     Share,
     Name,
 }
@@ -81,7 +82,7 @@ pub struct Row {
     pub timed: u64,
     /// Timed calls that ended by an exception, where such events were recorded.
     pub raised: u64,
-    /// Time in the function itself.
+    /// Time in the function itself, waiting included (wall time).
     pub own_ns: u64,
     /// The same on a scheduler only; null without in and out events.
     pub own_on_scheduler_ns: Option<u64>,
@@ -137,7 +138,8 @@ pub struct Report {
     pub functions_found: usize,
     /// Calls of all functions that fit the filter.
     pub calls: u64,
-    /// Own time of all functions, whether they fit the filter or not.
+    /// Own time of all functions, whether they fit the filter or not; on a scheduler only where
+    /// `own_is_on_scheduler` says so: then the sum of `own_on_scheduler_ns`, not of `own_ns`.
     pub own_ns: u64,
     /// Calls without a duration of the functions that fit the filter.
     pub untimed: Untimed,
@@ -360,7 +362,7 @@ impl Observer for Table {
 
 impl Sort {
     /// All, with the names that the command line takes.
-    pub const ALL: [(Sort, &'static str); 13] = [
+    pub const ALL: [(Sort, &'static str); 14] = [
         (Sort::Own, "own"),
         (Sort::Share, "share"),
         (Sort::Total, "total"),
@@ -373,6 +375,7 @@ impl Sort {
         (Sort::Max, "max"),
         (Sort::Untimed, "untimed"),
         (Sort::Raised, "raised"),
+        (Sort::Entered, "entered"),
         (Sort::Name, "name"),
     ];
 
@@ -396,6 +399,7 @@ impl Sort {
             Sort::Max => row.points.max_ns,
             Sort::Untimed => row.untimed,
             Sort::Raised => row.raised,
+            Sort::Entered => row.entered,
             Sort::Name => 0,
         }
     }
@@ -410,6 +414,8 @@ pub(crate) struct Columns {
     pub(crate) points: Percentiles,
     pub(crate) untimed: u64,
     pub(crate) raised: u64,
+    /// Of modules and groups only.
+    pub(crate) entered: u64,
 }
 
 impl Row {
@@ -422,6 +428,7 @@ impl Row {
             points: self.percentiles.unwrap_or_default(),
             untimed: self.untimed.sum(),
             raised: self.raised,
+            entered: 0,
         }
     }
 }

@@ -119,7 +119,7 @@ pub struct Row {
     pub entered_at_most: u64,
     /// Timed calls that ended by an exception, where such events were recorded.
     pub raised: u64,
-    /// Time in the functions themselves.
+    /// Time in the functions themselves, waiting included (wall time).
     pub own_ns: u64,
     /// The same on a scheduler only; null without in and out events.
     pub own_on_scheduler_ns: Option<u64>,
@@ -198,6 +198,7 @@ impl Row {
             points: self.percentiles.unwrap_or_default(),
             untimed: self.untimed.sum(),
             raised: self.raised,
+            entered: self.entered,
         }
     }
 }
