@@ -363,7 +363,7 @@ fn an_empty_answer_says_what_there_is() {
     let chunk = "define_atom text=\"shop\"\n  define_atom text=\"price\"\n  define_function module=1 name=2 arity=1\n  \
         process pid=80\n  call +5 function=1\n  call +5 function=1\n";
     fs::write(dir.path().join("open.spoor"), recorded(2, chunk)).expect("written");
-    let cases: [(&[&str], &[&str]); 12] = [
+    let cases: [(&[&str], &[&str]); 14] = [
         (&["slow", "shop:price", "open.spoor"], &["spoor: 2 calls, none timed: 2 were open at the end"]),
         (&["calls", "gc.spoor"], &["no calls are recorded here (but gc_minor_start 1); name the modules to trace"]),
         (&["flame", "gc.spoor", "--folded"], &["no calls are recorded here"]),
@@ -378,6 +378,14 @@ fn an_empty_answer_says_what_there_is() {
         ),
         (&["calls", "shop.spoor", "-k", "in"], &["nothing matches --kind in: no calls; kinds recorded: ", "return_to"]),
         (&["calls", "shop.spoor", "-f", "shop_pricing:no"], &["functions recorded: ", "shop_pricing:handle_call/3"]),
+        (
+            &["calls", "shop.spoor", "-m", "shop_pricing", "--to", "6us"],
+            &["nothing in the window matches --module shop_pricing; modules recorded: "],
+        ),
+        (
+            &["dump", "shop.spoor", "--scheduler", "s2", "--from", "1ns", "--to", "2ns"],
+            &["nothing in the window matches --scheduler s2; recorded are 39 events\n"],
+        ),
         (&["calls", "shop.spoor", "-p", "nobody"], &["nothing matches --process nobody; spoor procs"]),
     ];
     for (args, wanted) in cases {

@@ -83,9 +83,9 @@ pub(super) fn nothing(sought: Sought, files: &[PathBuf], filter: &Filter, window
         let kinds = some(kinds, "nothing");
         return writeln!(out, "spoor: no {what} are recorded here (but {kinds}); {}", sought.remedy());
     }
+    let in_window = window.from.is_some() || window.to.is_some() || window.last.is_some();
     let given = given(filter).join(" ");
     if given.is_empty() {
-        let in_window = window.from.is_some() || window.to.is_some() || window.last.is_some();
         return match sought {
             _ if in_window => {
                 writeln!(out, "spoor: nothing in the window; recorded is until {}", moment(found.longest_ns))
@@ -100,14 +100,15 @@ pub(super) fn nothing(sought: Sought, files: &[PathBuf], filter: &Filter, window
             _ => writeln!(out, "spoor: no {what} to show"),
         };
     }
+    let nothing = if in_window { "nothing in the window" } else { "nothing" };
     let takes = |patterns: &[String], name: &str| patterns.iter().any(|pattern| glob(pattern, name));
     if !filter.kinds.is_empty() && !found.kinds.iter().any(|(name, _, sought)| *sought && takes(&filter.kinds, name)) {
         let kinds = some(found.kinds.iter().map(|(name, ..)| name.clone()), "none");
-        return writeln!(out, "spoor: nothing matches {given}: no {what}; kinds recorded: {kinds}");
+        return writeln!(out, "spoor: {nothing} matches {given}: no {what}; kinds recorded: {kinds}");
     }
     if !filter.schedulers.is_empty() && !found.lanes.iter().any(|name| takes(&filter.schedulers, name)) {
         let lanes = some(found.lanes.iter().cloned(), "none");
-        return writeln!(out, "spoor: nothing matches {given}; schedulers recorded: {lanes}");
+        return writeln!(out, "spoor: {nothing} matches {given}; schedulers recorded: {lanes}");
     }
     if !filter.takes_all_functions() {
         files.iter().for_each(|file| found.look_for_functions(file, sought, filter));
@@ -117,12 +118,13 @@ pub(super) fn nothing(sought: Sought, files: &[PathBuf], filter: &Filter, window
         };
         let more = if found.more_functions { ", and perhaps others" } else { "" };
         let names = some(names.iter().cloned(), "none");
-        return writeln!(out, "spoor: nothing matches {given}; {sort} recorded: {names}{more}");
+        return writeln!(out, "spoor: {nothing} matches {given}; {sort} recorded: {names}{more}");
     }
     if !(filter.processes.is_empty() && filter.names.is_empty() && filter.groups.is_empty()) {
-        return writeln!(out, "spoor: nothing matches {given}; spoor procs FILE --each lists the processes");
+        return writeln!(out, "spoor: {nothing} matches {given}; spoor procs FILE --each lists the processes");
     }
-    writeln!(out, "spoor: nothing matches {given}; recorded are {} {what} events", count(found.sought))
+    let events = if sought == Sought::Events { "events".to_owned() } else { format!("events of {what}") };
+    writeln!(out, "spoor: {nothing} matches {given}; recorded are {} {events}", count(found.sought))
 }
 
 /// The filters as they were given.
