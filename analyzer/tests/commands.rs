@@ -232,6 +232,18 @@ fn schedulers_tell_of_groups_as_they_are_asked_for() {
 }
 
 #[test]
+fn towers_of_groups_whose_names_differ_in_digits_are_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let chunk = "define_atom text=\"shop\"\n  define_atom text=\"run_1\"\n  define_atom text=\"run_2\"\n  \
+        define_function module=1 name=2 arity=0\n  define_function module=1 name=3 arity=0\n  \
+        process pid=80\n  spawned +1 parent=pid(8) function=1\n  call +5 function=1\n  return_from +40 function=1\n  \
+        process pid=88\n  spawned +1 parent=pid(8) function=2\n  call +5 function=1\n  return_from +40 function=1\n";
+    fs::write(dir.path().join("x.spoor"), recorded(6, chunk)).expect("written");
+    let told = stdout(&spoor(dir.path(), &["flame", "x.spoor", "--folded", "--per-process"]));
+    assert_eq!(told, "shop:run_*/0;shop:run_1/0 80\n");
+}
+
+#[test]
 fn folded_stacks_come_with_what_was_lost() {
     let dir = shop();
     let output = spoor(dir.path(), &["flame", "shop.spoor", "--folded"]);

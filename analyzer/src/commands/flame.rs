@@ -82,7 +82,7 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
         Ok(outcome)
     })?;
     let on_scheduler = args.time.as_deref().map_or(running, |time| time == "on");
-    let (root, beyond) = flame.report(&summed.names, groups.each_title(), &filter, on_scheduler);
+    let (root, beyond) = flame.report(&summed.names, &groups.titles(), &filter, on_scheduler);
     if root.children.is_empty() {
         summed.nothing(Sought::Calls, &filter)?;
     }

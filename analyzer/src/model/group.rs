@@ -95,11 +95,6 @@ impl Groups {
         self.titles_of(|_| true)
     }
 
-    /// The title of each group as it is.
-    pub fn each_title(&self) -> &[String] {
-        &self.titles
-    }
-
     /// As [`Groups::titles`], as if there were only the groups that `counts` takes.
     pub fn titles_of(&self, counts: impl Fn(usize) -> bool) -> Vec<String> {
         let mut alike: BTreeMap<String, usize> = BTreeMap::new();
