@@ -119,6 +119,8 @@ struct Process {
     ends_told: bool,
     /// Calls that were too deep, and have not returned yet.
     cut_off: u64,
+    /// Each return is known to end one call.
+    plain: bool,
     /// What one function did after it called another: went on (true), or ended with it.
     after: Vec<(Pair, bool)>,
 }
@@ -139,7 +141,8 @@ impl Process {
         let Place { function, call, unsure, .. } = self.places[place];
         let alone = !self.places[..place].iter().any(|below| below.function == function);
         let next = self.calls_above(place).first().map(|next| self.places[*next].function);
-        call.is_some() && (alone || !unsure && next.is_some_and(|next| self.goes_on_always(function, next)))
+        call.is_some()
+            && (alone || !unsure && (self.plain || next.is_some_and(|next| self.goes_on_always(function, next))))
     }
     fn called_by_others(&self, called: u32, caller: u32) -> bool {
         self.seen.iter().any(|(_, c)| *c == called) && !self.seen.contains(&(caller, called))
@@ -157,7 +160,13 @@ impl Oracle {
     fn run(steps: &[Step], deep: usize) -> Result {
         let processes = (0..PROCESSES).map(|_| Process::default()).collect();
         let mut oracle = Oracle { processes, calls: Vec::new(), result: Result::default(), deep };
-        for step in steps {
+        // Up to which step all was looked through for whether a recursion is plain, and if it is.
+        let (mut looked, mut plain) = (0, false);
+        for (number, step) in steps.iter().enumerate() {
+            if number >= looked {
+                (looked, plain) = oracle.looks_ahead(&steps[number..]).map_or((0, false), |(n, is)| (number + n, is));
+            }
+            oracle.processes[step.process as usize].plain = plain;
             oracle.step(step);
         }
         for at in 0..oracle.processes.len() {
@@ -174,6 +183,46 @@ impl Oracle {
             let counted = call.inside.iter().any(|outer| self.calls[*outer].end.is_some_and(|outer| outer >= end));
             self.result.totals[call.function as usize] += if counted { 0 } else { end - call.start };
         }
+    }
+
+    /// Where a return may go on in any of several activations: how many of the steps, all of one process, must
+    /// be seen to know whether each return up to the lowest one's ends one call; and whether it does.
+    fn looks_ahead(&self, steps: &[Step]) -> Option<(usize, bool)> {
+        let process = &self.processes[steps[0].process as usize];
+        let mut open = process.places.clone();
+        let [.., under, top] = open.as_slice() else { return None };
+        let is_sure = |place: &Place| place.call.is_some() && !place.unsure;
+        let target = under.function;
+        let lowest = open.iter().position(|place| place.function == target).expect("at least that one");
+        let first = steps[0].kind == kind::RETURN_TO && steps[0].function.is_some_and(|f| f.0 == target);
+        let known = is_sure(under) && is_sure(top) && is_sure(&open[lowest]);
+        if !first || process.told || !known || lowest == open.len() - 2 || process.is_certain(open.len() - 2) {
+            return None;
+        }
+        let deepest = open.len() + 64;
+        for (number, step) in steps.iter().enumerate() {
+            let whole = step.complete && !step.missing && step.epoch == process.epoch;
+            let end = match (step.kind, step.function) {
+                _ if !whole => Some(false),
+                (kind::CALL, Some(function)) => {
+                    open.push(Place::new(function.0, Some(0)));
+                    (open.len() > deepest).then_some(false)
+                }
+                (kind::RETURN_TO, Some(function)) => {
+                    open.pop();
+                    match open.last().filter(|under| is_sure(under) && under.function == function.0) {
+                        None => Some(false),
+                        Some(_) => (open.len() == lowest + 1).then_some(true),
+                    }
+                }
+                (kind::RETURN_TO | kind::RETURN_FROM | kind::EXCEPTION_FROM | kind::EXIT, _) => Some(false),
+                _ => None,
+            };
+            if let Some(plain) = end {
+                return Some((number + 1, plain));
+            }
+        }
+        Some((steps.len(), false))
     }
 
     fn step(&mut self, step: &Step) {
@@ -598,6 +647,12 @@ fn stream(seed: u64) -> Vec<Step> {
     steps
 }
 
+/// Each process is read by its own events alone, and later where one must look ahead.
+fn of_each_process(steps: &[Step]) -> Vec<Vec<Step>> {
+    let of = |process: u32| steps.iter().filter(move |step| step.process == process).copied().collect();
+    (0..PROCESSES as u32).map(of).collect()
+}
+
 /// Some streams are cut at a depth that they reach.
 fn deep(seed: u64) -> usize {
     if seed % 5 < 2 { 6 } else { DEEP }
@@ -605,7 +660,7 @@ fn deep(seed: u64) -> usize {
 
 fn analyzed(steps: &[Step], deep: usize) -> Result {
     let (mut stacks, mut result) = (Stacks::cut_at(deep), Result::default());
-    steps.iter().for_each(|step| stacks.step(*step, &mut result));
+    steps.iter().for_each(|step| stacks.step(*step, true, &mut result));
     stacks.end(&mut result);
     result
 }
@@ -631,13 +686,15 @@ fn an_obvious_implementation_agrees() {
     let (mut events, mut timed, mut reasons) = (0, 0, [0_u64; Clip::ALL.len()]);
     for seed in 0..streams() {
         let steps = stream(seed);
-        let (want, got) = (Oracle::run(&steps, deep(seed)), analyzed(&steps, deep(seed)));
-        assert!(want == got, "stream {seed}, in short: {}", shrunk(steps, deep(seed)));
         events += steps.len();
-        timed += got.outcomes.iter().filter(|o| matches!(o, Outcome::Timed { .. })).count();
-        for outcome in &got.outcomes {
-            if let Outcome::Clipped(_, why) = outcome {
-                reasons[*why as usize] += 1;
+        for steps in of_each_process(&steps) {
+            let (want, got) = (Oracle::run(&steps, deep(seed)), analyzed(&steps, deep(seed)));
+            assert!(want == got, "stream {seed}, in short: {}", shrunk(steps, deep(seed)));
+            timed += got.outcomes.iter().filter(|o| matches!(o, Outcome::Timed { .. })).count();
+            for outcome in &got.outcomes {
+                if let Outcome::Clipped(_, why) = outcome {
+                    reasons[*why as usize] += 1;
+                }
             }
         }
     }
@@ -661,10 +718,11 @@ fn a_difference_is_seen() {
     ];
     for (number, change) in changes.iter().enumerate() {
         let seen = (0..200).any(|seed| {
-            let mut steps = stream(seed);
-            let want = Oracle::run(&steps, deep(seed));
-            steps.iter_mut().for_each(change);
-            want != analyzed(&steps, deep(seed))
+            of_each_process(&stream(seed)).into_iter().any(|mut steps| {
+                let want = Oracle::run(&steps, deep(seed));
+                steps.iter_mut().for_each(change);
+                want != analyzed(&steps, deep(seed))
+            })
         });
         assert!(seen, "change {number}");
     }
@@ -675,10 +733,9 @@ fn a_difference_is_seen() {
 fn processes_tell_nothing_about_each_other() {
     for seed in 0..streams() {
         let steps = stream(seed);
-        let of = |process: u32| steps.iter().filter(move |step| step.process == process).copied().collect::<Vec<_>>();
         let mut alone = Result::default();
-        for process in 0..PROCESSES as u32 {
-            let result = analyzed(&of(process), deep(seed));
+        for steps in of_each_process(&steps) {
+            let result = analyzed(&steps, deep(seed));
             alone.outcomes.extend(result.outcomes);
             alone.calls += result.calls;
             alone.spent += result.spent;

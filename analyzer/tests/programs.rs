@@ -11,7 +11,6 @@ use std::collections::HashMap;
 
 use spoor_analyzer::model::edges::Table;
 use spoor_analyzer::model::keyed;
-use spoor_analyzer::model::shares::Table as _;
 use spoor_analyzer::model::stack::{Below, Clip, Ended, Observer, Stacks, Step};
 use spoor_analyzer::model::told::Told;
 use spoor_analyzer::read::{FunctionId, kind};
@@ -176,7 +175,7 @@ fn timed_calls_are_timed_right() {
         let (mut timed, mut wrong, mut untimed) = (0, 0, 0);
         for run in runs {
             let (mut stacks, mut seen) = (Stacks::default(), Seen::default());
-            run.steps.iter().for_each(|step| stacks.step(*step, &mut seen));
+            run.steps.iter().for_each(|step| stacks.step(*step, true, &mut seen));
             stacks.end(&mut seen);
             let is_wrong = |ended: &&Ended| run.ends.get(&ended.start) != Some(&(ended.start + ended.duration));
             timed += seen.timed.len();
@@ -199,8 +198,7 @@ fn who_is_said_to_call_did() {
         for run in runs {
             let (mut stacks, mut table) = (Stacks::default(), Table::default());
             for step in &run.steps {
-                table.before(step, true);
-                stacks.step(*step, &mut table);
+                stacks.step(*step, true, &mut table);
             }
             stacks.end(&mut table);
             calls += run.callers.values().sum::<u64>();
@@ -266,9 +264,8 @@ fn modules_are_entered_as_often_and_as_long_as_is_said() {
             let (mut table, mut seen) = (keyed::Table::new(&keyed::Rows::Functions(told)), Seen::default());
             let mut stacks = [Stacks::default(), Stacks::default()];
             for step in &run.steps {
-                table.before(step, true);
-                stacks[0].step(*step, &mut table);
-                stacks[1].step(*step, &mut seen);
+                stacks[0].step(*step, true, &mut table);
+                stacks[1].step(*step, true, &mut seen);
             }
             stacks[0].end(&mut table);
             stacks[1].end(&mut seen);
@@ -312,9 +309,8 @@ fn calls_that_are_too_deep_are_counted_once() {
         let (mut table, mut seen) = (keyed::Table::new(&keyed::Rows::Functions(told)), Seen::default());
         let mut stacks = [Stacks::cut_at(10), Stacks::cut_at(10)];
         for step in all.iter().flatten().chain(&events) {
-            table.before(step, true);
-            stacks[0].step(*step, &mut table);
-            stacks[1].step(*step, &mut seen);
+            stacks[0].step(*step, true, &mut table);
+            stacks[1].step(*step, true, &mut seen);
         }
         stacks[1].end(&mut seen);
         assert_eq!(seen.timed.len() + seen.clipped, depth as usize + 1);

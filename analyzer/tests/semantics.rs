@@ -80,7 +80,7 @@ fn run(example: &str) -> (Vec<String>, Vec<String>) {
             missing = true;
         } else {
             let step = Step { missing: std::mem::take(&mut missing), ..step(line, epoch, &mut functions) };
-            stacks.step(step, &mut seen);
+            stacks.step(step, true, &mut seen);
         }
     }
     stacks.end(&mut seen);
@@ -143,7 +143,7 @@ fn endless_tail_calls_are_cut_and_counted() {
     let (mut functions, mut stacks, mut seen) = (Functions::default(), Stacks::default(), Seen::default());
     let calls = 1_200_000_u64;
     for time in 0..calls {
-        stacks.step(step(&format!("{time} call loop"), 0, &mut functions), &mut seen);
+        stacks.step(step(&format!("{time} call loop"), 0, &mut functions), true, &mut seen);
     }
     stacks.end(&mut seen);
     assert_eq!(seen.lines.len() as u64, calls);
@@ -153,7 +153,7 @@ fn endless_tail_calls_are_cut_and_counted() {
 /// On which call each call stands.
 fn parents(lines: &[&str]) -> Vec<u32> {
     let (mut functions, mut stacks, mut seen) = (Functions::default(), Stacks::default(), Seen::default());
-    lines.iter().for_each(|line| stacks.step(step(line, 0, &mut functions), &mut seen));
+    lines.iter().for_each(|line| stacks.step(step(line, 0, &mut functions), true, &mut seen));
     seen.parents
 }
 
@@ -172,7 +172,7 @@ fn processes_do_not_mix() {
     let (mut functions, mut stacks, mut seen) = (Functions::default(), Stacks::default(), Seen::default());
     for (process, line) in [(0, "0 call f"), (1, "5 call f"), (1, "15 return_to -"), (0, "20 return_to -")] {
         let step = Step { process, ..step(line, 0, &mut functions) };
-        stacks.step(step, &mut seen);
+        stacks.step(step, true, &mut seen);
     }
     let lines: Vec<&str> = seen.lines.iter().map(|(_, line)| line.as_str()).collect();
     assert_eq!(lines, ["10 own 10", "20 own 20"]);

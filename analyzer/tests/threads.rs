@@ -370,7 +370,7 @@ impl<'a> Timed<'a> {
             let is_it = |id| event.names().function_parts(id).1 == timed.function;
             (timed.whose, timed.is_it) = (event.identity(), event.lane != 2 && event.function.is_some_and(is_it));
             if let Some(step) = step(&event) {
-                stacks.step(step, &mut timed);
+                stacks.step(step, true, &mut timed);
             }
         }
         timed.calls

@@ -275,17 +275,6 @@ impl Table {
 }
 
 impl Tally for Table {
-    #[inline]
-    fn before(&mut self, step: &Step, asked_for: bool) {
-        self.begins = if asked_for { ASKED_FOR } else { 0 };
-        self.ends = self.begins;
-        self.running |= matches!(step.kind, kind::IN | kind::OUT);
-    }
-
-    fn before_end(&mut self) {
-        self.ends = ASKED_FOR;
-    }
-
     fn add(&mut self, other: Table) {
         self.unknown += other.unknown;
         self.running |= other.running;
@@ -312,6 +301,17 @@ impl Stats {
 }
 
 impl Observer for Table {
+    #[inline]
+    fn before(&mut self, step: &Step, asked_for: bool) {
+        self.begins = if asked_for { ASKED_FOR } else { 0 };
+        self.ends = self.begins;
+        self.running |= matches!(step.kind, kind::IN | kind::OUT);
+    }
+
+    fn before_end(&mut self) {
+        self.ends = ASKED_FOR;
+    }
+
     #[inline]
     fn called(&mut self, _process: u32, _below: &Below<'_>, function: FunctionId) -> u32 {
         let begins = self.begins;

@@ -312,18 +312,18 @@ impl Table {
 }
 
 impl shares::Table for Table {
-    #[inline]
-    fn before(&mut self, step: &Step, asked_for: bool) {
-        self.running |= matches!(step.kind, kind::IN | kind::OUT);
-        (self.counted, self.ending) = (asked_for, None);
-    }
-
     fn end_of_recording(&mut self, _: &Stacks) {
         self.depth.clear();
     }
 }
 
 impl Observer for Table {
+    #[inline]
+    fn before(&mut self, step: &Step, asked_for: bool) {
+        self.running |= matches!(step.kind, kind::IN | kind::OUT);
+        (self.counted, self.ending) = (asked_for, None);
+    }
+
     fn called(&mut self, process: u32, below: &Below<'_>, function: FunctionId) -> u32 {
         let parent = below.nearest();
         let under = self.open.get(parent).map(|open| (open.function, open.born, open.doubts, open.is_doubted()));

@@ -54,12 +54,6 @@ pub struct Seen {
 }
 
 impl Table for Seen {
-    #[inline]
-    fn before(&mut self, step: &Step, _: bool) {
-        self.running |= matches!(step.kind, kind::IN | kind::OUT);
-        self.edges.before(step, true);
-    }
-
     fn end_of_recording(&mut self, stacks: &Stacks) {
         self.returning.extend(stacks.returning_calls());
         self.edges.end_of_recording(stacks);
@@ -68,6 +62,12 @@ impl Table for Seen {
 
 /// Only the stacks are of interest.
 impl Observer for Seen {
+    #[inline]
+    fn before(&mut self, step: &Step, _: bool) {
+        self.running |= matches!(step.kind, kind::IN | kind::OUT);
+        self.edges.before(step, true);
+    }
+
     fn called(&mut self, process: u32, below: &Below<'_>, function: FunctionId) -> u32 {
         self.edges.called(process, below, function)
     }
@@ -300,15 +300,15 @@ impl Tree {
 }
 
 impl Table for Tree {
+    fn end_of_recording(&mut self, _: &Stacks) {}
+}
+
+impl Observer for Tree {
     #[inline]
     fn before(&mut self, _: &Step, asked_for: bool) {
         self.counts = asked_for;
     }
 
-    fn end_of_recording(&mut self, _: &Stacks) {}
-}
-
-impl Observer for Tree {
     fn called(&mut self, process: u32, below: &Below<'_>, function: FunctionId) -> u32 {
         let parent = self.known.parent(below, function);
         let below = match &self.groups {

@@ -218,12 +218,6 @@ impl Stats {
 }
 
 impl shares::Table for Table {
-    #[inline]
-    fn before(&mut self, step: &Step, asked_for: bool) {
-        self.running |= matches!(step.kind, kind::IN | kind::OUT);
-        (self.counted, self.ending, self.now) = (asked_for, None, step.time);
-    }
-
     fn leave(&mut self, process: u32) {
         while let Some(place) = self.lost.range((process, 0)..=(process, u32::MAX)).next().copied() {
             self.lost.remove(&place);
@@ -327,6 +321,12 @@ impl Table {
 }
 
 impl Observer for Table {
+    #[inline]
+    fn before(&mut self, step: &Step, asked_for: bool) {
+        self.running |= matches!(step.kind, kind::IN | kind::OUT);
+        (self.counted, self.ending, self.now) = (asked_for, None, step.time);
+    }
+
     fn called(&mut self, process: u32, _below: &Below<'_>, function: FunctionId) -> u32 {
         let row = if self.counted { self.row_of.of(process, function) } else { None };
         let Some(row) = row else { return 0 };

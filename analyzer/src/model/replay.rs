@@ -9,15 +9,11 @@ use std::mem;
 use crate::model::calls::step_of;
 use crate::model::clocks::Clocks;
 use crate::model::shares::{Player, step_of_dealt};
-use crate::model::stack::{Observer, Stacks, Step};
+use crate::model::stack::{Observer, Stacks};
 use crate::read::{Asked, Deal, Dealt, Event, Outcome, SHARE_BITS, SHARES, TraceeId};
 
 /// What is added up while stacks are replayed.
 pub trait Tally: Observer + Default + Send {
-    /// The next step comes; with `asked_for` false, a call that it begins is not asked for.
-    fn before(&mut self, step: &Step, asked_for: bool);
-    /// There are no more steps: what is open ends.
-    fn before_end(&mut self);
     /// Adds what another has added up.
     fn add(&mut self, other: Self);
 }
@@ -71,13 +67,10 @@ impl<T: Tally> Replay<T> {
         let recording = deal.recording();
         let take = |Share { stacks, clocks }: &mut Share, Apart(tally): &mut Apart<T>, dealt: Dealt| {
             clocks.dealt(&dealt);
-            let step = step_of_dealt(&dealt);
-            tally.before(&step, dealt.asked_for);
-            stacks.step(step, tally);
+            stacks.step(step_of_dealt(&dealt), dealt.asked_for, tally);
         };
         let leave = |Share { stacks, clocks }: &mut Share, Apart(tally): &mut Apart<T>, tracee: TraceeId| {
             clocks.leave_share(tracee);
-            tally.before_end();
             stacks.leave(tracee.0, tally);
         };
         let mut outcome = deal.run(&mut self.shares, &mut self.tallies, take, leave, asked, progress);
@@ -97,7 +90,6 @@ impl<T: Tally> Replay<T> {
         let others: Vec<T> = self.tallies[1..].iter_mut().map(|Apart(other)| mem::take(other)).collect();
         let Apart(sum) = &mut self.tallies[0];
         others.into_iter().for_each(|other| sum.add(other));
-        sum.before_end();
         for share in &mut self.shares {
             share.stacks.end(sum);
             *share = Share::new();
@@ -116,8 +108,7 @@ impl<T: Tally> Feeder<'_, T> {
     #[inline]
     pub fn event(&mut self, event: &Event<'_>, asked_for: bool) {
         let Some(step) = step_of(event) else { return };
-        self.tally.before(&step, asked_for);
-        self.shares[step.process as usize % SHARES].stacks.step(step, self.tally);
+        self.shares[step.process as usize % SHARES].stacks.step(step, asked_for, self.tally);
     }
 }
 

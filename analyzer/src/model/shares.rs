@@ -23,8 +23,6 @@ pub trait Player {
 
 /// What one share of the processes comes to.
 pub trait Table: Observer + Send {
-    /// The next step comes; with `asked_for` false, a call that it begins is not asked for.
-    fn before(&mut self, step: &Step, asked_for: bool);
     /// A process has no more events, and its calls have ended: its number may be another's.
     fn leave(&mut self, _process: u32) {}
     /// A recording ends, and all its calls have; the next may begin, with other processes.
@@ -110,8 +108,7 @@ impl<T: Table> Player for Shares<T> {
 impl<T: Table> Share<T> {
     #[inline]
     fn step(&mut self, step: Step, asked_for: bool) {
-        self.table.before(&step, asked_for);
-        self.stacks.step(step, &mut self.table);
+        self.stacks.step(step, asked_for, &mut self.table);
     }
 }
 

@@ -160,12 +160,6 @@ impl Slow {
 }
 
 impl Table for Finder {
-    #[inline]
-    fn before(&mut self, step: &Step, asked_for: bool) {
-        self.running |= matches!(step.kind, kind::IN | kind::OUT);
-        (self.time, self.counted) = (step.time, asked_for);
-    }
-
     fn leave(&mut self, _process: u32) {
         self.known = None;
     }
@@ -236,6 +230,12 @@ impl Open {
 }
 
 impl Observer for Finder {
+    #[inline]
+    fn before(&mut self, step: &Step, asked_for: bool) {
+        self.running |= matches!(step.kind, kind::IN | kind::OUT);
+        (self.time, self.counted) = (step.time, asked_for);
+    }
+
     #[inline]
     fn called(&mut self, process: u32, _below: &Below<'_>, function: FunctionId) -> u32 {
         match self.counted && self.asked.of(function.0) {

@@ -4,7 +4,7 @@
 //! calls in between stands in its tree, on the nearest call that is known to be open, or may be
 //! and is known to make such calls, and on the slow call itself when there is no such between.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use spoor_format::chunk::Identity;
 
@@ -16,7 +16,7 @@ use crate::model::label;
 use crate::model::open_calls::OpenCalls;
 use crate::model::processes::{Known, Processes};
 use crate::model::split::Split;
-use crate::model::stack::{Below, Clip, Ended, Observer, Stacks};
+use crate::model::stack::{Below, Clip, Ended, Observer, Stacks, Step};
 use crate::model::states::States;
 use crate::read::{Event, FunctionId, Names, Recording, TraceeId, Window, kind};
 
@@ -49,14 +49,24 @@ struct Above {
     found: Vec<Found>,
     told: Vec<Account>,
     known: edges::Known,
-    time: u64,
     /// Those that begin now.
     begins: Vec<usize>,
+    /// By process.
+    turns: HashMap<u32, Turns>,
     /// Those that are open: the process, and which.
     active: Vec<(u32, usize)>,
     /// Of each open call, the trees it stands in: which, and at which node.
     open: OpenCalls<Vec<(usize, usize)>>,
     ending: Vec<(usize, usize)>,
+}
+
+/// Steps of a process: given, and taken, which may be later.
+#[derive(Debug, Default)]
+struct Turns {
+    given: u64,
+    taken: u64,
+    /// Calls that begin, and in which turn.
+    begins: VecDeque<(u64, usize)>,
 }
 
 /// What is told of a slow call.
@@ -98,8 +108,8 @@ impl Part {
 impl Trees {
     pub(super) fn new(found: Vec<Found>, known: edges::Known, runs: bool) -> Trees {
         let told = found.iter().map(|call| Account { tree: vec![Part::root(call)], ..Account::default() }).collect();
-        let (begins, active, open, ending) = Default::default();
-        let above = Above { found, told, known, time: 0, begins, active, open, ending };
+        let (begins, turns, active, open, ending) = Default::default();
+        let above = Above { found, told, known, begins, turns, active, open, ending };
         let (wanted, is_wanted) = Default::default();
         Trees { above, runs, recording: 0, stacks: Stacks::default(), states: None, since: 0, wanted, is_wanted }
     }
@@ -118,6 +128,7 @@ impl Trees {
         let cut = Cut { from: read.from_ns, to: u64::MAX, before: u64::MAX, since: read.from_ns };
         (self.states, self.since) = (Some(States::within(recording, cut).knowing(self.runs)), read.from_ns);
         (self.stacks, self.wanted, self.is_wanted) = (Stacks::default(), HashMap::new(), Vec::new());
+        self.above.turns.clear();
         let Above { found, told, .. } = &mut self.above;
         for (at, (call, told)) in found.iter().zip(told).enumerate() {
             let inside = call.start >= read.from_ns && call.end() < read.to_ns;
@@ -147,9 +158,9 @@ impl Trees {
         let Some(calls) = self.wanted.get(&event.identity()) else { return };
         self.above.look(event, states, calls, asked_for);
         if let Some(step) = step_of(event).filter(|step| step.time >= self.since) {
-            self.stacks.step(step, &mut self.above);
+            self.above.gives(step.process);
+            self.stacks.step(step, asked_for, &mut self.above);
         }
-        self.above.begins.clear();
     }
 
     /// These have no more events.
@@ -158,6 +169,7 @@ impl Trees {
             self.states.iter_mut().for_each(|states| states.remove(*tracee));
             if self.is_wanted.get_mut(tracee.0 as usize).and_then(Option::take) == Some(true) {
                 self.stacks.leave(tracee.0, &mut self.above);
+                self.above.turns.remove(&tracee.0);
                 self.above.name(|of| of == *tracee, |of| known.full_name(of));
             }
         }
@@ -220,7 +232,7 @@ fn node(parts: &[Part], at: usize, names: &Names) -> Node {
 impl Above {
     /// Which of these calls of its process begin with the event, and which end?
     fn look(&mut self, event: &Event<'_>, states: &States, calls: &[usize], asked_for: bool) {
-        self.time = event.time;
+        self.begins.clear();
         let lane = || event.recording().lane_name(event.lane);
         for at in calls {
             let (call, told) = (&self.found[*at], &mut self.told[*at]);
@@ -240,8 +252,13 @@ impl Above {
                 told.split = states.split(event.tracee, None).since(&told.begun);
             }
         }
-        let (process, found) = (event.tracee.0, &self.found);
-        self.active.retain(|(whose, at)| *whose != process || found[*at].end() > event.time);
+    }
+
+    /// The step of the event is given to the stacks, and will be taken in its turn.
+    fn gives(&mut self, process: u32) {
+        let turns = self.turns.entry(process).or_default();
+        turns.given += 1;
+        turns.begins.extend(self.begins.drain(..).map(|at| (turns.given, at)));
     }
 
     fn name(&mut self, these: impl Fn(TraceeId) -> bool, who: impl Fn(TraceeId) -> String) {
@@ -254,6 +271,18 @@ impl Above {
 }
 
 impl Observer for Above {
+    fn before(&mut self, step: &Step, _: bool) {
+        let Above { found, turns, begins, active, .. } = self;
+        active.retain(|(whose, at)| *whose != step.process || found[*at].end() > step.time);
+        begins.clear();
+        if let Some(turns) = turns.get_mut(&step.process) {
+            turns.taken += 1;
+            while let Some((_, at)) = turns.begins.pop_front_if(|(turn, _)| *turn <= turns.taken) {
+                begins.push(at);
+            }
+        }
+    }
+
     fn called(&mut self, process: u32, below: &Below<'_>, function: FunctionId) -> u32 {
         let mut places = Vec::new();
         if self.active.iter().any(|(whose, _)| *whose == process) {

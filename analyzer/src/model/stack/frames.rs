@@ -4,6 +4,7 @@
 use std::hash::Hasher;
 
 use super::active::Active;
+use super::ahead::Held;
 use super::knowledge::Knowledge;
 use super::{Clip, Observer, Step};
 use crate::read::FunctionId;
@@ -82,6 +83,10 @@ pub(super) struct Stack {
     pub(super) cut_off: u64,
     /// The last event ended a call by name: a `return_to` may tell the same return.
     pub(super) after_return: bool,
+    /// Steps that are not taken yet.
+    pub(super) held: Option<Box<Held>>,
+    /// Each return is known to end one call.
+    pub(super) plain: bool,
     /// 1 + the place of the topmost activation, by function.
     active: Active,
     /// What its returns have told; `None` for nothing.
@@ -323,7 +328,7 @@ impl Stack {
     #[inline]
     pub(super) fn is_certain(&self, place: usize) -> bool {
         let frame = &self.frames[place];
-        !frame.marker && (frame.below == 0 || !frame.unsure && self.always_went_on(place))
+        !frame.marker && (frame.below == 0 || !frame.unsure && (self.plain || self.always_went_on(place)))
     }
 
     #[cold]

@@ -15,6 +15,7 @@
 //!   out the same whether those of others are kept beside them or elsewhere.
 
 mod active;
+mod ahead;
 mod frames;
 mod knowledge;
 mod returns;
@@ -127,6 +128,10 @@ impl Below<'_> {
 
 /// What comes of the events.
 pub trait Observer {
+    /// The next step is taken; with `asked_for` false, a call that it begins is not asked for.
+    fn before(&mut self, _step: &Step, _asked_for: bool) {}
+    /// There are no more steps of a process: what is open ends.
+    fn before_end(&mut self) {}
     /// A call; answers a number of the observer's own for the frame.
     fn called(&mut self, process: u32, below: &Below<'_>, function: FunctionId) -> u32;
     /// The call with this number may have ended now: should that prove true, now is its end.
@@ -190,9 +195,10 @@ impl Stacks {
         Stacks { stacks, share_bits: 0, deep, returning, learned_last, learners: 0 }
     }
 
-    /// Takes the next event.
+    /// Takes the next event; with `asked_for` false, a call that it begins is not asked for. What comes
+    /// of it the observer may be told later, with that of the process's next events.
     #[inline]
-    pub fn step(&mut self, step: Step, observer: &mut impl Observer) {
+    pub fn step(&mut self, step: Step, asked_for: bool, observer: &mut impl Observer) {
         let at = (step.process >> self.share_bits) as usize;
         if self.stacks.len() <= at {
             let learners = &mut self.learners;
@@ -201,6 +207,13 @@ impl Stacks {
                 Stack::of(*learners)
             });
         }
+        if !self.holds(at, step, asked_for, observer) {
+            self.take(at, step, asked_for, observer);
+        }
+    }
+
+    fn take(&mut self, at: usize, step: Step, asked_for: bool, observer: &mut impl Observer) {
+        observer.before(&step, asked_for);
         if self.stacks[at].epoch != step.epoch || step.missing {
             self.forget(at, Clip::Hole, observer);
             self.stacks[at].epoch = step.epoch;
@@ -224,6 +237,8 @@ impl Stacks {
     pub fn leave(&mut self, process: u32, observer: &mut impl Observer) {
         let at = (process >> self.share_bits) as usize;
         if at < self.stacks.len() {
+            self.let_go(at, false, observer);
+            observer.before_end();
             self.forget(at, Clip::End, observer);
             self.learners += 1;
             self.stacks[at] = Stack::of(self.learners);
@@ -233,6 +248,8 @@ impl Stacks {
     /// There are no more events.
     pub fn end(&mut self, observer: &mut impl Observer) {
         for at in 0..self.stacks.len() {
+            self.let_go(at, false, observer);
+            observer.before_end();
             self.forget(at, Clip::End, observer);
         }
     }
