@@ -3,6 +3,8 @@
 mod common;
 
 use common::{RATE, at, clock, file, lane, pid};
+use std::collections::HashMap;
+
 use spoor_analyzer::model::calls::{Calls, Report, Sort};
 use spoor_analyzer::model::clocks::Clocks;
 use spoor_analyzer::model::edges::{self, Edges, Side};
@@ -356,23 +358,27 @@ fn slowest(bytes: &[u8], threads: usize, window: Window, function: &str, keep: u
 struct Timed<'a> {
     function: &'a str,
     is_it: bool,
-    whose: Identity,
+    process: u32,
+    /// By number.
+    whose: HashMap<u32, Identity>,
     calls: Vec<(Identity, u64, u64)>,
     recording: &'a Recording,
 }
 
 impl<'a> Timed<'a> {
     fn of(recording: &'a Recording, window: Window, function: &'a str) -> Vec<(Identity, u64, u64)> {
-        let mut timed = Timed { function, is_it: false, whose: Identity::Nobody, calls: Vec::new(), recording };
+        let mut timed = Timed { function, is_it: false, process: 0, whose: HashMap::new(), calls: Vec::new(), recording };
         let mut stacks = Stacks::default();
         let mut stream = timed.recording.stream(Names::default(), Tracees::default(), window);
         while let Some(event) = stream.next() {
             let is_it = |id| event.names().function_parts(id).1 == timed.function;
-            (timed.whose, timed.is_it) = (event.identity(), event.lane != 2 && event.function.is_some_and(is_it));
+            let is_it = event.lane != 2 && event.function.is_some_and(is_it);
+            timed.whose.insert(event.tracee.0, event.identity());
             if let Some(step) = step(&event) {
-                stacks.step(step, true, &mut timed);
+                stacks.step(step, is_it, &mut timed);
             }
         }
+        stacks.end(&mut timed);
         timed.calls
     }
 }
@@ -392,12 +398,15 @@ fn step(event: &Event<'_>) -> Option<Step> {
 }
 
 impl Observer for Timed<'_> {
+    fn before(&mut self, step: &Step, asked_for: bool) {
+        (self.process, self.is_it) = (step.process, asked_for);
+    }
     fn called(&mut self, _: u32, _: &Below<'_>, _: FunctionId) -> u32 {
         u32::from(self.is_it)
     }
     fn ended(&mut self, ended: &Ended) {
         if ended.frame == 1 {
-            self.calls.push((self.whose, ended.start, ended.start + ended.duration));
+            self.calls.push((self.whose[&self.process], ended.start, ended.start + ended.duration));
         }
     }
     fn total(&mut self, _: FunctionId, _: u64) {}
