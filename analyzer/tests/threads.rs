@@ -367,7 +367,8 @@ struct Timed<'a> {
 
 impl<'a> Timed<'a> {
     fn of(recording: &'a Recording, window: Window, function: &'a str) -> Vec<(Identity, u64, u64)> {
-        let mut timed = Timed { function, is_it: false, process: 0, whose: HashMap::new(), calls: Vec::new(), recording };
+        let mut timed =
+            Timed { function, is_it: false, process: 0, whose: HashMap::new(), calls: Vec::new(), recording };
         let mut stacks = Stacks::default();
         let mut stream = timed.recording.stream(Names::default(), Tracees::default(), window);
         while let Some(event) = stream.next() {
