@@ -154,8 +154,6 @@ fn of_what_is_marked_the_newest_are_kept_by_their_own_clocks() {
     assert_eq!((found(&fewer), started(&fewer.kept), started(&fewer.deleted)), (vec![], vec![50, 40], vec![30]));
 }
 
-/// A stream whose VM died: the head is marked, the whole of it deleted, but not where
-/// somebody else put something there.
 /// Its VM died while it copied.
 #[test]
 fn an_unfinished_copy_goes_when_its_recording_is_found() {
@@ -176,6 +174,8 @@ fn an_unfinished_copy_goes_when_its_recording_is_found() {
     assert!(linked.is_symlink());
 }
 
+/// A stream whose VM died: the head is marked, the whole of it deleted, but not where
+/// somebody else put something there.
 #[test]
 fn a_stream_is_one_recording() {
     let scratch = tempfile::tempdir().expect("a temporary directory");
