@@ -196,7 +196,8 @@ impl Oracle {
         let lowest = open.iter().position(|place| place.function == target).expect("at least that one");
         let first = steps[0].kind == kind::RETURN_TO && steps[0].function.is_some_and(|f| f.0 == target);
         let known = is_sure(under) && is_sure(top) && is_sure(&open[lowest]);
-        if !first || process.told || !known || lowest == open.len() - 2 || process.is_certain(open.len() - 2) {
+        let has_ended = process.after.contains(&((target, top.function), false));
+        if !first || process.told || !known || has_ended || process.is_certain(open.len() - 2) {
             return None;
         }
         let deepest = open.len() + 64;

@@ -5,7 +5,7 @@
 //! each of them ended exactly one call: every return ends one at least. So the steps of a
 //! process are held from such a return on, till that is known, or known to fail.
 
-use super::frames::Frame;
+use super::frames::{Frame, Reading};
 use super::{Observer, Stacks, Step};
 use crate::read::{FunctionId, kind};
 
@@ -71,18 +71,23 @@ impl Frame {
 }
 
 impl Stacks {
-    /// Holds the step, if it is a return that can be read in several ways, or others of its process
-    /// are held; true if so. What is known then is taken from there.
-    #[inline]
-    pub(super) fn holds(&mut self, at: usize, step: Step, asked_for: bool, observer: &mut impl Observer) -> bool {
-        let stack = &self.stacks[at];
-        if stack.held.is_none() {
-            let Some(lowest) = self.several_readings(at, &step) else { return false };
-            let stack = &mut self.stacks[at];
-            stack.held = Some(Box::new(Held::new(lowest, stack.frames.len())));
-        }
+    /// Begins to hold steps with this return, if it can be read in several ways and what comes may tell which is right.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn looks_ahead(&mut self, at: usize, step: Step, observer: &mut impl Observer) -> bool {
+        let Some(lowest) = self.several_readings(at, &step) else { return false };
         let stack = &mut self.stacks[at];
-        let Some(held) = &mut stack.held else { return false };
+        stack.held = Some(Box::new(Held::new(lowest, stack.frames.len())));
+        self.hold(at, step, self.asked_for, observer);
+        true
+    }
+
+    /// Holds the step, and what is held no longer if it says enough.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn hold(&mut self, at: usize, step: Step, asked_for: bool, observer: &mut impl Observer) {
+        let stack = &mut self.stacks[at];
+        let Some(held) = &mut stack.held else { return };
         let is_whole = step.complete && !step.missing && step.epoch == stack.epoch;
         let found = if is_whole { held.look(&step, &stack.frames) } else { Found::Unclear };
         held.steps.push((step, asked_for));
@@ -90,24 +95,20 @@ impl Stacks {
             Found::NotYet if held.steps.len() < HELD => {}
             found => self.let_go(at, found == Found::Plain, observer),
         }
-        true
     }
 
     /// The place of the function's lowest activation, where a return to it leaves open which of
-    /// them goes on, and none of these is in doubt.
-    #[inline]
+    /// them goes on, none of these is in doubt, and the function is not known to end with such a call.
     fn several_readings(&self, at: usize, step: &Step) -> Option<usize> {
         let stack = &self.stacks[at];
-        let (kind::RETURN_TO, false, [.., under, top]) = (step.kind, stack.after_return, stack.frames.as_slice())
-        else {
-            return None;
-        };
-        if under.below == 0 || Some(under.function) != step.function {
+        let [.., under, top] = stack.frames.as_slice() else { return None };
+        let is_asked = stack.reading == Reading::Ahead && step.complete && Some(under.function) == step.function;
+        if !is_asked || under.below == 0 {
             return None;
         }
-        let (lowest, place) = (under.lowest as usize, stack.frames.len() - 2);
+        let lowest = under.lowest as usize;
         let known = [top, under, &stack.frames[lowest]].into_iter().all(|frame| frame.open().is_some());
-        (known && !stack.is_certain(place)).then_some(lowest)
+        (known && stack.went_on(stack.frames.len() - 2).is_none()).then_some(lowest)
     }
 
     /// Takes the steps of the process that are held, each return as one that ends one call if the recursion is plain.
@@ -115,9 +116,9 @@ impl Stacks {
     pub(super) fn let_go(&mut self, at: usize, plain: bool, observer: &mut impl Observer) {
         let Some(held) = self.stacks[at].held.take() else { return };
         for (step, asked_for) in held.steps {
-            self.stacks[at].plain = plain;
+            self.stacks[at].reading = if plain { Reading::Plain } else { Reading::Unclear };
             self.take(at, step, asked_for, observer);
         }
-        self.stacks[at].plain = false;
+        self.stacks[at].reading = Reading::Ahead;
     }
 }

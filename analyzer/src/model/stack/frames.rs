@@ -64,6 +64,18 @@ impl Hasher for Multiply {
     }
 }
 
+/// How a return is read that may go on in any of several activations.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// It is looked ahead for what it ends.
+    #[default]
+    Ahead,
+    /// That was found: it ends one call.
+    Plain,
+    /// That was looked for, and not found.
+    Unclear,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Stack {
     pub(super) frames: Vec<Frame>,
@@ -85,8 +97,8 @@ pub(super) struct Stack {
     pub(super) after_return: bool,
     /// Steps that are not taken yet.
     pub(super) held: Option<Box<Held>>,
-    /// Each return is known to end one call.
-    pub(super) plain: bool,
+    /// How its returns are read.
+    pub(super) reading: Reading,
     /// 1 + the place of the topmost activation, by function.
     active: Active,
     /// What its returns have told; `None` for nothing.
@@ -328,13 +340,15 @@ impl Stack {
     #[inline]
     pub(super) fn is_certain(&self, place: usize) -> bool {
         let frame = &self.frames[place];
-        !frame.marker && (frame.below == 0 || !frame.unsure && (self.plain || self.always_went_on(place)))
+        let goes_on = || self.reading == Reading::Plain || self.went_on(place) == Some(true);
+        !frame.marker && (frame.below == 0 || !frame.unsure && goes_on())
     }
 
+    /// Does the function go on after what it called there, as far as is known always? `None` if that is not known.
     #[cold]
-    fn always_went_on(&self, place: usize) -> bool {
-        let Some(above) = self.frames[place + 1..].iter().find(|frame| !frame.marker) else { return false };
-        self.knows(|known| known.always_goes_on(self.frames[place].function, above.function))
+    pub(super) fn went_on(&self, place: usize) -> Option<bool> {
+        let above = self.frames[place + 1..].iter().find(|frame| !frame.marker)?;
+        self.knowledge.as_deref()?.goes_on(self.frames[place].function, above.function)
     }
 
     /// The call there may have ended now, if it is one.

@@ -51,9 +51,12 @@ impl Knowledge {
         self.recurs.insert(function);
     }
 
-    /// `caller` goes on after it called `called`, as far as is known always.
-    pub(super) fn always_goes_on(&self, caller: FunctionId, called: FunctionId) -> bool {
-        self.goes_on.get(&(caller, called)).is_some_and(|often| *often >= ALWAYS && *often < NEVER)
+    /// Does `caller` go on after it called `called`, as far as is known always? `None` if that is not known.
+    pub(super) fn goes_on(&self, caller: FunctionId, called: FunctionId) -> Option<bool> {
+        match *self.goes_on.get(&(caller, called))? {
+            NEVER => Some(false),
+            often => (often >= ALWAYS).then_some(true),
+        }
     }
 
     /// It did once more; answers whether there is more to learn of the two.

@@ -168,6 +168,8 @@ pub struct Stacks {
     /// Stands for every 2^n-th process only.
     share_bits: u32,
     deep: usize,
+    /// Of the last step that was not held.
+    asked_for: bool,
     /// (caller, called) that any process has learned; told, not used.
     returning: Pairs,
     /// By called function, what was learned last, and by whom: most calls of a
@@ -192,7 +194,7 @@ impl Stacks {
     /// Stacks of more than `deep` frames lose their lower half.
     pub fn cut_at(deep: usize) -> Stacks {
         let (stacks, returning, learned_last) = Default::default();
-        Stacks { stacks, share_bits: 0, deep, returning, learned_last, learners: 0 }
+        Stacks { stacks, share_bits: 0, deep, asked_for: true, returning, learned_last, learners: 0 }
     }
 
     /// Takes the next event; with `asked_for` false, a call that it begins is not asked for. What comes
@@ -207,11 +209,14 @@ impl Stacks {
                 Stack::of(*learners)
             });
         }
-        if !self.holds(at, step, asked_for, observer) {
-            self.take(at, step, asked_for, observer);
+        if self.stacks[at].held.is_some() {
+            return self.hold(at, step, asked_for, observer);
         }
+        self.asked_for = asked_for;
+        self.take(at, step, asked_for, observer);
     }
 
+    #[inline(always)]
     fn take(&mut self, at: usize, step: Step, asked_for: bool, observer: &mut impl Observer) {
         observer.before(&step, asked_for);
         if self.stacks[at].epoch != step.epoch || step.missing {

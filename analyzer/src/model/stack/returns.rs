@@ -16,7 +16,7 @@ impl Stacks {
             }
             return self.pop_to(at, 0, step, observer);
         };
-        if !told && self.return_to_caller(at, target, step, observer) {
+        if !told && (self.return_to_caller(at, target, step, observer) || self.looks_ahead(at, step, observer)) {
             return;
         }
         let stack = &self.stacks[at];
