@@ -277,9 +277,8 @@ impl Observer for Above {
         begins.clear();
         if let Some(turns) = turns.get_mut(&step.process) {
             turns.taken += 1;
-            while let Some((_, at)) = turns.begins.pop_front_if(|(turn, _)| *turn <= turns.taken) {
-                begins.push(at);
-            }
+            let now = turns.begins.partition_point(|(turn, _)| *turn <= turns.taken);
+            begins.extend(turns.begins.drain(..now).map(|(_, at)| at));
         }
     }
 
