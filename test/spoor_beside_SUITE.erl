@@ -104,10 +104,10 @@ patterns_of_messages_are_seen(Config) ->
 
 %% The whole application at once: nobody is left who could clean up.
 what_a_killed_application_left_is_cleared(Config) ->
-    {ok, _} = start([requests, {spoor_servant, work, 1}], [self()], Config, #{link => false}),
-    Registry = monitor(process, spoor_registry),
+    {ok, #{pid := Recording}} = start([requests, {spoor_servant, work, 1}], [self()], Config, #{link => false}),
+    Monitors = [monitor(process, Process) || Process <- [spoor_registry, Recording]],
     true = exit(whereis(spoor_sup), kill),
-    receive {'DOWN', Registry, process, _, _} -> ok end,
+    [receive {'DOWN', Monitor, process, _, _} -> ok end || Monitor <- Monitors],
     spoor_leftovers:eventually(fun() ->
         not lists:keymember(spoor, 1, application:which_applications())
     end),
