@@ -60,7 +60,7 @@ struct Above {
     ending: Vec<(usize, usize)>,
 }
 
-/// Steps of a process: given, and taken, which may be later.
+/// Calls of a process: given to the stacks, and taken, which may be later.
 #[derive(Debug, Default)]
 struct Turns {
     given: u64,
@@ -158,7 +158,7 @@ impl Trees {
         let Some(calls) = self.wanted.get(&event.identity()) else { return };
         self.above.look(event, states, calls, asked_for);
         if let Some(step) = step_of(event).filter(|step| step.time >= self.since) {
-            self.above.gives(step.process);
+            self.above.gives(&step);
             self.stacks.step(step, asked_for, &mut self.above);
         }
     }
@@ -254,9 +254,12 @@ impl Above {
         }
     }
 
-    /// The step of the event is given to the stacks, and will be taken in its turn.
-    fn gives(&mut self, process: u32) {
-        let turns = self.turns.entry(process).or_default();
+    /// The step of the event is given to the stacks. If it is a call, it will be taken in its turn, once.
+    fn gives(&mut self, step: &Step) {
+        if step.kind != kind::CALL {
+            return;
+        }
+        let turns = self.turns.entry(step.process).or_default();
         turns.given += 1;
         turns.begins.extend(self.begins.drain(..).map(|at| (turns.given, at)));
     }
@@ -275,7 +278,9 @@ impl Observer for Above {
         let Above { found, turns, begins, active, .. } = self;
         active.retain(|(whose, at)| *whose != step.process || found[*at].end() > step.time);
         begins.clear();
-        if let Some(turns) = turns.get_mut(&step.process) {
+        if step.kind == kind::CALL
+            && let Some(turns) = turns.get_mut(&step.process)
+        {
             turns.taken += 1;
             let now = turns.begins.partition_point(|(turn, _)| *turn <= turns.taken);
             begins.extend(turns.begins.drain(..now).map(|(_, at)| at));

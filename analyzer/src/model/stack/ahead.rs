@@ -9,7 +9,7 @@ use super::frames::{Frame, Reading};
 use super::{Observer, Stacks, Step};
 use crate::read::{FunctionId, kind};
 
-/// Steps of a process that are held at most.
+/// Steps that are held at most, of a process and of all of a share together: 1.3 MB.
 const HELD: usize = 1 << 15;
 /// How much deeper than where it began the stack may get: what only grows is a loop of tail calls.
 const DEEPER: usize = 64;
@@ -91,8 +91,9 @@ impl Stacks {
         let is_whole = step.complete && !step.missing && step.epoch == stack.epoch;
         let found = if is_whole { held.look(&step, &stack.frames) } else { Found::Unclear };
         held.steps.push((step, asked_for));
+        self.holding += 1;
         match found {
-            Found::NotYet if held.steps.len() < HELD => {}
+            Found::NotYet if self.holding < HELD => {}
             found => self.let_go(at, found == Found::Plain, observer),
         }
     }
@@ -115,10 +116,72 @@ impl Stacks {
     #[cold]
     pub(super) fn let_go(&mut self, at: usize, plain: bool, observer: &mut impl Observer) {
         let Some(held) = self.stacks[at].held.take() else { return };
+        self.holding -= held.steps.len();
         for (step, asked_for) in held.steps {
             self.stacks[at].reading = if plain { Reading::Plain } else { Reading::Unclear };
             self.take(at, step, asked_for, observer);
         }
         self.stacks[at].reading = Reading::Ahead;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::stack::{Below, Clip, Ended};
+
+    #[derive(Default)]
+    struct Counted {
+        timed: usize,
+        untimed: usize,
+    }
+
+    impl Observer for Counted {
+        fn called(&mut self, _: u32, _: &Below<'_>, _: FunctionId) -> u32 {
+            0
+        }
+        fn ended(&mut self, _: &Ended) {
+            self.timed += 1;
+        }
+        fn total(&mut self, _: FunctionId, _: u64) {}
+        fn clipped(&mut self, _: Option<FunctionId>, _: Clip) {
+            self.untimed += 1;
+        }
+        fn spent(&mut self, _: u32, _: u64, _: bool) {}
+    }
+
+    fn step(process: u32, time: usize, kind: u8, function: u32) -> Step {
+        let function = Some(FunctionId(function));
+        let time = time as u64;
+        Step { time, process, kind, function, normal_exit: false, epoch: 0, complete: true, missing: false }
+    }
+
+    #[test]
+    fn a_first_recursion_is_timed_up_to_what_may_be_held() {
+        for (deep, untimed) in [(2, 0), (1000, 0), (HELD - 1, 0), (HELD + 1, HELD - 1)] {
+            let (mut stacks, mut counted) = (Stacks::default(), Counted::default());
+            let calls = (0..=deep).map(|time| step(0, time, kind::CALL, 1));
+            let returns = (0..=deep).map(|time| step(0, deep + 1 + time, kind::RETURN_TO, u32::from(time < deep)));
+            calls.chain(returns).for_each(|step| stacks.step(step, true, &mut counted));
+            stacks.end(&mut counted);
+            assert_eq!((counted.timed, counted.untimed), (deep + 1 - untimed, untimed), "{deep} deep");
+            assert_eq!(stacks.holding, 0);
+        }
+    }
+
+    /// Trees of calls that go on and on, in many processes at a time.
+    #[test]
+    fn what_is_held_is_bounded_whoever_it_is_of() {
+        let (mut stacks, mut counted) = (Stacks::default(), Counted::default());
+        for time in 0..2000 {
+            for process in 0..100 {
+                let kind = if time < 3 || time % 2 == 0 { kind::CALL } else { kind::RETURN_TO };
+                stacks.step(step(process, time, kind, 1), true, &mut counted);
+            }
+            let held: usize = stacks.stacks.iter().flat_map(|stack| &stack.held).map(|held| held.steps.len()).sum();
+            assert!(stacks.holding < HELD && stacks.holding == held);
+        }
+        stacks.end(&mut counted);
+        assert_eq!(stacks.holding, 0);
     }
 }

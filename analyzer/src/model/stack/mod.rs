@@ -128,7 +128,8 @@ impl Below<'_> {
 
 /// What comes of the events.
 pub trait Observer {
-    /// The next step is taken; with `asked_for` false, a call that it begins is not asked for.
+    /// The next step is taken; with `asked_for` false, a call that it begins is not asked for. Told again of a return that
+    /// was held after all.
     fn before(&mut self, _step: &Step, _asked_for: bool) {}
     /// There are no more steps of a process: what is open ends.
     fn before_end(&mut self) {}
@@ -170,6 +171,8 @@ pub struct Stacks {
     deep: usize,
     /// Of the last step that was not held.
     asked_for: bool,
+    /// Steps that are held, of all processes.
+    holding: usize,
     /// (caller, called) that any process has learned; told, not used.
     returning: Pairs,
     /// By called function, what was learned last, and by whom: most calls of a
@@ -194,7 +197,7 @@ impl Stacks {
     /// Stacks of more than `deep` frames lose their lower half.
     pub fn cut_at(deep: usize) -> Stacks {
         let (stacks, returning, learned_last) = Default::default();
-        Stacks { stacks, share_bits: 0, deep, asked_for: true, returning, learned_last, learners: 0 }
+        Stacks { stacks, share_bits: 0, deep, asked_for: true, holding: 0, returning, learned_last, learners: 0 }
     }
 
     /// Takes the next event; with `asked_for` false, a call that it begins is not asked for. What comes
