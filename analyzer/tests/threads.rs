@@ -13,7 +13,7 @@ use spoor_analyzer::model::flame::{Flame, Frame, Returning};
 use spoor_analyzer::model::keyed::{self, Keyed, Rows};
 use spoor_analyzer::model::processes::Processes;
 use spoor_analyzer::model::shares::{Player, Shares, Table};
-use spoor_analyzer::model::slow::{Slow, SlowCall};
+use spoor_analyzer::model::slow::{Node, Slow, SlowCall};
 use spoor_analyzer::model::stack::{Below, Clip, Ended, Observer, Stacks, Step};
 use spoor_analyzer::model::told::Told;
 use spoor_analyzer::read::{
@@ -429,10 +429,37 @@ fn outermost(mut calls: Vec<(Identity, u64, u64)>) -> Vec<u64> {
     took
 }
 
+/// All calls: whose, and when since the recording began.
+fn calls_made(recording: &Recording, window: Window) -> Vec<(String, u64)> {
+    let mut stream = recording.stream(Names::default(), Tracees::default(), window);
+    let mut made = Vec::new();
+    while let Some(event) = stream.next() {
+        if event.kind == kind::CALL {
+            made.push((recording.pids.text(event.identity()), event.time - recording.start_ns));
+        }
+    }
+    made
+}
+
+/// What its process called while it was open stands in its tree; what was called in the moments in which it began
+/// and ended may.
+fn assert_tree_has_all(slow: &SlowCall, made: &[(String, u64)]) {
+    fn calls(node: &Node) -> u64 {
+        node.children.iter().map(|child| child.calls + calls(child)).sum()
+    }
+    let (from, to) = (slow.at_ns, slow.at_ns + slow.duration_ns);
+    let count = |fits: &dyn Fn(u64) -> bool| {
+        made.iter().filter(|(whose, at)| slow.process.ends_with(whose.as_str()) && fits(*at)).count() as u64
+    };
+    let (least, most) = (count(&|at| at > from && at < to), count(&|at| at >= from && at <= to));
+    assert!((least..=most).contains(&calls(&slow.tree)), "{least} to {most} calls: {slow:#?}");
+}
+
 /// What `slow` lists is all that is timed and not inside of another that is; so its first is MAX of `calls`.
 fn the_slowest_are_those_of_calls(bytes: &[u8], window: Window) -> usize {
     let (table, _) = report(bytes, 1, window);
     let recording = opened(bytes);
+    let made = calls_made(&recording, window);
     let mut listed = 0;
     for row in table.functions.iter().filter(|row| row.calls > 0) {
         let function = row.mfa.1.as_str();
@@ -442,6 +469,7 @@ fn the_slowest_are_those_of_calls(bytes: &[u8], window: Window) -> usize {
         assert_eq!(took, outermost(Timed::of(&recording, window, function)), "{function}");
         assert!(all.iter().all(|call| call.split.sum_ns() == call.duration_ns && call.lanes.0 != "?"), "{all:#?}");
         assert!(all.iter().all(|call| call.tree.total_ns == call.duration_ns && call.process != "?"));
+        all.iter().for_each(|call| assert_tree_has_all(call, &made));
         assert!(slowest(bytes, 2, window, function, 3) == all[..all.len().min(3)], "{function}");
         let most = row.percentiles.map_or(0, |points| points.max_ns);
         assert_eq!(all.first().map_or(0, |call| call.duration_ns), most, "{function}");
