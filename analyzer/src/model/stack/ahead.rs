@@ -13,9 +13,13 @@ use crate::read::{FunctionId, kind};
 const HELD: usize = 1 << 15;
 /// How much deeper than where it began the stack may get: what only grows is a loop of tail calls.
 const DEEPER: usize = 64;
+/// What is kept to be used again, of a share: so many, of at most so many steps. Shares go from thread to
+/// thread, and threads that give back each other's memory wait for each other.
+const SPARE: usize = 16;
+const SPARE_STEPS: usize = 512;
 
 /// What is held of a process, and its stack if each return has ended one call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Held {
     /// With whether a call that it begins is asked for.
     steps: Vec<(Step, bool)>,
@@ -35,8 +39,10 @@ enum Found {
 }
 
 impl Held {
-    fn new(lowest: usize, frames: usize) -> Held {
-        Held { steps: Vec::new(), lowest, left: frames, above: Vec::new(), deepest: frames + DEEPER }
+    /// Nothing is held as yet, on top of so many frames.
+    fn begin(&mut self, lowest: usize, frames: usize) {
+        (self.lowest, self.left, self.deepest) = (lowest, frames, frames + DEEPER);
+        self.above.clear();
     }
 
     fn look(&mut self, step: &Step, frames: &[Frame]) -> Found {
@@ -77,7 +83,9 @@ impl Stacks {
     pub(super) fn looks_ahead(&mut self, at: usize, step: Step, observer: &mut impl Observer) -> bool {
         let Some(lowest) = self.several_readings(at, &step) else { return false };
         let stack = &mut self.stacks[at];
-        stack.held = Some(Box::new(Held::new(lowest, stack.frames.len())));
+        let mut held = self.spare.pop().unwrap_or_default();
+        held.begin(lowest, stack.frames.len());
+        stack.held = Some(held);
         self.hold(at, step, self.asked_for, observer);
         true
     }
@@ -115,13 +123,16 @@ impl Stacks {
     /// Takes the steps of the process that are held, each return as one that ends one call if the recursion is plain.
     #[cold]
     pub(super) fn let_go(&mut self, at: usize, plain: bool, observer: &mut impl Observer) {
-        let Some(held) = self.stacks[at].held.take() else { return };
+        let Some(mut held) = self.stacks[at].held.take() else { return };
         self.holding -= held.steps.len();
-        for (step, asked_for) in held.steps {
+        for (step, asked_for) in held.steps.drain(..) {
             self.stacks[at].reading = if plain { Reading::Plain } else { Reading::Unclear };
             self.take(at, step, asked_for, observer);
         }
         self.stacks[at].reading = Reading::Ahead;
+        if self.spare.len() < SPARE && held.steps.capacity() <= SPARE_STEPS {
+            self.spare.push(held);
+        }
     }
 }
 

@@ -386,13 +386,16 @@ impl Stack {
     /// Something returns to the frame there, for certain: its function goes on after what it
     /// called, and what that called, and so on, were tail calls.
     pub(super) fn learn_tail_calls(&mut self, found: usize) {
-        let calls = self.frames[found..].iter().filter(|frame| !frame.marker);
-        let sure = calls.map(|frame| (frame.function, !frame.unsure)).collect::<Vec<_>>();
-        let pairs = sure.windows(2).enumerate();
-        for (at, pair) in pairs.filter(|(at, pair)| pair[1].1 && (*at == 0 || pair[0].1)) {
+        let Stack { frames, knowledge, .. } = self;
+        let calls = frames[found..].iter().filter(|frame| !frame.marker);
+        let pairs = calls.clone().zip(calls.skip(1)).enumerate();
+        for (at, (caller, called)) in
+            pairs.filter(|(at, (caller, called))| !called.unsure && (*at == 0 || !caller.unsure))
+        {
+            let known = knowledge.get_or_insert_default();
             match at {
-                0 => drop(self.knowledge().went_on(pair[0].0, pair[1].0)),
-                _ => self.knowledge().ended_with(pair[0].0, pair[1].0),
+                0 => drop(known.went_on(caller.function, called.function)),
+                _ => known.ended_with(caller.function, called.function),
             }
         }
     }

@@ -21,6 +21,7 @@ mod knowledge;
 mod returns;
 
 use crate::read::{FunctionId, kind};
+use ahead::Held;
 use frames::{Frame, Stack};
 use knowledge::Pairs;
 
@@ -173,6 +174,8 @@ pub struct Stacks {
     asked_for: bool,
     /// Steps that are held, of all processes.
     holding: usize,
+    /// To hold steps in.
+    spare: Vec<Box<Held>>,
     /// (caller, called) that any process has learned; told, not used.
     returning: Pairs,
     /// By called function, what was learned last, and by whom: most calls of a
@@ -196,8 +199,8 @@ impl Stacks {
 
     /// Stacks of more than `deep` frames lose their lower half.
     pub fn cut_at(deep: usize) -> Stacks {
-        let (stacks, returning, learned_last) = Default::default();
-        Stacks { stacks, share_bits: 0, deep, asked_for: true, holding: 0, returning, learned_last, learners: 0 }
+        let (stacks, spare, returning, learned_last) = Default::default();
+        Stacks { stacks, share_bits: 0, deep, asked_for: true, holding: 0, spare, returning, learned_last, learners: 0 }
     }
 
     /// Takes the next event; with `asked_for` false, a call that it begins is not asked for. What comes
