@@ -27,6 +27,7 @@ pub mod build;
 pub mod chunk;
 pub mod clock;
 mod codec;
+mod crc;
 mod error;
 pub mod header;
 pub mod hint;

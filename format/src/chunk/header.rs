@@ -1,6 +1,6 @@
 //! The header of a chunk.
 
-use crate::DecodeError;
+use crate::{DecodeError, crc};
 
 /// First bytes of a chunk that was ever used.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"SpCh");
@@ -39,16 +39,8 @@ impl ChunkHeader {
     /// The words that do not change while the chunk is written: (offset, word).
     pub fn fixed_words(lane: u32, seq: u64, base_tick: u64, first_record: u64) -> [(usize, u64); 4] {
         let first = u64::from(MAGIC) | u64::from(lane) << 32;
-        let check = Self::check(first, seq, base_tick, first_record);
+        let check = crc::of_words(&[first, seq, base_tick, first_record]);
         [(0, first), (24, base_tick), (32, first_record), (48, u64::from(check))]
-    }
-
-    fn check(first: u64, seq: u64, base_tick: u64, first_record: u64) -> u32 {
-        let mut hasher = crc32fast::Hasher::new();
-        for word in [first, seq, base_tick, first_record] {
-            hasher.update(&word.to_le_bytes());
-        }
-        hasher.finalize()
     }
 
     /// The commit word.
@@ -81,7 +73,7 @@ impl ChunkHeader {
             return Ok(None);
         }
         let (base_tick, first_record) = (word(24), word(32));
-        let (got, want) = (Self::check(first, seq, base_tick, first_record), word(48) as u32);
+        let (got, want) = (crc::of_words(&[first, seq, base_tick, first_record]), word(48) as u32);
         if got != want || first as u32 != MAGIC {
             return Err(DecodeError::Checksum { what: "chunk header", want, got });
         }

@@ -73,8 +73,19 @@ impl<K: Key> Cache<K> {
     }
 
     #[inline(always)]
+    fn set_of(&self, key: K) -> usize {
+        (key.hash() >> (self.shift % u64::BITS)) as usize
+    }
+
+    #[inline(always)]
     fn set(&mut self, key: K) -> &mut [Entry<K>; WAYS] {
-        &mut self.sets[(key.hash() >> (self.shift % u64::BITS)) as usize]
+        let set = self.set_of(key);
+        &mut self.sets[set]
+    }
+
+    /// Where the key is looked for.
+    pub(crate) fn place(&self, key: K) -> *const u8 {
+        self.sets[self.set_of(key)].as_ptr().cast()
     }
 
     #[inline(always)]

@@ -85,7 +85,7 @@ impl Lane {
 
     /// Stores an event that happened at `tick`, or counts it as dropped. `write`
     /// writes the record into the stream it is given, with the time delta it is
-    /// given; it may be called twice, and a record that is [`Full`] is undone.
+    /// given; it may be called more than once, and a record that is [`Full`] is undone.
     #[inline(always)]
     pub fn event(&mut self, tick: u64, write: impl FnMut(&mut Stream, u64) -> Result<(), Full>) {
         self.event_about(tick, || About { tracee: None, flow: Flow::Other }, write);

@@ -72,6 +72,11 @@ impl Ring {
         self.next.load(Ordering::Relaxed) % self.states.len() as u64
     }
 
+    /// Where it stands who holds that place.
+    pub(crate) fn state_of_next(&self) -> *const u8 {
+        std::ptr::from_ref(&self.states[self.next_place() as usize]).cast()
+    }
+
     /// Chunks asked for.
     pub(crate) fn asked(&self) -> u64 {
         self.next.load(Ordering::Acquire)

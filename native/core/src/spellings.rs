@@ -42,20 +42,25 @@ impl Spellings {
         Spellings { places: vec![Spelling::NONE; 1 << bits].into_boxed_slice(), shift: u64::BITS - bits }
     }
 
-    fn place(&self, atom: u64) -> usize {
+    fn number(&self, atom: u64) -> usize {
         (atom.hash() >> (self.shift % u64::BITS)) as usize
+    }
+
+    /// Where it is looked for.
+    pub(crate) fn place(&self, atom: u64) -> *const u8 {
+        std::ptr::from_ref(&self.places[self.number(atom)]).cast()
     }
 
     /// What the atom spells, if that is remembered.
     pub(crate) fn get(&self, atom: u64) -> Option<Spelling> {
-        let found = &self.places[self.place(atom)];
+        let found = &self.places[self.number(atom)];
         (found.atom == atom).then_some(*found)
     }
 
     /// Remembers it, if it is short.
     pub(crate) fn keep(&mut self, atom: u64, text: &str) {
-        let place = self.place(atom);
-        let place = &mut self.places[place];
+        let number = self.number(atom);
+        let place = &mut self.places[number];
         if let Some(space) = place.text.get_mut(..text.len()) {
             space.copy_from_slice(text.as_bytes());
             (place.atom, place.length) = (atom, text.len() as u8);

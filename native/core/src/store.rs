@@ -164,15 +164,16 @@ impl Store {
         self.chunk_word(which, index, COMMIT_OFFSET)
     }
 
-    /// Asks for the memory that is touched when the next chunk is begun: each piece that had to be
-    /// waited for then would be a tenth of a microsecond, and more where others use the memory.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn fetch_next_chunk(&self, which: Which) {
-        let (start, _) = self.chunk(which, self.ring(which).next_place());
+    /// Asks for the memory here that a lane touches when it begins its next chunk.
+    pub(crate) fn fetch_next_chunk(&self, which: Which, lane: u32) {
+        let ring = self.ring(which);
+        let (start, _) = self.chunk(which, ring.next_place());
         for line in 0..=(ChunkHeader::BYTES + FETCH_AHEAD) / 64 {
             hint_written(start.wrapping_add(64 * line));
         }
+        hint_written(ring.state_of_next());
+        hint_written(std::ptr::from_ref(&self.gone).cast());
+        hint_written(std::ptr::from_ref(self.lane_word(lane, SEALED_EVENTS_OFFSET)).cast());
     }
 
     /// Why the ring has no chunk to give.

@@ -1,9 +1,11 @@
-//! A lane's writing into one ring: the open chunk and the names it has defined.
+//! A lane's writing into one ring: the open chunk and its records; `names` is what these refer to.
 //!
 //! Records are written behind the commit word and then committed by one release
 //! store; what is not committed does not exist. A record that does not fit is
 //! taken back and written again, whole, into the next chunk, which begins
 //! without any names.
+
+mod names;
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -13,8 +15,7 @@ use spoor_format::brief::{self, Head, Kind, Line};
 use spoor_format::chunk::{ChunkHeader, Identity};
 use spoor_format::hint::unlikely;
 use spoor_format::lane::Cause;
-use spoor_format::record::{Ref, write};
-use spoor_format::reference::{Halves, define_halves};
+use spoor_format::record::Ref;
 use spoor_format::{Full, Put, Sink};
 
 use crate::cache::Cache;
@@ -25,11 +26,14 @@ use crate::ring::Taken;
 use crate::spellings::Spellings;
 use crate::store::{Store, Which};
 
-/// Longest text of an atom: 255 characters of four bytes.
-pub const MAX_ATOM_BYTES: usize = 1020;
+use names::by_words;
+pub use names::{FunctionWords, MAX_ATOM_BYTES, Names};
 
 /// How far ahead of what is written memory is asked for, in bytes: four lines.
 pub(crate) const FETCH_AHEAD: usize = 256;
+
+/// So many bytes before the end of a chunk the next one is thought of: some hundred events.
+const LATE: usize = 1024;
 
 /// Memory at this address is about to be written.
 #[inline(always)]
@@ -42,25 +46,6 @@ pub(crate) fn hint_written(place: *const u8) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = place;
-}
-
-/// Says what an atom's word spells. The VM's side of the recorder knows.
-pub trait Names {
-    /// The atom's text in UTF-8, in (or from) `space`.
-    fn atom_text<'a>(&self, atom: u64, space: &'a mut [u8; MAX_ATOM_BYTES]) -> &'a str;
-}
-
-/// A function as the VM names it: words of two atoms, and the arity.
-pub type FunctionWords = (u64, u64, u64);
-
-/// The tag of the VM's small integers, and its bits.
-const SMALL: u64 = 0xf;
-const SMALL_BITS: u32 = 4;
-
-/// The arity as a word, too.
-#[inline(always)]
-fn by_words((module, name, arity): FunctionWords) -> FunctionWords {
-    (module, name, arity << SMALL_BITS | SMALL)
 }
 
 /// The chunk being written.
@@ -77,8 +62,8 @@ pub struct Stream {
     /// The open chunk's memory behind its header; dangling without one. It belongs to
     /// this stream alone, from `Ring::take` to `Ring::release`.
     payload: NonNull<u8>,
-    /// Bytes written, bytes committed, bytes there are: all of the payload.
-    /// Invariant: `committed <= at <= end`, and all are 0 without an open chunk.
+    /// Bytes written, bytes committed, bytes that may be written.
+    /// Invariant: `committed <= at <= end <= bytes`, and all are 0 without an open chunk.
     at: usize,
     committed: usize,
     end: usize,
@@ -88,6 +73,10 @@ pub struct Stream {
     functions: Cache<FunctionWords>,
     /// Records committed in the open chunk, and in all chunks before it.
     records: u32,
+    /// Bytes of the payload. The last of them may be written once the next chunk is at hand.
+    bytes: usize,
+    /// The last function that was asked for on the long way.
+    lately: FunctionWords,
     lane: u32,
     references: References,
     atoms: Cache<u64>,
@@ -136,6 +125,8 @@ impl Stream {
             at: 0,
             committed: 0,
             end: 0,
+            bytes: 0,
+            lately: (0, 0, 0),
             records: 0,
             before: 0,
             last_tick: 0,
@@ -149,28 +140,56 @@ impl Stream {
     }
 
     /// Stores one timed record. `write` writes it, with what it refers to, and
-    /// may be called twice.
+    /// may be called more than once.
     #[inline(always)]
     pub(crate) fn record(
         &mut self,
         tick: u64,
         mut write: impl FnMut(&mut Stream, u64) -> Result<(), Full>,
     ) -> Result<(), Cause> {
-        if self.try_record(tick, &mut write) { Ok(()) } else { self.record_in_next_chunk(tick, &mut write) }
+        if self.try_record(tick, &mut write) { Ok(()) } else { self.record_at_end(tick, &mut write) }
     }
 
     /// Stores one timed record in the open chunk, if it fits.
     #[inline(always)]
     fn try_record(&mut self, tick: u64, write: impl FnOnce(&mut Stream, u64) -> Result<(), Full>) -> bool {
-        if self.end - self.at < brief::ROOM {
-            // Its last events come this way.
-            self.store.fetch_next_chunk(self.which);
-        }
-        let written = self.is_clean() && self.end > 0 && write(self, tick.saturating_sub(self.last_tick)).is_ok();
+        let has_room = self.is_clean() && self.end - self.at >= brief::ROOM;
+        let written = has_room && write(self, tick.saturating_sub(self.last_tick)).is_ok();
         if written {
             self.commit(tick);
         }
         written
+    }
+
+    /// Stores one timed record in the last bytes of the open chunk, or in the next. What the next takes is asked for as
+    /// soon as the last bytes are written: until they are full, it comes.
+    #[cold]
+    #[inline(never)]
+    fn record_at_end(
+        &mut self,
+        tick: u64,
+        write: &mut impl FnMut(&mut Stream, u64) -> Result<(), Full>,
+    ) -> Result<(), Cause> {
+        if self.end < self.bytes {
+            self.end = self.bytes;
+            let stored = self.try_record(tick, &mut *write);
+            self.fetch_next_chunk();
+            if stored {
+                return Ok(());
+            }
+        }
+        self.record_in_next_chunk(tick, write)
+    }
+
+    /// Asks for the memory that is touched when the next chunk is begun: each piece that had to be waited for then would
+    /// be a tenth of a microsecond, and more where others use the memory.
+    fn fetch_next_chunk(&self) {
+        self.store.fetch_next_chunk(self.which, self.lane);
+        let (module, name, _) = self.lately;
+        for atom in [module, name] {
+            hint_written(self.atoms.place(atom));
+            hint_written(self.spellings.place(atom));
+        }
     }
 
     /// Can a record begin? What lies behind the commit word was left by one that never
@@ -294,8 +313,6 @@ impl Stream {
         Some(unsafe { place.as_mut() })
     }
 
-    #[cold]
-    #[inline(never)]
     fn record_in_next_chunk(
         &mut self,
         tick: u64,
@@ -313,6 +330,7 @@ impl Stream {
             return Err(Cause::TooLarge);
         }
         self.commit(tick);
+        self.end = self.at.max(self.bytes.saturating_sub(LATE));
         Ok(())
     }
 
@@ -367,7 +385,8 @@ impl Stream {
         let payload = unsafe { start.add(ChunkHeader::BYTES) };
         self.payload = NonNull::new(payload).expect("a chunk does not lie at 0");
         self.open = Some(Open { index: taken.index, seq: taken.seq });
-        self.end = bytes - ChunkHeader::BYTES;
+        self.bytes = bytes - ChunkHeader::BYTES;
+        self.end = self.bytes;
         self.forget_names();
         Ok(())
     }
@@ -377,7 +396,7 @@ impl Stream {
         let Some(open) = self.open.take() else { return };
         self.before += u64::from(self.records);
         self.payload = NonNull::dangling();
-        (self.at, self.committed, self.end, self.records) = (0, 0, 0, 0);
+        (self.at, self.committed, self.end, self.bytes, self.records) = (0, 0, 0, 0, 0);
         let count = || self.store.count_closed(self.which, self.lane, self.before);
         self.signal.leave(self.store.ring(self.which), open.index, open.seq, count);
     }
@@ -393,117 +412,5 @@ impl Stream {
     fn take_back(&mut self) {
         self.at = 0;
         self.forget_names();
-    }
-
-    fn forget_names(&mut self) {
-        self.whose = Identity::Nobody;
-        self.whose_word = 0;
-        self.atoms.clear();
-        self.functions.clear();
-        self.references.clear();
-    }
-
-    /// The following events are of the one that the VM's word names: `identity`
-    /// says who that is. The word of the last one costs a comparison.
-    #[inline(always)]
-    pub fn whose_word(&mut self, word: u64, identity: impl FnOnce(u64) -> Identity) -> Result<(), Full> {
-        if self.whose_word == word {
-            return Ok(());
-        }
-        self.whose(identity(word))?;
-        self.whose_word = word;
-        Ok(())
-    }
-
-    /// The following events are `whose`.
-    #[inline(never)]
-    pub fn whose(&mut self, whose: Identity) -> Result<(), Full> {
-        self.whose_word = 0;
-        if self.whose == whose {
-            return Ok(());
-        }
-        match whose {
-            Identity::Process(word) => brief::process(self, word)?,
-            Identity::Port(word) => write::port(self, 0, word)?,
-            Identity::Nobody => write::nobody(self, 0)?,
-        }
-        self.whose = whose;
-        Ok(())
-    }
-
-    /// The chunk's reference of an atom; defines it when the chunk has not yet.
-    #[inline]
-    pub fn atom(&mut self, atom: u64, names: &impl Names) -> Result<Ref, Full> {
-        match self.atoms.get(atom) {
-            Some(reference) => Ok(reference),
-            None => self.define_atom(atom, names),
-        }
-    }
-
-    #[cold]
-    fn define_atom(&mut self, atom: u64, names: &impl Names) -> Result<Ref, Full> {
-        match self.spellings.get(atom) {
-            Some(known) => write::define_atom(self, 0, known.text())?,
-            None => self.define_by_text(atom, names)?,
-        }
-        Ok(self.atoms.define(atom))
-    }
-
-    /// By itself for the room it needs.
-    #[cold]
-    #[inline(never)]
-    fn define_by_text(&mut self, atom: u64, names: &impl Names) -> Result<(), Full> {
-        let mut space = [0; MAX_ATOM_BYTES];
-        let text = names.atom_text(atom, &mut space);
-        self.spellings.keep(atom, text);
-        write::define_atom(self, 0, text)
-    }
-
-    /// The chunk's reference of a function, if it has defined one; by words alone, that of the
-    /// arity being the VM's small integer.
-    #[inline(always)]
-    pub fn known_function(&mut self, words: FunctionWords) -> Option<Ref> {
-        self.functions.get(words)
-    }
-
-    /// The chunk's reference of a function; defines it when the chunk has not yet.
-    #[inline(always)]
-    pub fn function(&mut self, function: FunctionWords, names: &impl Names) -> Result<Ref, Full> {
-        let words = by_words(function);
-        match self.known_function(words) {
-            Some(reference) => Ok(reference),
-            None => self.define_function(function, words, names),
-        }
-    }
-
-    #[cold]
-    fn define_function(
-        &mut self,
-        (module, name, arity): FunctionWords,
-        words: FunctionWords,
-        names: &impl Names,
-    ) -> Result<Ref, Full> {
-        let (module, name) = (self.atom(module, names)?, self.atom(name, names)?);
-        write::define_function(self, 0, module, name, arity)?;
-        Ok(self.functions.define(words))
-    }
-
-    /// The chunk's number of a reference; defines it when the chunk has not yet.
-    #[inline(always)]
-    pub fn reference(&mut self, reference: Halves) -> Result<Ref, Full> {
-        let Halves { words: [low, high, process], five } = reference;
-        match self.references.get([low, high, process]) {
-            Some(reference) => Ok(reference),
-            None => self.define_reference(low, high, process, five),
-        }
-    }
-
-    /// By itself: an event that defines one is more seldom than one that does not. Takes it by
-    /// parts: put together in memory it would have to wait for the processor's store buffer.
-    #[inline(never)]
-    fn define_reference(&mut self, low: u64, high: u64, process: u64, five: bool) -> Result<Ref, Full> {
-        let (new, before) = (Halves { words: [low, high, process], five }, *self.references.last());
-        self.at += define_halves(self.space_of().ok_or(Full)?, &new, &before);
-        Ok(self.references.define(new))
     }
 }
