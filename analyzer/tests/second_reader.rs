@@ -63,5 +63,7 @@ fn a_hole_in_a_whole_ring_that_turned_was_overwritten() {
     let info: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
     let count = |key: &str| info["ledger"][key].as_u64();
     assert_eq!((count("stored"), count("overwritten"), count("damaged")), (Some(5), Some(2), Some(0)));
+    // The hole is before the chunk of 2000 ns: what lies before is not all there.
+    assert_eq!((info["covered_ns"].as_u64(), info["duration_ns"].as_u64()), (Some(3000), Some(4000)));
     assert_eq!(said.status.code(), Some(0));
 }

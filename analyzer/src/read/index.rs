@@ -52,6 +52,18 @@ impl RingIndex {
         self.turned && self.unreadable == 0 && self.unused == 0
     }
 
+    /// The first tick of the last chunk before which something of its lane was overwritten.
+    pub(crate) fn last_hole(&self) -> Option<u64> {
+        let of_lane = |chunks: &Vec<ChunkRef>| {
+            // Of holes further on nobody knows whether they are damage, unless there is none.
+            let most = if self.hides_nothing() { chunks.len() } else { 1 };
+            let ends = std::iter::once(0).chain(chunks.iter().map(ChunkRef::end_record));
+            let holed = chunks.iter().zip(ends).take(most).filter(|(chunk, end)| chunk.header.first_record > *end);
+            holed.last().map(|(chunk, _)| chunk.header.base_tick)
+        };
+        self.lanes.values().filter_map(of_lane).max()
+    }
+
     /// The first tick of the oldest chunk there is.
     pub(crate) fn oldest_tick(&self) -> Option<u64> {
         let chunks = self.lanes.values().flatten();

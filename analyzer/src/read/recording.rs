@@ -290,8 +290,8 @@ impl Recording {
 
     fn find_span(&mut self) {
         let firsts = self.events.lanes.values().filter_map(|chunks| chunks.first());
-        let first_tick = firsts.clone().map(|chunk| chunk.header.base_tick).min();
-        let holed = firsts.filter(|chunk| chunk.header.first_record > 0).map(|chunk| chunk.header.base_tick).max();
+        let first_tick = firsts.map(|chunk| chunk.header.base_tick).min();
+        let holed = self.events.last_hole();
         let clock_start = self.clock.first_pair_tick();
         let start = clock_start.or(first_tick).unwrap_or(0);
         let stopped = self.status.phase == Phase::Stopped && self.status.stop_tick > 0;
