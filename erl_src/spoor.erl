@@ -229,8 +229,8 @@ snapshot(Other) ->
 %% before, default `infinity', all there is; `post', how long to go on recording before
 %% the copy is made, default 0 (the caller waits); `reason', any term. They are noted in
 %% the copy, a complete recording that ends when the copying began, of whole chunks: it
-%% begins a little before the window does. The answer says how many chunks are in it, and how
-%% much of the window, `covered', in milliseconds. The window ends when the copying begins:
+%% begins a little before the window does. The answer says how many chunks are in it, and of how
+%% many milliseconds, up to the end of the window, it has all that was recorded, `covered'. The window ends when the copying begins:
 %% to see what was before the call, too, ask for a `last' that is longer than `post'.
 %% The copy of a stream is a file, too. Recordings that end first answer `not_recording'.
 -spec snapshot(session(), spoor_options:given()) -> {ok, spoor_snapshot:snapshot()} | {error, reason()}.

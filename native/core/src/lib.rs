@@ -49,6 +49,7 @@ mod cgroup;
 mod chunk_words;
 pub mod clock;
 mod copy_file;
+mod covered;
 mod error;
 pub mod exit;
 mod faults;

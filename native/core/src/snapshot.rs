@@ -28,6 +28,7 @@ use spoor_format::status::{Phase, Status};
 use crate::background::Background;
 use crate::chunk_words::read_stable;
 use crate::copy_file::CopyFile;
+use crate::covered::Covered;
 use crate::pace::{BYTES_OF_STEP, Pace};
 use crate::segment_chunks::{At, SegmentChunks};
 use crate::store::{Store, Which};
@@ -45,8 +46,7 @@ pub struct Copied {
     pub earlier: u64,
     /// Chunks left out because they were overwritten while they were copied.
     pub overtaken: u64,
-    /// Milliseconds of the window, up to its end, since the oldest chunk in the copy was begun;
-    /// all of the window where older chunks were left out.
+    /// Milliseconds of the window, up to its end, of which all that was stored is in the copy.
     pub covered_ms: u64,
 }
 
@@ -158,6 +158,8 @@ struct Seen {
     seq: u64,
     lane: u32,
     base_tick: u64,
+    /// Events that its lane had stored before.
+    first_record: u64,
     /// Events in it; of an open chunk those so far.
     records: u64,
     /// When the lane's next chunk begins, if it has begun.
@@ -193,12 +195,13 @@ impl Copy<'_> {
         let rings = (source.info.chunk_bytes, infos.len() as u64);
         let header = Header::with_rings(source.lane_slots, source.clock_slots, rings, (source.events.chunk_bytes, 0));
         let mut copied = Copied { bytes: 0, events: 0, chunks: 0, earlier: 0, overtaken: 0, covered_ms: 0 };
-        let mut begun = None;
+        let mut covered = Covered::default();
         // Events first, the oldest before all others: they are overwritten soonest.
         for chunk in seen.iter().filter(|chunk| chunk.base_tick <= self.until) {
             if chunk.ends_before(self.from) {
                 copied.earlier += 1;
                 count_outside(&mut lanes, chunk);
+                covered.has(chunk.lane, chunk.base_tick, chunk.first_record, chunk.records);
                 continue;
             }
             self.go_on()?;
@@ -215,7 +218,7 @@ impl Copy<'_> {
                 continue;
             }
             self.write_chunk(is, buffer, header.events.chunk_offset(copied.chunks))?;
-            begun.get_or_insert(chunk.base_tick);
+            covered.has(is.lane, is.base_tick, is.first_record, u64::from(is.records));
             copied.chunks += 1;
             copied.events += u64::from(is.records);
         }
@@ -233,14 +236,9 @@ impl Copy<'_> {
         let front = self.front(&header, &copied);
         self.write(&front, header.backup_offset())?;
         self.write(&front, 0)?;
-        let covered_ms = self.covered_ms(if copied.earlier > 0 { Some(self.from) } else { begun });
+        let ticks = covered.from().map_or(0, |tick| self.until.saturating_sub(tick.max(self.from)));
+        let covered_ms = (u128::from(ticks) * 1000 / u128::from(self.tick_hz)) as u64;
         Ok(Copied { bytes: header.file_bytes, covered_ms, ..copied })
-    }
-
-    /// Milliseconds of the window that were recorded, where that was begun then.
-    fn covered_ms(&self, begun: Option<u64>) -> u64 {
-        let ticks = begun.map_or(0, |begun| self.until.saturating_sub(begun.max(self.from)));
-        (u128::from(ticks) * 1000 / u128::from(self.tick_hz)) as u64
     }
 
     /// Is the recording still there to be copied?
@@ -312,9 +310,10 @@ impl Copy<'_> {
             let words = self.store.chunk_as_words(which, index);
             let seq = words[SEQ].load(Ordering::Acquire);
             let word = |at: usize| words[at].load(Ordering::Relaxed);
-            let (first, base_tick, commit) = read_stable(seq, &words[SEQ], || (word(0), word(3), word(COMMIT)))?;
+            let read = || (word(0), word(3), word(4), word(COMMIT));
+            let (first, base_tick, first_record, commit) = read_stable(seq, &words[SEQ], read)?;
             let (lane, records) = ((first >> 32) as u32, commit >> 32);
-            Some(Seen { place: Place::Ring(index), seq, lane, base_tick, records, next_tick: None })
+            Some(Seen { place: Place::Ring(index), seq, lane, base_tick, first_record, records, next_tick: None })
         };
         let mut seen: Vec<Seen> = (0..self.store.chunks(which)).filter_map(look).collect();
         // Places are taken in turn: this is nearly in order, from some place on.
@@ -338,8 +337,9 @@ impl Copy<'_> {
             let begun = seen.len();
             seen.extend(found.into_iter().rev().map(|(is, at)| {
                 let next_tick = next.insert(is.lane, is.base_tick);
-                let (seq, lane, base_tick) = (is.seq, is.lane, is.base_tick);
-                Seen { place: Place::Segment(at), seq, lane, base_tick, records: u64::from(is.records), next_tick }
+                let ChunkHeader { seq, lane, base_tick, first_record, records, .. } = is;
+                let records = u64::from(records);
+                Seen { place: Place::Segment(at), seq, lane, base_tick, first_record, records, next_tick }
             }));
             if seen[begun..].iter().all(|chunk| chunk.ends_before(self.from)) {
                 segments.close(number);
@@ -437,4 +437,55 @@ fn count_outside(lanes: &mut [u8], chunk: &Seen) {
 
 fn payload(chunk: &[u8]) -> &[u8] {
     chunk.get(ChunkHeader::BYTES..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recall::Signal;
+    use crate::stream::Stream;
+    use spoor_format::record::write;
+
+    /// When a copy ends, and its chunks, the oldest first.
+    fn read(path: &Path) -> (u64, Vec<ChunkHeader>) {
+        let bytes = std::fs::read(path).expect("it is there");
+        let header = Header::decode(&bytes).expect("a header");
+        let chunk = |place| ChunkHeader::decode(&bytes[header.events.chunk_offset(place) as usize..], u64::MAX);
+        let chunks = (0..header.events.chunks).filter_map(|place| chunk(place).expect("a sound chunk")).collect();
+        (Status::decode(&bytes).stop_tick, chunks)
+    }
+
+    #[test]
+    fn a_chunk_that_outlives_those_behind_it_is_copied_and_the_hole_is_told() {
+        let scratch = tempfile::tempdir().expect("a temporary directory");
+        let header = Header::with_rings(1, 2, (4096, 1), (4096, 4));
+        let store = Arc::new(Store::create(&scratch.path().join("x.spoor"), header, false).expect("room"));
+        let mut stream = Stream::new(Arc::clone(&store), Which::Events, 0, 5, Arc::new(Signal::new()));
+        let ring = store.ring(Which::Events);
+        let mut tick = crate::clock::now() - 1_000_000;
+        let mut fill_until = |asked| {
+            while ring.asked() < asked {
+                tick += 1;
+                stream.record(tick, write::receive).expect("there is a chunk");
+            }
+        };
+        fill_until(4);
+        // As the keeper does that seals it, when its turn comes.
+        assert!(ring.pin(0));
+        fill_until(6);
+        ring.release(0);
+        fill_until(8);
+        let copier = Copier::start(Arc::clone(&store), 1000).expect("a thread");
+        let (path, (sender, answer)) = (scratch.path().join("copy.part"), unbounded());
+        copier.copy(&path, None, Box::new(move |made| sender.send(made).expect("somebody waits"))).expect("a file");
+        let copied = answer.recv().expect("an answer").expect("a copy");
+        let (stop_tick, chunks) = read(&path);
+        assert_eq!(chunks.iter().map(|chunk| chunk.seq).collect::<Vec<_>>(), [1, 6, 7, 8]);
+        assert_eq!((copied.chunks, copied.overtaken), (4, 0));
+        let missing = chunks[1].first_record - u64::from(chunks[0].records);
+        assert!(missing > 0);
+        assert_eq!(copied.events + missing, chunks[3].first_record + u64::from(chunks[3].records));
+        // Only behind the hole is it complete.
+        assert_eq!(copied.covered_ms, stop_tick - chunks[1].base_tick);
+    }
 }

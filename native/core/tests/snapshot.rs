@@ -82,6 +82,9 @@ struct Sound {
     outside: u64,
     /// Number of each call (modulo 512) and its tick, by process.
     calls: BTreeMap<u64, Vec<(u64, u64)>>,
+    /// Holes in lanes of one process, as the headers of chunks tell them: before which of its
+    /// calls how many are missing.
+    holes: BTreeMap<u64, Vec<(usize, u64)>>,
 }
 
 fn read(path: &Path) -> Sound {
@@ -97,6 +100,7 @@ fn read(path: &Path) -> Sound {
         infos: 0,
         outside: 0,
         calls: BTreeMap::new(),
+        holes: BTreeMap::new(),
     };
     let chunk = |offset: u64, room: u64| {
         let header = ChunkHeader::decode(&bytes[offset as usize..], room).expect("a sound header")?;
@@ -120,11 +124,16 @@ fn read(path: &Path) -> Sound {
         let schema = Schema::default();
         let mut reader = Reader::new(payload, is.base_tick, &schema);
         let mut records = 0;
+        let mut missing = ends.get(&is.lane).map_or(0, |end| is.first_record - end);
         while let Some(event) = reader.next_event().expect("a sound chunk") {
             records += 1;
             let (Identity::Process(pid), Body::Call { function }) = (event.whose, event.body) else { continue };
             let function = reader.function(function).expect("a known function").expect("a function");
-            sound.calls.entry(pid).or_default().push((function.arity, event.tick));
+            let calls = sound.calls.entry(pid).or_default();
+            if missing > 0 {
+                sound.holes.entry(pid).or_default().push((calls.len(), std::mem::take(&mut missing)));
+            }
+            calls.push((function.arity, event.tick));
         }
         assert_eq!(records, is.records);
         ends.insert(is.lane, is.first_record + u64::from(is.records));
@@ -184,8 +193,14 @@ fn a_copy_under_full_load_is_sound_and_has_what_was_recorded_before() {
                     copied.overtaken > 0 || after - before >= 511 || ahead <= after - before + 1,
                     "{round}: {ahead}"
                 );
-                let gaps = calls.windows(2).filter(|pair| (pair[0].0 + 1) % 512 != pair[1].0).count() as u64;
-                assert!(gaps <= copied.overtaken, "{round}: {gaps} gaps, {copied:?}");
+                // There may be holes though none was overtaken by the copy: a chunk that is pinned,
+                // copied, or whose taker stands still when its turn comes outlives those behind it.
+                // But what is missing is told, to the last call.
+                let mut holes = sound.holes.get(pid).into_iter().flatten().peekable();
+                for (at, pair) in calls.windows(2).enumerate() {
+                    let missing = holes.next_if(|(before, _)| *before == at + 1).map_or(0, |(_, missing)| *missing);
+                    assert_eq!((pair[0].0 + 1 + missing) % 512, pair[1].0, "{round}: {missing} told, {copied:?}");
+                }
             }
             std::fs::remove_file(&path).expect("it is there");
         }
