@@ -170,7 +170,8 @@ status() ->
     [Status || Pid <- recordings(), {ok, Status} <- [ask_status(Pid)]].
 
 %% @doc What a recording is doing: events, losses, and whether tracing is still
-%% `on', or `lost' to somebody who turned it off. Of one that is ending, `phase => stopping'
+%% `on', or `lost' to somebody who turned it off; among its `warnings', whether somebody has
+%% removed its file. Of one that is ending, `phase => stopping'
 %% and what was counted last; of one that has ended, the summary.
 -spec status(session()) -> map() | {error, reason()}.
 status(#{id := Id, pid := Pid}) when is_pid(Pid) ->

@@ -3,7 +3,7 @@
 
 -include_lib("kernel/include/file.hrl").
 
--export([path/1, directory/1, usual/0, own_directory/1, snapshot_path/2, next_snapshot/1, text/1]).
+-export([path/1, directory/1, usual/0, own_directory/1, snapshot_path/2, next_snapshot/1, is_gone/1, text/1]).
 
 %% @doc The path of a new recording: `spoor-NODE-UTC-OSPID-N.spoor', another one
 %% each time.
@@ -155,6 +155,12 @@ utc() ->
 -spec to_binary(file:filename_all()) -> binary().
 to_binary(Path) when is_binary(Path) -> Path;
 to_binary(Path) -> unicode:characters_to_binary(Path).
+
+%% @doc Is a recording not to be had any more: a ring, or a stream without its head? Below
+%% a ring, which is no directory, there is nothing either, but for another reason.
+-spec is_gone(binary()) -> boolean().
+is_gone(Path) ->
+    file:read_link_info(filename:join(Path, <<"head.spoor">>)) =:= {error, enoent}.
 
 %% @doc The path for people. Bytes that are no UTF-8 are shown as a shell takes them
 %% between `$'' and `''.

@@ -282,8 +282,9 @@ told_status(From, State, #{id := Id} = Data) ->
     end.
 
 -spec own_status(state(), spoor_tracer:counts(), data()) -> status().
-own_status(State, Counts, #{plan := Plan, trace := Trace, warnings := Warnings} = Data) ->
-    Now = #{state => State, trace => Trace, warnings => Warnings},
+own_status(State, Counts, #{plan := Plan, path := Path, trace := Trace, warnings := Warnings} = Data) ->
+    Gone = [spoor_summary:gone(Path) || spoor_file:is_gone(Path)],
+    Now = #{state => State, trace => Trace, warnings => Gone ++ Warnings},
     maps:merge(spoor_summary:facts(session(Data), Plan, Counts), Now).
 
 %%% Ending
@@ -361,13 +362,12 @@ ended_as(Summary, #{id := Id, waiting := Waiting} = Data) ->
     Answers = [{reply, From, {ok, Summary}} || From <- Waiting],
     {stop_and_reply, normal, begun(Data) ++ Answers, maps:remove(id, Data)}.
 
-%% Nobody is told to read what is not there: a ring, or a stream without its head. Below
-%% a ring, which is no directory, there is nothing either, but for another reason.
+%% Nobody is told to read what is not there.
 -spec present(spoor:summary(), spoor_tracer:counts()) -> spoor:summary().
 present(#{path := Path} = Summary, Counts) ->
-    case file:read_link_info(filename:join(Path, <<"head.spoor">>)) of
-        {error, enoent} -> spoor_summary:gone(Summary, Counts);
-        _ -> Summary
+    case spoor_file:is_gone(Path) of
+        true -> spoor_summary:gone(Summary, Counts);
+        false -> Summary
     end.
 
 %% The answer to whoever is still waiting for the recording to begin.

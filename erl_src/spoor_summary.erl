@@ -2,7 +2,7 @@
 %% line that says so. Pure.
 -module(spoor_summary).
 
--export([facts/3, summary/3, gone/2, unfinished/2, quoted/1]).
+-export([facts/3, summary/3, gone/1, gone/2, unfinished/2, quoted/1]).
 
 %% @doc What was asked for, what matched, and what was recorded.
 -spec facts(spoor:session(), spoor_spec:plan(), spoor_tracer:counts()) -> map().
@@ -32,7 +32,12 @@ summary(Session, #{presets := Presets} = Plan, #{path := Path, stop_reason := Re
 %% @doc The same of one whose file somebody has removed meanwhile.
 -spec gone(spoor:summary(), spoor_tracer:counts()) -> spoor:summary().
 gone(#{path := Path} = Summary, Counts) ->
-    Summary#{next := <<>>, text := text(Counts, ["Its file is gone: ", spoor_file:text(Path)])}.
+    Summary#{next := <<>>, text := text(Counts, gone(Path))}.
+
+%% @doc What is said of it, while it goes on and at its end.
+-spec gone(binary()) -> binary().
+gone(Path) ->
+    <<"Its file is gone: ", (spoor_file:text(Path))/binary>>.
 
 %% @doc The same of one whose last bytes are still on their way to the disk.
 -spec unfinished(spoor:summary(), spoor_tracer:counts()) -> spoor:summary().

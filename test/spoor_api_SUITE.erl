@@ -268,17 +268,25 @@ what_is_no_session_is_told(_Config) ->
         Nonsense <- [x, 1, self(), #{}, {ok, #{id => 1}}, #{id => 1, pid => x}]
     ].
 
+%% Nor is it kept from who asks meanwhile.
 a_file_that_is_gone_is_not_recommended(Config) ->
     [
         begin
             Options = Mode#{dir => ?config(dir, Config), procs => [self()]},
             {ok, #{path := Path} = Session} = spoor:start({spoor_servant, work, 1}, Options),
-            ok = file:delete(filename:join([Path | Part])),
+            Gone = <<"Its file is gone: ", Path/binary>>,
+            #{warnings := Before} = spoor:status(Session),
+            ok = Remove(Path),
+            ?assertMatch(#{warnings := [Gone | Before]}, spoor:status(Session)),
             {ok, #{next := <<>>, text := Text}} = spoor:stop(Session),
             ?assertEqual(nomatch, string:find(Text, "Next")),
-            ?assertNotEqual(nomatch, string:find(Text, <<"Its file is gone: ", Path/binary>>))
+            ?assertNotEqual(nomatch, string:find(Text, Gone))
         end
-     || {Mode, Part} <- [{#{}, []}, {#{stream => true}, ["head.spoor"]}]
+     || {Mode, Remove} <- [
+            {#{}, fun file:delete/1},
+            {#{stream => true}, fun(Path) -> file:delete(filename:join(Path, "head.spoor")) end},
+            {#{stream => true}, fun file:del_dir_r/1}
+        ]
     ].
 
 %% As much of a text, a list as fits, and that there was more.
