@@ -12,16 +12,13 @@ use spoor_format::record::write;
 use spoor_format::term::{RawTerm, TermWriter};
 
 use crate::clock;
+use crate::functions::Functions;
 use crate::limits::Limit;
 use crate::missing::MissingCalls;
 use crate::processes::Processes;
 use crate::stream::{MAX_ATOM_BYTES, Names, Stream};
 use crate::windows::Windows;
 
-/// Functions that have a rate of their own; what comes later shares one.
-const FUNCTIONS: usize = 1 << 14;
-/// Places looked at for a function.
-const PROBES: usize = 32;
 /// Time in which a share of a thread's time is counted.
 const COST_WINDOW: Duration = Duration::from_millis(10);
 /// What refusing an event takes beside reading the clock: two callbacks, as `perf` saw them.
@@ -106,45 +103,6 @@ pub(crate) fn spread(word: u64) -> u64 {
 fn ticks(time: Duration, tick_hz: u64) -> u64 {
     let ticks = time.as_nanos() * u128::from(tick_hz) / 1_000_000_000;
     u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
-}
-
-#[derive(Debug)]
-struct FunctionWord {
-    key: AtomicU64,
-    used: AtomicU64,
-}
-
-/// A word for each function, in a table that never grows.
-#[derive(Debug)]
-struct Functions {
-    table: Box<[FunctionWord]>,
-    /// For the functions that found no place: together they get what one may.
-    others: AtomicU64,
-}
-
-impl Functions {
-    fn new() -> Functions {
-        let unused = || FunctionWord { key: AtomicU64::new(0), used: AtomicU64::new(0) };
-        Functions { table: (0..FUNCTIONS).map(|_| unused()).collect(), others: AtomicU64::new(0) }
-    }
-
-    fn word(&self, key: u64) -> &AtomicU64 {
-        let first = spread(key) as usize;
-        for place in (0..PROBES).map(|step| &self.table[first.wrapping_add(step) % FUNCTIONS]) {
-            let mut found = place.key.load(Ordering::Relaxed);
-            if found == 0 {
-                // Relaxed: a key is never changed again, and says all there is to know.
-                found = match place.key.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed) {
-                    Ok(_) => key,
-                    Err(other) => other,
-                };
-            }
-            if found == key {
-                return &place.used;
-            }
-        }
-        &self.others
-    }
 }
 
 /// How long a cause has been dropping events.
@@ -405,6 +363,7 @@ impl Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::functions::FUNCTIONS;
 
     const HZ: u64 = 1_000_000;
 
