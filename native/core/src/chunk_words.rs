@@ -3,6 +3,7 @@
 //! A chunk's number is 0 while its header changes. The commit word is stored
 //! last: a reader that sees it sees the records it promises.
 
+use crate::ring::{Copying, Ring};
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Where they lie.
@@ -45,9 +46,21 @@ pub(crate) fn read_stable<R>(seq: u64, word: &AtomicU64, read: impl FnOnce() -> 
     (word.load(Ordering::Relaxed) == seq).then_some(found)
 }
 
+/// Holds the chunk of that number for a copy; `None` when it is another by now.
+pub(crate) fn copying<'r>(ring: &'r Ring, index: u64, seq: u64, word: &AtomicU64) -> Option<Copying<'r>> {
+    let copying = ring.copying(index, seq)?;
+    // No later take can begin it from here on; one may have before.
+    (word.load(Ordering::Acquire) == seq).then_some(copying)
+}
+
 /// Commits what was written before.
 #[inline(always)]
 pub(crate) fn commit(commit: &AtomicU64, word: u64) {
     // Release: the record is in memory before the word that promises it.
     commit.store(word, Ordering::Release);
+}
+
+/// The commit word: what it promises is seen by who reads it here.
+pub(crate) fn promised(commit: &AtomicU64) -> u64 {
+    commit.load(Ordering::Acquire) // pairs with Release in `commit`
 }

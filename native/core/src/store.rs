@@ -14,7 +14,7 @@ use spoor_format::lane::{
 use spoor_format::status::{Phase, Status};
 
 use crate::OpenError;
-use crate::chunk_words::{ChunkWords, read_stable};
+use crate::chunk_words::{ChunkWords, copying, promised, read_stable};
 use crate::mapping::{Mapping, Memory, Window};
 use crate::ring::{Copying, ENDLESS, Ring, Taken};
 use crate::stream::{FETCH_AHEAD, hint_written};
@@ -222,7 +222,7 @@ impl Store {
 
     /// Records that are committed in a chunk.
     pub(crate) fn records(&self, which: Which, index: u64) -> u64 {
-        load(self.commit_word(which, index)) >> 32
+        promised(self.commit_word(which, index)) >> 32
     }
 
     /// Events can be read no more.
@@ -268,10 +268,8 @@ impl Store {
 
     /// Holds the chunk of that number for a copy; `None` when it is another by now.
     pub(crate) fn copying(&self, which: Which, index: u64, seq: u64) -> Option<HeldChunk<'_>> {
-        let copying = self.ring(which).copying(index, seq)?;
-        // No later take can begin it from here on; one may have before.
-        let is_that = self.chunk_seq(which, index) == seq;
-        is_that.then_some(HeldChunk { store: self, which, index, _copying: copying })
+        let copying = copying(self.ring(which), index, seq, self.chunk_word(which, index, SEQ_OFFSET))?;
+        Some(HeldChunk { store: self, which, index, _copying: copying })
     }
 
     /// Committed bytes of a chunk, of that commit word.
@@ -401,7 +399,7 @@ impl HeldChunk<'_> {
     /// Its header as of now, and what that says is committed.
     pub(crate) fn committed(&self) -> ([u8; ChunkHeader::BYTES], &[u8]) {
         let words = self.store.chunk_as_words(self.which, self.index);
-        let commit = load(&words[COMMIT_OFFSET / 8]); // pairs with Release in `commit`
+        let commit = promised(&words[COMMIT_OFFSET / 8]);
         let mut header = [0; ChunkHeader::BYTES];
         for (place, word) in header.chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());

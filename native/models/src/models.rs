@@ -2,10 +2,10 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::chunk_words::{ChunkWords, commit, read_stable};
+use crate::chunk_words::{ChunkWords, commit, copying, promised, read_stable};
 use crate::gate::{self, Epoch};
-use crate::ring::{ENDLESS, Ring};
 use crate::processes::Processes;
+use crate::ring::{ENDLESS, Ring};
 use crate::sync::{AtomicU64, Ordering};
 
 mod limits;
@@ -104,11 +104,11 @@ fn a_chunk_that_is_copied_is_not_begun_anew() {
             })
         };
         let seq = chunk.seq.load(Ordering::Acquire);
-        let copying = if seq == 0 { None } else { ring.copying(0, seq) };
-        if copying.is_some() && chunk.seq.load(Ordering::Acquire) == seq && chunk.commit.load(Ordering::Acquire) == 1 {
+        let held = if seq == 0 { None } else { copying(&ring, 0, seq, &chunk.seq) };
+        if held.is_some() && promised(&chunk.commit) == 1 {
             assert_eq!(payload.read(0), seq);
         }
-        drop(copying);
+        drop(held);
         if let Some(taken) = ring.take() {
             payload.write(0, taken.seq);
         }
@@ -145,9 +145,10 @@ impl Mapped {
     /// What a reader of the live file does: number, copy, number again. The
     /// number of the chunk, its header and its record if one was committed.
     fn copy(&self) -> Option<(u64, u64, Option<u64>)> {
-        let seq = self.seq.load(Ordering::Acquire);
+        // Relaxed: some know the number from elsewhere (`Store::count_taken`).
+        let seq = self.seq.load(Ordering::Relaxed);
         read_stable(seq, &self.seq, || {
-            let committed = self.commit.load(Ordering::Acquire);
+            let committed = promised(&self.commit);
             let (header, payload) = (self.header.load(Ordering::Relaxed), self.payload.load(Ordering::Relaxed));
             (seq, header, (committed != 0).then_some(payload))
         })
