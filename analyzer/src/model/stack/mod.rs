@@ -175,6 +175,7 @@ pub struct Stacks {
     /// Steps that are held, of all processes.
     holding: usize,
     /// To hold steps in.
+    #[allow(clippy::vec_box, reason = "stacks hold them in boxes: they come and go as they are")]
     spare: Vec<Box<Held>>,
     /// (caller, called) that any process has learned; told, not used.
     returning: Pairs,
