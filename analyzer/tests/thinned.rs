@@ -147,14 +147,14 @@ fn every_limit_that_left_something_out_is_a_finding_and_no_damage() {
     file.meta.entries.push(("sample".into(), "10".into()));
     let (_, findings, ledger) = everything(file.build()).expect("a recording");
     assert!(!is_damaged(&findings));
-    let said: Vec<&str> = findings.iter().filter(|f| f.is_of_limits()).map(|f| f.what.as_str()).collect();
+    let said: Vec<&str> = findings.iter().filter(|f| f.is_of_omissions()).map(|f| f.what.as_str()).collect();
     let sample = "a sample: one process in 10 is recorded";
     assert_eq!(said, ["3 events left out by rate", "5 events left out by function_rate", sample]);
     assert_eq!((ledger.dropped, ledger.present), (8, 1));
     // Two threads counted which processes they met are in it.
     (file.lanes[0].sampled, file.lanes[1].sampled) = ([1_000, 8_999], [1, 0]);
     let (_, findings, ledger) = everything(file.build()).expect("a recording");
-    let said: Vec<&str> = findings.iter().filter(|f| f.is_of_limits()).map(|f| f.what.as_str()).collect();
+    let said: Vec<&str> = findings.iter().filter(|f| f.is_of_omissions()).map(|f| f.what.as_str()).collect();
     assert_eq!(said[2], "a sample: one process in 10 is recorded, 1,001 of 10,000 processes");
     assert_eq!((ledger.dropped, ledger.present), (8, 1), "processes are no events");
 }

@@ -136,8 +136,8 @@ fn heading(about: &[About], on_scheduler: bool, running: bool, total_ns: u64) ->
         [one] => one.account(),
         many => {
             let present = many.iter().map(|one| one.ledger.present).fold(0, u64::saturating_add);
-            let thinned = many.iter().any(|one| one.findings.iter().any(Finding::is_of_limits));
-            let not_all = if thinned { "; not all: limits left events out" } else { "" };
+            let thinned = many.iter().any(|one| one.findings.iter().any(Finding::is_of_omissions));
+            let not_all = if thinned { "; not all: events were left out" } else { "" };
             format!("{} events, {} lost{not_all}", count(present), count(lost))
         }
     };

@@ -125,7 +125,7 @@ impl About {
         let window = format!("{} to {}", moment(self.from_ns).trim_end_matches(" s"), moment(self.to_ns));
         writeln!(out, "{} ({}), {window}", self.path, self.state_text)?;
         writeln!(out, "{}", findings::ledger(&self.ledger))?;
-        let limits = self.findings.iter().filter(|finding| finding.is_of_limits());
+        let limits = self.findings.iter().filter(|finding| finding.is_of_omissions());
         limits.into_iter().try_for_each(|limit| writeln!(out, "NOT ALL: {}; lost: {}", limit.what, limit.cost))?;
         let clocks = self.findings.iter().filter(|finding| finding.is_of_clocks());
         clocks.into_iter().try_for_each(|clocks| writeln!(out, "CLOCKS DISAGREE: {}", clocks.what))
@@ -133,7 +133,7 @@ impl About {
 
     /// The ledger, and which limits left something out: one line for a picture.
     fn account(&self) -> String {
-        let limits = self.findings.iter().filter(|finding| finding.is_of_limits());
+        let limits = self.findings.iter().filter(|finding| finding.is_of_omissions());
         let not_all: String = limits.map(|limit| format!("; not all: {}", limit.what)).collect();
         let disagree = if self.findings.iter().any(Finding::is_of_clocks) { "; clocks disagree" } else { "" };
         findings::ledger(&self.ledger) + &not_all + disagree

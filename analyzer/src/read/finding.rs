@@ -29,6 +29,9 @@ pub struct Finding {
 /// The place of findings about what limits left out of the recording.
 pub(crate) const LIMITS: &str = "limits";
 
+/// The place of findings about what was not traced for a while.
+pub(crate) const TRACING: &str = "tracing";
+
 /// The place of the finding about the clocks of threads that disagree.
 pub(crate) const CLOCKS: &str = "clocks of threads";
 
@@ -42,9 +45,9 @@ impl Finding {
         Finding::warning(CLOCKS, what, "order and durations between threads: they may be off by as much")
     }
 
-    /// Is it about what a limit left out? Then nothing is wrong with the file.
-    pub fn is_of_limits(&self) -> bool {
-        self.place == LIMITS
+    /// Is it about events that were not recorded? Then nothing is wrong with the file.
+    pub fn is_of_omissions(&self) -> bool {
+        self.place == LIMITS || self.place == TRACING
     }
 
     pub(crate) fn damage(place: impl Into<String>, what: impl ToString, cost: impl Into<String>) -> Finding {

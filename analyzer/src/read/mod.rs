@@ -31,6 +31,7 @@ mod stream;
 mod survey;
 mod terms;
 mod tracees;
+mod untraced;
 mod window;
 
 pub use clock::Clock;

@@ -20,6 +20,7 @@ use super::source::Source;
 use super::stream::Stream;
 use super::terms::thousands;
 use super::tracees::Tracees;
+use super::untraced;
 use super::window::Window;
 
 /// A recording.
@@ -137,6 +138,8 @@ impl Recording {
         recording.settle();
         recording.fill_ledger();
         recording.find_span();
+        let untraced = untraced::findings(&recording.notes(), recording.start_ns);
+        recording.findings.extend(untraced);
         Ok(recording)
     }
 

@@ -60,7 +60,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     for (key, name) in TOLD {
         line(name, meta(report, key).to_owned())?;
     }
-    for limit in report.findings.iter().filter(|finding| finding.is_of_limits()) {
+    for limit in report.findings.iter().filter(|finding| finding.is_of_omissions()) {
         line("not all", format!("{}; lost: {}", limit.what, limit.cost))?;
     }
     line("events", findings::ledger(&report.ledger))?;
@@ -152,7 +152,7 @@ fn covered(report: &Report) -> String {
             format!("the last {}{}{damaged}", duration(report.covered_ns), copied.unwrap_or_default())
         }
         false if !damaged.is_empty() => format!("not all of it: nothing is overwritten{damaged}"),
-        false if report.findings.iter().any(Finding::is_of_limits) => {
+        false if report.findings.iter().any(Finding::is_of_omissions) => {
             "all of the time, but not all events; nothing is overwritten".to_owned()
         }
         false => match report.mode.as_str() {
