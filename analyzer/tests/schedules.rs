@@ -51,6 +51,8 @@ struct Process {
     since: u64,
     /// It took its turn after a message.
     woken: bool,
+    /// The lane that it was on last.
+    was_on: Option<usize>,
 }
 
 /// A process did this from then to then.
@@ -66,6 +68,8 @@ struct Run {
     on: [Option<usize>; LANES],
     born: BTreeMap<usize, u64>,
     died: BTreeMap<usize, u64>,
+    /// Who came in when, on which lane, after which.
+    came: Vec<(usize, u64, usize, Option<usize>)>,
 }
 
 impl Run {
@@ -88,6 +92,8 @@ impl Run {
         let who = ready[random.below(ready.len() as u64) as usize];
         self.turns(who, now, Does::Runs(lane));
         self.on[lane] = Some(who);
+        let before = self.processes[who].was_on.replace(lane);
+        self.came.push((who, now, lane, before));
         self.tells(lane, now, who, "in", "function=1");
         if std::mem::take(&mut self.processes[who].woken) {
             self.tells(lane, now, who, "receive", "");
@@ -128,7 +134,7 @@ impl Run {
             12 if self.processes.len() < 9 => {
                 let child = self.processes.len();
                 let does = Does::IsReady { dirty: false };
-                self.processes.push(Process { does, since: now, woken: false });
+                self.processes.push(Process { does, since: now, woken: false, was_on: None });
                 self.born.insert(child, now);
                 self.tells(lane, now, child, "spawned", format!("parent=pid({}) function=1", pid(who)));
             }
@@ -154,7 +160,7 @@ fn run(random: &mut Random, steps: u64) -> Run {
     let mut run = Run::default();
     for who in 0..5 {
         let does = if who < 2 { Does::Runs(who) } else { Does::Waits };
-        run.processes.push(Process { does, since: 0, woken: false });
+        run.processes.push(Process { does, since: 0, woken: false, was_on: (who < 2).then_some(who) });
     }
     run.on = [Some(0), Some(1), None];
     let mut now = AWAY + AWAY;
@@ -302,6 +308,21 @@ fn compare_threads(said: &Said, truth: &Truth, window: Window, what: &str) {
     }
 }
 
+/// Who came from another lane is known as far back as is read; of the others it is said that it is not.
+fn compare_migrations(said: &Said, run: &Run, window: Window, all_is_read: bool, what: &str) {
+    let inside = |(_, at, ..): &&(usize, u64, usize, Option<usize>)| (window.from_ns..window.to_ns).contains(at);
+    let came = || run.came.iter().filter(inside);
+    let moved = came().filter(|(_, _, lane, before)| before.is_some_and(|before| before != *lane)).count() as u64;
+    let from_nowhere =
+        came().filter(|(who, _, _, before)| before.is_none() && !run.born.contains_key(who)).count() as u64;
+    let sched::Report { migrations, migrations_unknown, .. } = said.sched;
+    let said = format!("{what}: {migrations} and {migrations_unknown}, in truth {moved}");
+    assert!(migrations <= moved && moved <= migrations + migrations_unknown, "{said}");
+    if all_is_read {
+        assert_eq!((migrations, migrations_unknown), (moved, from_nowhere), "{said}");
+    }
+}
+
 /// What is said of those that are off is true, and the rest is said not to be known.
 fn compare_waits(said: &Said, truth: &Truth, window: Window, what: &str) {
     let (mut at_least, mut at_most, mut true_queue) = (0, 0, 0);
@@ -367,6 +388,7 @@ fn windows_say_what_was_and_add_up() {
             let said = said(&whole_chunks, window, whole_chunks.around(window, 1 << 20));
             compare_threads(&said, &truth, window, &what);
             compare_waits(&said, &truth, window, &what);
+            compare_migrations(&said, &run, window, true, &what);
             for (process, row) in said.procs {
                 // The parts of the window that are parts of the whole: taken away from it.
                 let sum = sums.entry(process).or_default();
@@ -381,8 +403,10 @@ fn windows_say_what_was_and_add_up() {
         let window = Window { from_ns: from, to_ns: from + 1 + random.below(end - from) };
         let read = Window { from_ns: from - random.below(from - first), to_ns: window.to_ns + random.below(60) };
         let (what, truth) = (format!("run {seed}, {window:?} of {read:?}"), truth(&run, window, name));
+        let said = said(&chunks, window, read);
+        compare_migrations(&said, &run, window, false, &what);
         if tells_who_is_on(&run, chunk, read.from_ns) {
-            compare_threads(&said(&chunks, window, read), &truth, window, &what);
+            compare_threads(&said, &truth, window, &what);
             windows += 1;
         }
     }

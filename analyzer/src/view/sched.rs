@@ -28,7 +28,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     ];
     table::fitted(&columns, report.lanes.iter().map(lane).collect(), &["EVENTS"], style, out)?;
     writeln!(out)?;
-    writeln!(out, "{} migrations between lanes", count(report.migrations))?;
+    writeln!(out, "{}", migrations(report))?;
     if !report.migrations_matrix.is_empty() {
         matrix(&report.migrations_matrix, style, out)?;
     }
@@ -39,6 +39,17 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     writeln!(out, "Longest slices")?;
     let columns = [("TIME", true), ("AT", true), ("LANE", false), ("PROCESS", false), ("FUNCTION", false)];
     table::fitted(&columns, report.longest.iter().map(slice).collect(), &[], style, out)
+}
+
+fn migrations(report: &Report) -> String {
+    let known = count(report.migrations);
+    match report.migrations_unknown {
+        0 => format!("{known} migrations between lanes"),
+        more => format!(
+            "{known} migrations between lanes, up to {} more: of so many that came in the lane before is not known",
+            count(more)
+        ),
+    }
 }
 
 /// More lanes than this are listed, not put into a square.

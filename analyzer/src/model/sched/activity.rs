@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use spoor_format::chunk::Identity;
 
+use super::moves::Moves;
 use super::{CLOSE_NS, GroupRow, LaneRow, LaneTimeline};
 use crate::model::cut::Cut;
 use crate::model::filter::EventFilter;
@@ -26,10 +27,7 @@ pub(super) struct Activity {
     pub(super) shown: EventFilter,
     /// No event is missing since then: who was on a thread before its first event, that says.
     pub(super) since: Option<u64>,
-    /// The lane that a process was last on.
-    pub(super) last_lane: HashMap<TraceeId, u32>,
-    /// How often one came in on another lane than before: from, to.
-    pub(super) moves: BTreeMap<(u32, u32), u64>,
+    pub(super) moves: Moves,
     /// Names of slices' processes that have no more events.
     pub(super) gone: HashMap<(TraceeId, u64), String>,
 }
@@ -124,12 +122,8 @@ impl Activity {
     }
 
     pub(super) fn enter(&mut self, event: &Event<'_>, function: Option<FunctionId>) {
-        if matches!(event.identity(), Identity::Process(_))
-            && let Some(last) = self.last_lane.insert(event.tracee, event.lane)
-            && last != event.lane
-            && self.columns.cut.holds(event.time)
-        {
-            *self.moves.entry((last, event.lane)).or_default() += 1;
+        if matches!(event.identity(), Identity::Process(_)) {
+            self.moves.comes_in(event.tracee, event.lane, self.columns.cut.holds(event.time));
         }
         let lane = self.met(event);
         lane.switched = true;
@@ -147,10 +141,11 @@ impl Activity {
         let (columns, since) = (self.columns, self.since);
         let lane = self.met(event);
         let first = !std::mem::replace(&mut lane.switched, true);
-        match lane.open.take() {
+        let open = lane.open.take();
+        match open {
             Some(open) if open.tracee == event.tracee => {
                 let to = event.function.or(open.last_function);
-                self.close(event.lane, Open { last: event.time, last_function: to, ..open });
+                return self.close(event.lane, Open { last: event.time, last_function: to, ..open });
             }
             Some(open) => {
                 // The end of that one was not recorded, nor the begin of this.
@@ -164,6 +159,7 @@ impl Activity {
             }
             None => lane.clipped += u64::from(columns.cut.holds(event.time)),
         }
+        self.moves.is_on(event.tracee, event.lane);
     }
 
     /// The last event of a thread before all are read.
@@ -178,6 +174,10 @@ impl Activity {
         let lane = self.lanes.entry(event.lane).or_default();
         lane.open = goes_on.then(|| Open { begun: false, ..Open::new(event, None) });
         lane.switched = goes_on || ends;
+        // Who left may have been on other lanes since.
+        if goes_on {
+            self.moves.is_on(event.tracee, event.lane);
+        }
     }
 
     pub(super) fn exited(&mut self, event: &Event<'_>) {
@@ -209,6 +209,7 @@ impl Activity {
             (None, Some(since)) if runs && !lane.switched && kind::is_of_running(event.kind) => {
                 lane.switched = true;
                 lane.open = Some(Open { start: since.min(event.time), begun: false, ..Open::new(event, None) });
+                self.moves.is_on(event.tracee, event.lane);
             }
             _ => {}
         }
@@ -226,6 +227,11 @@ impl Activity {
 
     /// Without in and out: slices are runs of events.
     pub(super) fn follow(&mut self, event: &Event<'_>) {
+        // Its parent runs there.
+        if event.kind == kind::SPAWNED {
+            self.met(event);
+            return;
+        }
         let lane = self.lanes.entry(event.lane).or_default();
         if let Some(open) = lane.open.as_mut() {
             // Whoever collects garbage is on the thread all the time.
@@ -291,9 +297,7 @@ impl Activity {
                 *who = Who::Gone(groups.of(*tracee, processes, tracees, names));
             }
         }
-        for tracee in gone {
-            self.last_lane.remove(tracee);
-        }
+        gone.iter().for_each(|tracee| self.moves.forget(*tracee));
     }
 
     /// Events are missing: whoever was running may have left.
@@ -304,7 +308,7 @@ impl Activity {
             }
             lane.switched = false;
         }
-        self.last_lane.clear();
+        self.moves.forget_all();
         self.since = None;
     }
 
@@ -312,12 +316,7 @@ impl Activity {
     pub(super) fn show_only_asked_for(&mut self) {
         let Activity { lanes, moves, shown, .. } = self;
         lanes.retain(|lane, _| shown.takes_lane(*lane));
-        moves.retain(|(_, to), _| shown.takes_lane(*to));
-    }
-
-    /// How often processes came to the lane from others.
-    pub(super) fn arrivals(&self, lane: u32) -> u64 {
-        self.moves.iter().filter(|((_, to), _)| *to == lane).map(|(_, n)| n).sum()
+        moves.show_only(shown);
     }
 
     /// The last event was read; who is on a thread stays there `until` then.
@@ -374,7 +373,7 @@ impl Lane {
         }
     }
 
-    pub(super) fn row(&self, lane: &LaneLedger, arrivals: u64, window: u64) -> LaneRow {
+    pub(super) fn row(&self, lane: &LaneLedger, moves: &Moves, window: u64) -> LaneRow {
         let points = self.slices.percentiles().unwrap_or_default();
         LaneRow {
             lane: lane.short(),
@@ -387,7 +386,8 @@ impl Lane {
             slice_p50_ns: points.p50_ns,
             slice_p99_ns: points.p99_ns,
             slice_max_ns: points.max_ns,
-            migrations_in: arrivals,
+            migrations_in: moves.known_to(lane.lane),
+            migrations_in_unknown: moves.unknown_to(lane.lane),
         }
     }
 

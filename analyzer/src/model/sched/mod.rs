@@ -7,6 +7,7 @@
 //! leaves no events, so that idle and untraced look alike.
 
 mod activity;
+mod moves;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
@@ -20,6 +21,7 @@ use crate::model::processes::{Known, Processes};
 use crate::model::{group, label};
 use crate::read::{Event, LaneLedger, Names, Recording, TraceeId, Tracees, kind};
 use activity::{Activity, Columns, Groups, Lane};
+use moves::Moves;
 
 /// Without `in` and `out`: events of one thread and process closer together than
 /// this belong to one slice. Above the cost of traced calls by far, and below
@@ -63,8 +65,10 @@ pub struct Report {
     pub from_wall_ns: Option<u64>,
     /// Lane by lane.
     pub lanes: Vec<LaneRow>,
-    /// How often a process went on on another lane than before.
+    /// How often a process went on on another lane than before, as far as both are known.
     pub migrations: u64,
+    /// How often one came in, not newly spawned, of which the lane before is not known: it may have been on another.
+    pub migrations_unknown: u64,
     /// The same from lane to lane.
     pub migrations_matrix: Vec<Migration>,
     /// The longest slices.
@@ -101,6 +105,8 @@ pub struct LaneRow {
     pub slice_max_ns: u64,
     /// Processes that came from another lane.
     pub migrations_in: u64,
+    /// Processes that came, not newly spawned, from a lane that is not known, perhaps this one.
+    pub migrations_in_unknown: u64,
 }
 
 /// Processes that went on on another lane.
@@ -164,8 +170,7 @@ impl Sched {
             columns: Columns { cut, width, count },
             shown: EventFilter::default(),
             since: None,
-            last_lane: HashMap::new(),
-            moves: BTreeMap::new(),
+            moves: Moves::default(),
             gone: HashMap::new(),
         };
         let flags = recording.meta.get("flags").unwrap_or_default();
@@ -225,6 +230,10 @@ impl Sched {
             return;
         }
         self.last_complete = event.time;
+        if event.kind == kind::SPAWNED {
+            self.exact.moves.is_born(event.tracee);
+            self.estimate.moves.is_born(event.tracee);
+        }
         let first = if self.cut.since > self.starts { self.cut.since } else { event.time };
         let first = *self.begins.get_or_insert(first);
         self.exact.since.get_or_insert_with(|| first.max(event.whole_since_ns()));
@@ -247,10 +256,6 @@ impl Sched {
             _ => self.exact.went_on(event, self.runs),
         }
         self.estimate.follow(event);
-        if event.kind == kind::EXIT {
-            self.exact.last_lane.remove(&event.tracee);
-            self.estimate.last_lane.remove(&event.tracee);
-        }
     }
 
     /// Was there no event?
@@ -298,9 +303,10 @@ impl Sched {
             from_ns: from.saturating_sub(recording.start_ns),
             to_ns: to.saturating_sub(recording.start_ns),
             from_wall_ns: recording.clock.known_wall_ns(from),
-            lanes: lanes.iter().map(|lane| lane_of(lane).row(lane, activity.arrivals(lane.lane), window)).collect(),
-            migrations: activity.moves.values().sum(),
-            migrations_matrix: activity.moves.iter().map(|((from, to), n)| moved(*from, *to, *n)).collect(),
+            lanes: lanes.iter().map(|lane| lane_of(lane).row(lane, &activity.moves, window)).collect(),
+            migrations: activity.moves.known.values().sum(),
+            migrations_unknown: activity.moves.all_unknown(),
+            migrations_matrix: activity.moves.known.iter().map(|((from, to), n)| moved(*from, *to, *n)).collect(),
             longest: longest.collect(),
             timeline: lanes.iter().map(|lane| lane_of(lane).timeline(lane, &groups, activity.columns)).collect(),
             groups: groups.rows,
