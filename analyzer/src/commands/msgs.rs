@@ -32,6 +32,6 @@ pub(super) fn run(args: &cli::Sums) -> Result<Health> {
     if report.pairs_found + report.queues_found == 0 {
         summed.nothing(Sought::Messages, &filter)?;
     }
-    summed
-        .print(&args.table, &report, |style, out| view::msgs::text(&report, !filter.schedulers.is_empty(), style, out))
+    let (recordings, of_threads) = (summed.about.len(), !filter.schedulers.is_empty());
+    summed.print(&args.table, &report, |style, out| view::msgs::text(&report, recordings, of_threads, style, out))
 }

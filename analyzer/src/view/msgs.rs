@@ -6,8 +6,8 @@ use crate::model::msgs::{MOST_ROWS, PairRow, QueueRow, Report};
 use crate::view::table::{self, Style};
 use crate::view::units::{bytes, count, duration, moment};
 
-/// As text; `of_threads`: of those asked for.
-pub fn text(report: &Report, of_threads: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
+/// As text, of so many recordings; `of_threads`: of those asked for.
+pub fn text(report: &Report, recordings: usize, of_threads: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{} messages sent, {} received\n", count(report.sent), count(report.received))?;
     let columns = [("FROM", false), ("TO", false), ("MESSAGES", true), ("TO NOBODY", true), ("RECORDED BYTES", true)];
     table::fitted(&columns, report.pairs.iter().map(pair).collect(), &[], style, out)?;
@@ -32,10 +32,16 @@ pub fn text(report: &Report, of_threads: bool, style: Style, out: &mut dyn Write
         }
         _ => table::more(report.queues_found, report.queues.len(), out)?,
     }
-    match of_threads {
-        true => writeln!(out, "\nSENT TO and CAME: on these threads; PEAK and LEFT: of messages from all threads"),
-        false => Ok(()),
+    if recordings > 1 {
+        writeln!(
+            out,
+            "\nA message from one of these recordings to another is not joined: sent in the one, NOT SEEN SENT in the other"
+        )?;
     }
+    if of_threads {
+        writeln!(out, "\nSENT TO and CAME: on these threads; PEAK and LEFT: of messages from all threads")?;
+    }
+    Ok(())
 }
 
 /// Zeros are left blank: they only hide the numbers.

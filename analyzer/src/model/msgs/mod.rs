@@ -7,7 +7,10 @@
 //! sender, and for the sum over several. A reply to an alias names no process: its
 //! reference tells whose it was, once it comes.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod queue;
+mod replies;
+
+use std::collections::{BTreeMap, HashMap};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,17 +19,15 @@ use spoor_format::record::Body;
 
 use crate::model::filter::EventFilter;
 use crate::model::group::Groups;
-use crate::model::histogram::{Durations, Percentiles};
 use crate::model::processes::{Known, Processes};
 use crate::model::requests::key::Key;
 use crate::model::slots::{Exited, Slots};
 use crate::model::states::receiver;
-use crate::read::{Detail, Event, Recording, TraceeId, kind};
+use crate::read::{Event, Recording, TraceeId, kind};
+use queue::Queue;
+pub use queue::QueueRow;
+use replies::{Replies, Reply, reply_to_alias};
 
-/// Messages on their way to one process whose times are kept.
-const KEPT: usize = 1 << 16;
-/// The shape of a reply.
-const REPLY: u64 = 2;
 /// To whom replies go that are joined with no process.
 const ALIASES: &str = "aliases";
 const ALIASES_ELSEWHERE: &str = "aliases of other nodes";
@@ -71,42 +72,6 @@ struct Pair {
     bytes: u64,
 }
 
-/// Replies to aliases that have not come: sent by whom and when, by reference.
-#[derive(Debug, Default)]
-struct Replies {
-    open: HashMap<Key, Reply>,
-    order: VecDeque<Key>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Reply {
-    from: u32,
-    time: u64,
-    pair: Pair,
-    asked_for: bool,
-    /// It was sent on a thread that is asked for.
-    here: bool,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    sent: u64,
-    received: u64,
-    unsent: u64,
-    waiting: u64,
-    peak: u64,
-    peak_at: u64,
-    times: VecDeque<u64>,
-    delays: Durations,
-    /// When replies to aliases came that may have been on their way together with the next.
-    taken: VecDeque<u64>,
-    missing: bool,
-    asked_for: bool,
-    /// Its name was looked at.
-    decided: bool,
-    exited_at: Option<u64>,
-}
-
 /// Messages between two groups.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PairRow {
@@ -121,30 +86,6 @@ pub struct PairRow {
     /// Bytes of those that were recorded with their content, as far as it was kept;
     /// null when none was.
     pub recorded_bytes: Option<u64>,
-}
-
-/// Messages on their way to one process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct QueueRow {
-    /// The recording it is in.
-    pub recording: String,
-    /// The process.
-    pub process: String,
-    /// Sent to it by processes whose `send` events are recorded.
-    pub sent: u64,
-    /// Came to it.
-    pub received: u64,
-    /// Of these, from elsewhere: timers, ports, monitors, processes not traced.
-    pub from_elsewhere: u64,
-    /// The most that were on their way at a time.
-    pub peak: u64,
-    /// When that was first so, in nanoseconds since the start of the recording.
-    pub peak_at_ns: u64,
-    /// On their way at the end.
-    pub left: u64,
-    /// How long they were on their way; null when none came.
-    #[serde(flatten)]
-    pub delays: Option<Percentiles>,
 }
 
 /// The report.
@@ -301,9 +242,10 @@ impl Msgs {
         // Of several with one reference, the first that comes is the first that was sent.
         if to.is_none()
             && !nobody
-            && let Some(key) = reply_to_alias(event).filter(|key| !self.replies.open.contains_key(key))
+            && let Some(key) = reply_to_alias(event).filter(|key| !self.replies.holds(key))
         {
-            return self.replies(key, Reply { from, time: event.time, pair: this, asked_for, here });
+            let reply = Reply { from, time: event.time, pair: this, asked_for, here };
+            return self.replies.sent(key, reply).into_iter().for_each(|(key, reply)| self.not_joined(key, reply));
         }
         let pair = match to {
             _ if !here => return,
@@ -325,10 +267,7 @@ impl Msgs {
 
     /// When it was sent, and whether here, if it is a reply to an alias: whose that is, is known now.
     fn reply_that_comes(&mut self, event: &Event<'_>, processes: &Processes, asked_for: bool) -> Option<(u64, bool)> {
-        if self.replies.open.is_empty() {
-            return None;
-        }
-        let reply = self.replies.open.remove(&reply_key(&event.detail())?)?;
+        let reply = self.replies.that_comes(event)?;
         if reply.here && (asked_for || reply.asked_for) {
             let to = self.groups.of(event.tracee, processes, event.tracees(), event.names());
             self.pairs.entry((reply.from, To::Group(to))).or_default().add(&reply.pair);
@@ -336,23 +275,11 @@ impl Msgs {
         Some((reply.time, reply.here))
     }
 
-    /// A reply to an alias is on its way. One that is not asked for may be to one that is.
-    fn replies(&mut self, key: Key, reply: Reply) {
-        if self.replies.open.len() >= KEPT || self.replies.order.len() >= 2 * KEPT {
-            let Replies { open, order } = &mut self.replies;
-            order.retain(|key| open.contains_key(key));
-            // Those that are not fetched for so long may never be.
-            let most = if open.len() < KEPT { 0 } else { order.len() / 2 };
-            let oldest: Vec<Key> = order.drain(..most).collect();
-            oldest.into_iter().for_each(|key| self.not_joined(key));
-        }
-        self.replies.open.insert(key, reply);
-        self.replies.order.push_back(key);
-    }
-
     /// Whose the alias is, nobody tells.
-    fn not_joined(&mut self, key: Key) {
-        let Some(reply) = self.replies.open.remove(&key).filter(|reply| reply.asked_for) else { return };
+    fn not_joined(&mut self, key: Key, reply: Reply) {
+        if !reply.asked_for {
+            return;
+        }
         let text = if key.is_remote() { ALIASES_ELSEWHERE } else { ALIASES };
         let other = self.other_called(text.to_owned());
         self.pairs.entry((reply.from, To::Other(other))).or_default().add(&reply.pair);
@@ -384,8 +311,7 @@ impl Msgs {
 
     /// A recording ends; the next may begin.
     pub fn end_of_recording(&mut self, known: &Known<'_>) {
-        std::mem::take(&mut self.replies.order).into_iter().for_each(|key| self.not_joined(key));
-        self.replies = Replies::default();
+        self.replies.take_all().into_iter().for_each(|(key, reply)| self.not_joined(key, reply));
         let others: Vec<TraceeId> = self.to_others.keys().copied().collect();
         others.into_iter().for_each(|to| self.was_asked_for(to));
         let mut queues: Vec<(TraceeId, Queue)> = self.queues.drain().collect();
@@ -443,84 +369,11 @@ fn traces_all(recording: &Recording) -> bool {
     recording.meta.get("procs") == Some("all") && recording.meta.get("sample").is_none()
 }
 
-/// The reference of a reply that is sent to an alias.
-fn reply_to_alias(event: &Event<'_>) -> Option<Key> {
-    let detail = event.detail();
-    let Some(Body::Send { to }) = detail.body() else { return None };
-    let alias = Key::of(to, &detail)?;
-    reply_key(&detail).filter(|key| *key == alias)
-}
-
-fn reply_key(detail: &Detail<'_>) -> Option<Key> {
-    let (_, reference) = detail.message().filter(|(shape, _)| *shape == REPLY)?;
-    Key::of(reference, detail)
-}
-
 impl Pair {
     fn add(&mut self, other: &Pair) {
         self.messages += other.messages;
         self.lost += other.lost;
         self.sized += other.sized;
         self.bytes += other.bytes;
-    }
-}
-
-impl Queue {
-    fn row(&self, process: String, recording: &Recording) -> QueueRow {
-        QueueRow {
-            recording: recording.path.clone(),
-            process,
-            sent: self.sent,
-            received: self.received,
-            from_elsewhere: self.unsent,
-            peak: self.peak,
-            peak_at_ns: self.peak_at.saturating_sub(recording.start_ns),
-            left: self.waiting,
-            delays: self.delays.percentiles(),
-        }
-    }
-
-    fn sent(&mut self, time: u64, here: bool) {
-        self.sent += u64::from(here);
-        self.waiting += 1;
-        if self.waiting > self.peak {
-            (self.peak, self.peak_at) = (self.waiting, time);
-        }
-        if self.times.len() < KEPT && !self.missing {
-            self.times.push_back(time);
-        } else {
-            self.missing = true;
-        }
-    }
-
-    /// A reply to an alias, which is in no other order than that of its sending.
-    fn reply_came(&mut self, sent: u64, time: u64, sent_here: bool, here: bool) {
-        self.sent += u64::from(sent_here);
-        self.received += u64::from(here);
-        if here {
-            self.delays.record(time.saturating_sub(sent));
-        }
-        while self.taken.front().is_some_and(|taken| *taken < sent) || self.taken.len() >= KEPT {
-            self.taken.pop_front();
-        }
-        self.taken.push_back(time);
-        if self.taken.len() as u64 > self.peak {
-            (self.peak, self.peak_at) = (self.taken.len() as u64, sent);
-        }
-    }
-
-    fn came(&mut self, event: &Event<'_>, here: bool) {
-        self.received += u64::from(here);
-        if self.waiting == 0 {
-            self.unsent += u64::from(here);
-            return;
-        }
-        self.waiting -= 1;
-        if let Some(time) = self.times.pop_front().filter(|_| here) {
-            self.delays.record(event.time.saturating_sub(time));
-        }
-        if self.waiting == 0 {
-            self.missing = false;
-        }
     }
 }
