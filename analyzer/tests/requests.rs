@@ -343,5 +343,7 @@ fn a_request_in_two_recordings_is_listed_once() {
         assert_eq!(of("service_ns"), [Some(90), Some(35)], "{files:?}");
         let recordings: Vec<_> = slowest.iter().map(|request| request["recording"].as_str()).collect();
         assert_eq!(recordings, [Some("client.spoor"); 2]);
+        assert!(spoor(&dir, &[&["msgs"], &files[..]].concat()).contains("is not joined"));
     }
+    assert!(!spoor(&dir, &["msgs", "client.spoor"]).contains("is not joined"));
 }

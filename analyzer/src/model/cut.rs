@@ -11,7 +11,8 @@ pub struct Cut {
     pub to: u64,
     /// What happens before this lies in it. One that reaches past the end of the recording has its last event, too.
     pub before: u64,
-    /// All events since then are read; of those before, the last of each thread at most.
+    /// All events since then are read; of those before, the last of each thread at most. 0 for
+    /// all that there are.
     pub since: u64,
 }
 
@@ -20,12 +21,19 @@ impl Cut {
     pub fn new(recording: &Recording, window: Window, around: Window) -> Cut {
         let from = window.from_ns.max(recording.start_ns);
         let to = window.to_ns.min(recording.end_ns).max(from);
-        Cut { from, to, before: window.to_ns, since: around.from_ns }
+        let since = if around.from_ns > recording.start_ns { around.from_ns } else { 0 };
+        Cut { from, to, before: window.to_ns, since }
     }
 
     /// Everything.
     pub fn all(recording: &Recording) -> Cut {
         Cut::new(recording, Window::ALL, Window::ALL)
+    }
+
+    /// Since when it is known who is on a thread, as far as no event is missing. Before the first
+    /// event of a recording, at this time, nobody was traced.
+    pub fn known_from(&self, first: u64) -> u64 {
+        if self.since > 0 { self.since } else { first }
     }
 
     /// How much of a stretch lies in it.

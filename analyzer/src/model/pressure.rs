@@ -114,10 +114,10 @@ impl Pressure {
             return;
         }
         match event.kind {
-            kind::GC_MINOR_START | kind::GC_MAJOR_START if asked_for => {
+            of if kind::begins_gc(of) && asked_for => {
                 self.collecting.insert(event.tracee, (event.time, event.lane));
             }
-            kind::GC_MINOR_END | kind::GC_MAJOR_END => {
+            of if kind::ends_gc(of) => {
                 if let Some((from, _)) = self.collecting.remove(&event.tracee) {
                     self.collected(from, event.time, event.lane);
                 }

@@ -173,7 +173,7 @@ impl Procs {
             kind::IN | kind::IN_EXITING => seen.slices += 1,
             kind::SEND | kind::SEND_TO_NON_EXISTING => seen.sent += 1,
             kind::RECEIVE => seen.received += 1,
-            kind::GC_MINOR_END | kind::GC_MAJOR_END => {
+            of if kind::ends_gc(of) => {
                 seen.collections += 1;
                 seen.remember(heap_bytes(event));
             }

@@ -97,7 +97,6 @@ pub struct States {
     cut: Cut,
     /// From then on all events are known, as far as none is missing.
     whole_since: Option<u64>,
-    starts: u64,
     calm: Calm,
     lanes: EventFilter,
 }
@@ -115,11 +114,8 @@ impl States {
         for lane in recording.ledger.iter().filter(|lane| lane.kind.starts_with("dirty")) {
             dirty_lanes[lane.lane as usize] = true;
         }
-        let flags = recording.meta.get("flags").unwrap_or_default();
-        let flag = |name| flags.split(' ').any(|flag| flag == name);
         let (states, exited, on_lanes) = (Slots::default(), Exited::default(), Vec::new());
-        let (receives, runs) = (flag("receive"), flag("running"));
-        let (starts, calm) = (recording.start_ns, Calm::new(recording));
+        let (receives, runs) = (recording.traces("receive"), recording.traces("running"));
         States {
             states,
             exited,
@@ -130,8 +126,7 @@ impl States {
             runs,
             cut,
             whole_since: None,
-            starts,
-            calm,
+            calm: Calm::new(recording),
             lanes: EventFilter::default(),
         }
     }
@@ -218,9 +213,7 @@ impl States {
 
     /// Since when all events are known, as far as none is missing.
     fn begin(&mut self, event: &Event<'_>) -> u64 {
-        // Before the first event of a recording, nobody was traced.
-        let begins = if self.cut.since > self.starts { self.cut.since } else { event.time };
-        *self.whole_since.get_or_insert(begins)
+        *self.whole_since.get_or_insert(self.cut.known_from(event.time))
     }
 
     /// What comes first is the last event of a thread before all are read: it says who is on the
@@ -240,7 +233,7 @@ impl States {
             mode: if dirty { Mode::Dirty } else { Mode::Running },
             lane: event.lane,
             elsewhere: !self.lanes.takes_lane(event.lane),
-            collecting: matches!(event.kind, kind::GC_MINOR_START | kind::GC_MAJOR_START),
+            collecting: kind::begins_gc(event.kind),
             ..State::default()
         };
     }
@@ -427,7 +420,7 @@ impl State {
             of if kind::is_of_running(of) => {
                 self.mode = if dirty { Mode::Dirty } else { Mode::Running };
                 self.lane = event.lane;
-                self.collecting = matches!(of, kind::GC_MINOR_END | kind::GC_MAJOR_END);
+                self.collecting = kind::ends_gc(of);
             }
             _ => {}
         }
@@ -450,8 +443,8 @@ impl State {
                 self.leaves(event.time, dirty, cut);
                 self.left = event.function;
             }
-            kind::GC_MINOR_START | kind::GC_MAJOR_START => self.collecting = true,
-            kind::GC_MINOR_END | kind::GC_MAJOR_END => self.collecting = false,
+            of if kind::begins_gc(of) => self.collecting = true,
+            of if kind::ends_gc(of) => self.collecting = false,
             // Made by its parent, it waits for its turn; nothing else can it wait for.
             kind::SPAWNED if runs => self.leaves(event.time, true, cut),
             kind::CALL..=kind::EXCEPTION_FROM | kind::SEND if self.mode == Mode::Off => {

@@ -48,6 +48,16 @@ pub fn says_who_is_on(event: u8) -> bool {
     is_of_running(event) || matches!(event, IN_EXITING..=PORT_OUT | EXIT)
 }
 
+/// Does a collection begin?
+pub fn begins_gc(event: u8) -> bool {
+    matches!(event, GC_MINOR_START | GC_MAJOR_START)
+}
+
+/// Does one end?
+pub fn ends_gc(event: u8) -> bool {
+    matches!(event, GC_MINOR_END | GC_MAJOR_END)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

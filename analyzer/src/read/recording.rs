@@ -195,6 +195,11 @@ impl Recording {
         notes.into_iter().map(|(_, _, info)| info).collect()
     }
 
+    /// Was this trace flag set?
+    pub fn traces(&self, flag: &str) -> bool {
+        self.meta.get("flags").is_some_and(|flags| flags.split(' ').any(|set| set == flag))
+    }
+
     /// Did the ring of events begin to overwrite?
     pub fn ring_turned(&self) -> bool {
         self.events.turned

@@ -197,7 +197,7 @@ impl Msgs {
         let Known { recording, processes, .. } = known;
         let is_traced =
             || self.seen.get(tracee.0).is_some() || (traces_all(recording) && processes.is_described(tracee));
-        let would_tell = || (self.knows_receives || says_receives(recording)) && is_traced();
+        let would_tell = || (self.knows_receives || recording.traces("receive")) && is_traced();
         queue.asked_for && (queue.received > 0 || would_tell())
     }
 
@@ -357,11 +357,6 @@ impl Msgs {
         self.rows.truncate(limit);
         Report { sent, received: self.received, pairs, pairs_found, queues: self.rows, queues_found }
     }
-}
-
-/// Were `receive` events asked for?
-fn says_receives(recording: &Recording) -> bool {
-    recording.meta.get("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "receive"))
 }
 
 /// Are all processes traced but the recorder's own?

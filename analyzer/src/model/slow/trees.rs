@@ -125,7 +125,7 @@ impl Trees {
 
     /// A stretch of the recording comes, with all calls that were open in it alone.
     pub fn begin(&mut self, recording: &Recording, read: Window) {
-        let cut = Cut { from: read.from_ns, to: u64::MAX, before: u64::MAX, since: read.from_ns };
+        let cut = Cut { from: read.from_ns, to: u64::MAX, before: u64::MAX, ..Cut::new(recording, read, read) };
         (self.states, self.since) = (Some(States::within(recording, cut).knowing(self.runs)), read.from_ns);
         (self.stacks, self.wanted, self.is_wanted) = (Stacks::default(), HashMap::new(), Vec::new());
         self.above.turns.clear();
