@@ -235,7 +235,7 @@ fn said(recording: &Recording, window: Window, read: Window) -> Said {
     while let Some(event) = stream.next() {
         processes.learn(&event);
         procs.event(&event, &processes, true);
-        sched.event(&event);
+        sched.event(&event, true);
         pressure.event(&event, &processes, true);
         gc.event(&event, &processes);
     }

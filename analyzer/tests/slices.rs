@@ -20,6 +20,14 @@ fn report(events: impl FnOnce(&mut ChunkBuilder) -> u64) -> Report {
 }
 
 fn report_of(window: impl FnOnce(&Recording) -> Cut, events: impl FnOnce(&mut ChunkBuilder) -> u64) -> Report {
+    report_for(|_| true, window, events)
+}
+
+fn report_for(
+    asked_for: impl Fn(Identity) -> bool,
+    window: impl FnOnce(&Recording) -> Cut,
+    events: impl FnOnce(&mut ChunkBuilder) -> u64,
+) -> Report {
     let mut file = file(Phase::Stopped, "stopped");
     file.clocks = vec![clock(1, 0), clock(2, 100_000)];
     let mut chunk = ChunkBuilder::new(0, 1, at(0), 0);
@@ -30,7 +38,7 @@ fn report_of(window: impl FnOnce(&Recording) -> Cut, events: impl FnOnce(&mut Ch
     let mut sched = Sched::new(&recording, window(&recording), 5);
     let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
     while let Some(event) = stream.next() {
-        sched.event(&event);
+        sched.event(&event, asked_for(event.identity()));
     }
     let outcome = stream.finish();
     sched.report(&recording, &Processes::default(), &outcome.tracees, &outcome.names)
@@ -99,4 +107,48 @@ fn what_lies_in_the_window_of_slices_across_its_edges_is_busy() {
     // What ends or begins where two windows meet is in one of them.
     assert_eq!((told(15, 60, None), told(60, 90, None)), ((40, 1, 0, 1), (20, 0, 1, 2)));
     assert_eq!((told(15, 20, None), told(20, 90, None)), ((0, 0, 0, 0), (60, 1, 1, 3)));
+}
+
+#[test]
+fn groups_have_all_of_their_time_however_many_run_in_a_moment() {
+    let report = report(|chunk| {
+        let function = chunk.function("m", "f", 1);
+        for n in 0..40 {
+            chunk.event(at(100 + 2 * n), pid(1 + n), |to, d| write::in_(to, d, function));
+            chunk.event(at(101 + 2 * n), pid(1 + n), |to, d| write::out(to, d, function));
+        }
+        // Long after, so that a column of the picture has many of them.
+        chunk.event(at(90_000), pid(41), |to, d| write::in_(to, d, function));
+        chunk.event(at(90_001), pid(41), |to, d| write::out(to, d, function));
+        82
+    });
+    let groups: Vec<(&str, u64)> = report.groups.iter().map(|row| (row.group.as_str(), row.busy_ns)).collect();
+    assert_eq!(groups, [("unnamed", 41_000)]);
+}
+
+#[test]
+fn whoever_is_not_asked_for_is_on_the_thread_all_the_same() {
+    let estimated = |chunk: &mut ChunkBuilder| {
+        let function = chunk.function("m", "f", 1);
+        for (who, us) in [(1, 10), (1, 12), (2, 20), (2, 24), (1, 30), (1, 33)] {
+            chunk.event(at(us), pid(who), |to, d| write::call(to, d, function));
+        }
+        6
+    };
+    let told = |chunk: &mut ChunkBuilder| {
+        let function = chunk.function("m", "f", 1);
+        chunk.event(at(10), pid(1), |to, d| write::in_(to, d, function));
+        chunk.event(at(15), pid(1), |to, d| write::call(to, d, function));
+        // It is no longer traced.
+        chunk.event(at(20), pid(2), |to, d| write::in_(to, d, function));
+        chunk.event(at(30), pid(2), |to, d| write::out(to, d, function));
+        4
+    };
+    let busy = |events: &dyn Fn(&mut ChunkBuilder) -> u64| {
+        let of =
+            |asked_for: &dyn Fn(Identity) -> bool| report_for(asked_for, Cut::all, events).lanes[0].busy_ns / 1_000;
+        (of(&|_| true), of(&|who| who == pid(1)), of(&|who| who == pid(2)))
+    };
+    assert_eq!(busy(&estimated), (9, 5, 4));
+    assert_eq!(busy(&told), (15, 5, 10));
 }

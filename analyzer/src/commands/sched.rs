@@ -75,9 +75,7 @@ fn one(args: &cli::Sched, recording: &Recording) -> Result<(Report, pressure::Re
     let (outcome, processes) = feed_around(recording, Names::default(), window, read, &filter, |next, known| {
         match next {
             Next::Event(event, asked_for, takes) => {
-                if takes(event.tracee) {
-                    sched.event(event);
-                }
+                sched.event(event, takes(event.tracee));
                 pressure.event(event, known.processes, asked_for);
             }
             Next::Leave(gone) => {

@@ -175,7 +175,8 @@ fn draw_lane(
         under = coordinate(y + 28.0),
         lane = escape(&lane.lane),
     )?;
-    let level = |column: &Option<(usize, f64)>| column.map(|(group, share)| (group, (share * HEIGHTS).ceil().max(1.0)));
+    let level =
+        |column: &Option<(Option<usize>, f64)>| column.map(|(group, share)| (group, (share * HEIGHTS).ceil().max(1.0)));
     let width = INNER / lane.columns.len().max(1) as f64;
     let mut start = 0;
     for end in 1..=lane.columns.len() {
@@ -184,7 +185,8 @@ fn draw_lane(
             continue;
         }
         if let Some((group, level)) = here {
-            let (name, height) = (report.groups.get(group).map_or("", |row| row.group.as_str()), BAR * level / HEIGHTS);
+            let name = group.map_or("others", |group| report.groups.get(group).map_or("", |row| row.group.as_str()));
+            let height = BAR * level / HEIGHTS;
             writeln!(
                 out,
                 r#"<rect class="s" x="{}" y="{}" width="{}" height="{}" fill="{}"><title>{}</title></rect>"#,
@@ -209,11 +211,12 @@ fn column_title(report: &Report, lane: &LaneTimeline, start: usize, end: usize, 
 }
 
 /// Groups that ran most have colours far apart, the rest is grey.
-fn group_colour(report: &Report, rank: usize) -> &'static str {
-    match report.groups.get(rank).map(|row| row.group.as_str()) {
-        None | Some("others") => GREY,
-        Some("unnamed") => DARK,
-        Some(_) => PALETTE.get(rank).copied().unwrap_or(GREY),
+fn group_colour(report: &Report, rank: Option<usize>) -> &'static str {
+    let row = rank.and_then(|rank| Some((rank, report.groups.get(rank)?)));
+    match row.map(|(rank, row)| (rank, row.group.as_str())) {
+        None => GREY,
+        Some((_, "unnamed")) => DARK,
+        Some((rank, _)) => PALETTE.get(rank).copied().unwrap_or(GREY),
     }
 }
 
@@ -268,7 +271,7 @@ fn draw_legend(report: &Report, y: f64, out: &mut dyn Write) -> io::Result<()> {
             r#"<rect x="{}" y="{}" width="11" height="11" fill="{}"/><text x="{}" y="{}">{}</text>"#,
             coordinate(x),
             coordinate(y),
-            group_colour(report, n),
+            group_colour(report, Some(n)),
             coordinate(x + 16.0),
             coordinate(y + 10.0),
             escape(&text),

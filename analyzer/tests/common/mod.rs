@@ -188,7 +188,7 @@ pub fn schedulers(bytes: Vec<u8>) -> Option<String> {
     let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
     let processes = Processes::from_infos(stream.infos(), stream.names());
     while let Some(event) = stream.next() {
-        sched.event(&event);
+        sched.event(&event, true);
     }
     let outcome = stream.finish();
     let report = sched.report(&recording, &processes, &outcome.tracees, &outcome.names);

@@ -55,6 +55,8 @@ pub(super) struct Lane {
     pub(super) busy: u64,
     pub(super) slices: Durations,
     pub(super) clipped: u64,
+    /// The same by who was.
+    pub(super) of: HashMap<Who, u64>,
     pub(super) columns: Vec<Column>,
 }
 
@@ -67,7 +69,7 @@ pub(super) enum Who {
     /// More than are told apart.
     Others,
     Process(TraceeId),
-    /// A process that has no more events: the number of its group.
+    /// Processes that have no more events: the number of their group.
     Gone(u32),
 }
 
@@ -225,6 +227,21 @@ impl Activity {
         }
     }
 
+    /// One of whom nothing is told comes, or leaves: whoever is told of was gone by then.
+    pub(super) fn other_switches(&mut self, event: &Event<'_>) {
+        self.leave(event.lane);
+        self.lanes.entry(event.lane).or_default().switched = true;
+    }
+
+    /// The same without in and out: it has an event there.
+    pub(super) fn other_is_on(&mut self, event: &Event<'_>) {
+        if event.kind != kind::SPAWNED
+            && let Some(open) = self.lanes.get_mut(&event.lane).and_then(|lane| lane.open.take())
+        {
+            self.close(event.lane, open);
+        }
+    }
+
     /// Without in and out: slices are runs of events.
     pub(super) fn follow(&mut self, event: &Event<'_>) {
         // Its parent runs there.
@@ -235,11 +252,11 @@ impl Activity {
         let lane = self.lanes.entry(event.lane).or_default();
         if let Some(open) = lane.open.as_mut() {
             // Whoever collects garbage is on the thread all the time.
-            let collected = open.collecting && matches!(event.kind, kind::GC_MINOR_END | kind::GC_MAJOR_END);
+            let collected = open.collecting && kind::ends_gc(event.kind);
             let close = collected || event.time.saturating_sub(open.last) < CLOSE_NS;
             if open.tracee == event.tracee && close {
                 lane.events += u64::from(self.columns.cut.holds(event.time));
-                open.collecting = is_gc_start(event.kind);
+                open.collecting = kind::begins_gc(event.kind);
                 open.last = event.time;
                 open.last_function = event.function.or(open.last_function);
                 return;
@@ -250,7 +267,7 @@ impl Activity {
         }
         self.enter(event, event.function);
         if let Some(open) = self.lanes.get_mut(&event.lane).and_then(|lane| lane.open.as_mut()) {
-            open.collecting = is_gc_start(event.kind);
+            open.collecting = kind::begins_gc(event.kind);
         }
     }
 
@@ -262,8 +279,7 @@ impl Activity {
         }
         let duration = open.last.saturating_sub(open.start);
         lane.slices.record(duration);
-        lane.busy = lane.busy.saturating_add(part);
-        lane.paint(open.tracee, open.start, open.last, columns);
+        lane.was_busy(&open, part, columns);
         if !self.shown.takes_lane(number) {
             return;
         }
@@ -290,11 +306,20 @@ impl Activity {
                 self.longest.iter().map(|Reverse(slice)| (slice.tracee, slice.start.0)).collect();
             self.gone.retain(|place, _| kept.contains(place));
         }
-        for (who, _) in self.lanes.values_mut().flat_map(|lane| lane.columns.iter_mut().flatten()) {
-            if let Who::Process(tracee) = who
-                && gone.contains(tracee)
-            {
-                *who = Who::Gone(groups.of(*tracee, processes, tracees, names));
+        let mut group = |tracee| Who::Gone(groups.of(tracee, processes, tracees, names));
+        for lane in self.lanes.values_mut() {
+            for tracee in gone {
+                if let Some(ns) = lane.of.remove(&Who::Process(*tracee)) {
+                    let sum = lane.of.entry(group(*tracee)).or_default();
+                    *sum = sum.saturating_add(ns);
+                }
+            }
+            for (who, _) in lane.columns.iter_mut().flatten() {
+                if let Who::Process(tracee) = who
+                    && gone.contains(tracee)
+                {
+                    *who = group(*tracee);
+                }
             }
         }
         gone.iter().for_each(|tracee| self.moves.forget(*tracee));
@@ -335,10 +360,6 @@ impl Activity {
     }
 }
 
-fn is_gc_start(event: u8) -> bool {
-    matches!(event, kind::GC_MINOR_START | kind::GC_MAJOR_START)
-}
-
 impl Lane {
     /// Nothing is known of it.
     pub(super) fn is_idle(&self) -> bool {
@@ -349,11 +370,16 @@ impl Lane {
     pub(super) fn clip(&mut self, open: Open, columns: Columns) {
         let Some(part) = columns.part_of(&open) else { return };
         self.clipped += 1;
-        self.busy = self.busy.saturating_add(part);
+        self.was_busy(&open, part, columns);
+    }
+
+    fn was_busy(&mut self, open: &Open, part: u64, columns: Columns) {
+        let sums = [&mut self.busy, self.of.entry(Who::Process(open.tracee)).or_default()];
+        sums.into_iter().for_each(|sum| *sum = sum.saturating_add(part));
         self.paint(open.tracee, open.start, open.last, columns);
     }
 
-    pub(super) fn paint(&mut self, tracee: TraceeId, start: u64, end: u64, columns: Columns) {
+    fn paint(&mut self, tracee: TraceeId, start: u64, end: u64, columns: Columns) {
         let (mut at, end) = (start.max(columns.cut.from), end.min(columns.cut.to));
         while at < end {
             let column = ((at - columns.cut.from) / columns.width) as usize;
@@ -394,14 +420,13 @@ impl Lane {
     pub(super) fn timeline(&self, lane: &LaneLedger, groups: &Groups, columns: Columns) -> LaneTimeline {
         let column = |number: usize| {
             let busy = self.columns.get(number).filter(|busy| !busy.is_empty())?;
-            let mut by_group: BTreeMap<usize, u64> = BTreeMap::new();
+            let mut by_group: BTreeMap<Option<usize>, u64> = BTreeMap::new();
             for (who, ns) in busy {
                 let sum = by_group.entry(groups.of(*who)).or_default();
                 *sum = sum.saturating_add(*ns);
             }
             let sum = by_group.values().copied().fold(0, u64::saturating_add);
-            let most =
-                by_group.iter().max_by_key(|(group, ns)| (**ns, Reverse(**group))).map_or(0, |(group, _)| *group);
+            let most = by_group.iter().max_by_key(|(group, ns)| (**ns, Reverse(**group))).and_then(|(group, _)| *group);
             Some((most, (sum as f64 / columns.width as f64).min(1.0)))
         };
         LaneTimeline { lane: lane.short(), columns: (0..columns.count).map(column).collect() }
@@ -423,21 +448,22 @@ impl Groups {
         names: &Names,
     ) -> Groups {
         let mut busy: BTreeMap<Who, u64> = BTreeMap::new();
-        for (who, ns) in activity.lanes.values().flat_map(|lane| lane.columns.iter().flatten()) {
+        for (who, ns) in activity.lanes.values().flat_map(|lane| &lane.of) {
             let sum = busy.entry(*who).or_default();
             *sum = sum.saturating_add(*ns);
         }
-        let mut number = |who: Who| match who {
+        let mut number = |who: &Who| match *who {
             Who::Process(tracee) => Some(groups.of(tracee, processes, tracees, names) as usize),
             Who::Gone(group) => Some(group as usize),
             Who::Others => None,
         };
-        let numbers: Vec<Option<usize>> = busy.keys().map(|who| number(*who)).collect();
-        let shown: HashSet<usize> = numbers.iter().copied().flatten().collect();
+        let numbered: Vec<(Who, usize, u64)> =
+            busy.iter().filter_map(|(who, ns)| Some((*who, number(who)?, *ns))).collect();
+        let shown: HashSet<usize> = numbered.iter().map(|(_, group, _)| *group).collect();
         let titles = groups.titles_of(|group| shown.contains(&group));
-        let name = |group: Option<usize>| group.map_or("others", |group| titles.get(group).map_or("", String::as_str));
+        let name = |group: usize| titles.get(group).map_or("", String::as_str);
         let named: Vec<(Who, &str, u64)> =
-            busy.iter().zip(numbers).map(|((who, ns), group)| (*who, name(group), *ns)).collect();
+            numbered.into_iter().map(|(who, group, ns)| (who, name(group), ns)).collect();
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
         for (_, group, ns) in &named {
             let sum = sums.entry(group).or_default();
@@ -447,11 +473,11 @@ impl Groups {
             sums.into_iter().map(|(group, busy_ns)| GroupRow { group: group.to_owned(), busy_ns }).collect();
         rows.sort_by(|a, b| b.busy_ns.cmp(&a.busy_ns).then_with(|| a.group.cmp(&b.group)));
         let place: HashMap<&str, usize> = rows.iter().enumerate().map(|(n, row)| (row.group.as_str(), n)).collect();
-        let of = named.iter().map(|(who, group, _)| (*who, place.get(group).copied().unwrap_or(0))).collect();
+        let of = named.iter().filter_map(|(who, group, _)| Some((*who, *place.get(group)?))).collect();
         Groups { of, rows }
     }
 
-    pub(super) fn of(&self, who: Who) -> usize {
-        self.of.get(&who).copied().unwrap_or(0)
+    fn of(&self, who: Who) -> Option<usize> {
+        self.of.get(&who).copied()
     }
 }

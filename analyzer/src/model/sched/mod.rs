@@ -39,7 +39,6 @@ pub struct Sched {
     epoch: Option<u32>,
     /// All events are read from here on, and what was before the first of a recording nobody knows.
     begins: Option<u64>,
-    starts: u64,
     /// Processes that come in and leave are recorded.
     runs: bool,
     last_complete: u64,
@@ -152,8 +151,8 @@ pub struct LaneTimeline {
     /// The lane.
     pub lane: String,
     /// One for each column: the group that ran most (by its place in the report's
-    /// groups), and which part of the column's time somebody ran.
-    pub columns: Vec<Option<(usize, f64)>>,
+    /// groups; none where more ran than are told apart), and which part of the column's time somebody ran.
+    pub columns: Vec<Option<(Option<usize>, f64)>>,
 }
 
 impl Sched {
@@ -173,14 +172,12 @@ impl Sched {
             moves: Moves::default(),
             gone: HashMap::new(),
         };
-        let flags = recording.meta.get("flags").unwrap_or_default();
-        let runs = flags.split(' ').any(|flag| flag == "running");
+        let runs = recording.traces("running");
         Sched {
             cut,
             keep,
             epoch: None,
             begins: None,
-            starts: recording.start_ns,
             runs,
             last_complete: from,
             ended_incomplete: false,
@@ -213,8 +210,8 @@ impl Sched {
         gone.iter().for_each(|tracee| self.groups.forget(*tracee));
     }
 
-    /// Takes an event.
-    pub fn event(&mut self, event: &Event<'_>) {
+    /// Takes an event; one that is not asked for says only who has left its thread.
+    pub fn event(&mut self, event: &Event<'_>, asked_for: bool) {
         if self.epoch.replace(event.epoch).is_some_and(|epoch| epoch != event.epoch) {
             self.exact.clip_all();
             self.estimate.clip_all();
@@ -226,16 +223,22 @@ impl Sched {
         let begins = matches!(event.kind, kind::IN | kind::IN_EXITING | kind::PORT_IN);
         let ends = matches!(event.kind, kind::OUT | kind::OUT_EXITING | kind::OUT_EXITED | kind::PORT_OUT);
         if event.time < self.cut.since {
-            self.exact.was_last(event, begins, ends);
+            match asked_for {
+                true => self.exact.was_last(event, begins, ends),
+                false if kind::says_who_is_on(event.kind) => self.exact.other_switches(event),
+                false => {}
+            }
             return;
         }
         self.last_complete = event.time;
+        if !asked_for {
+            return self.beside(event, begins || ends);
+        }
         if event.kind == kind::SPAWNED {
             self.exact.moves.is_born(event.tracee);
             self.estimate.moves.is_born(event.tracee);
         }
-        let first = if self.cut.since > self.starts { self.cut.since } else { event.time };
-        let first = *self.begins.get_or_insert(first);
+        let first = *self.begins.get_or_insert(self.cut.known_from(event.time));
         self.exact.since.get_or_insert_with(|| first.max(event.whole_since_ns()));
         self.runs |= matches!(event.kind, kind::IN | kind::OUT);
         match event.kind {
@@ -256,6 +259,15 @@ impl Sched {
             _ => self.exact.went_on(event, self.runs),
         }
         self.estimate.follow(event);
+    }
+
+    fn beside(&mut self, event: &Event<'_>, switches: bool) {
+        let of_port = matches!(event.kind, kind::PORT_IN | kind::PORT_OUT);
+        if switches && !(of_port && self.exact.process_runs_on(event.lane)) {
+            self.exact.other_switches(event);
+        }
+        self.running |= switches;
+        self.estimate.other_is_on(event);
     }
 
     /// Was there no event?
@@ -292,7 +304,8 @@ impl Sched {
         let moved = |from, to, processes| Migration { from: name(from), to: name(to), processes };
         let window = to.saturating_sub(from);
         let shown = |lane: &&LaneLedger| {
-            activity.lanes.contains_key(&lane.lane) || lane.kind == "scheduler" && activity.shown.takes_lane(lane.lane)
+            let has_some = activity.lanes.get(&lane.lane).is_some_and(|lane| !lane.is_idle());
+            has_some || lane.kind == "scheduler" && activity.shown.takes_lane(lane.lane)
         };
         let lanes: Vec<&LaneLedger> = recording.ledger.iter().filter(shown).collect();
         let idle = Lane::default();
