@@ -374,6 +374,9 @@ impl Lane {
     }
 
     fn was_busy(&mut self, open: &Open, part: u64, columns: Columns) {
+        if part == 0 {
+            return;
+        }
         let sums = [&mut self.busy, self.of.entry(Who::Process(open.tracee)).or_default()];
         sums.into_iter().for_each(|sum| *sum = sum.saturating_add(part));
         self.paint(open.tracee, open.start, open.last, columns);
