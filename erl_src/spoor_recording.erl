@@ -308,7 +308,8 @@ close(Reason, closing, #{unknown := true} = Data) ->
 close(_Reason, closing, Data) ->
     {keep_state, Data};
 close(Reason, _State, #{id := Id} = Data) ->
-    Off = counted(turn_off(Data#{reason => Reason})),
+    %% What was loaded again since the last look is told, too.
+    Off = counted(turn_off(check(Data#{reason => Reason}))),
     _ = spoor_tracer:close(Id, Reason),
     {next_state, closing, Off, [{state_timeout, ?CLOSE_MS, closing}, {{timeout, check}, cancel}]}.
 

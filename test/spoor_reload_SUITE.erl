@@ -7,6 +7,7 @@
 -export([all/0, init_per_testcase/2, end_per_testcase/2]).
 -export([
     a_traced_module_is_reloaded/1,
+    a_load_just_before_the_end_is_told/1,
     a_traced_module_is_deleted_and_comes_back/1,
     a_new_version_without_the_function_is_traced/1,
     modules_loaded_later_are_traced_where_all_are/1,
@@ -20,6 +21,7 @@
 all() ->
     [
         a_traced_module_is_reloaded,
+        a_load_just_before_the_end_is_told,
         a_traced_module_is_deleted_and_comes_back,
         a_new_version_without_the_function_is_traced,
         modules_loaded_later_are_traced_where_all_are,
@@ -51,6 +53,18 @@ a_traced_module_is_reloaded(Config) ->
     #{path := Path} = stop(Session),
     {ok, Bytes} = file:read_file(Path),
     ?assertMatch({_, _}, binary:match(Bytes, <<"reloaded">>)),
+    spoor_leftovers:assert_untraced([{Module, work, 1}]),
+    unload(Module).
+
+a_load_just_before_the_end_is_told(Config) ->
+    Module = scratch_module(spoor_scratch_7, Config),
+    {ok, Session} = start(Module, [self()], Config, #{set_on_spawn => false}),
+    ok = Module:work(10),
+    false = code:purge(Module),
+    {module, Module} = code:load_file(Module),
+    ok = Module:work(10),
+    #{path := Path, events := 12} = stop(Session),
+    ?assertEqual(1, reloads(Path)),
     spoor_leftovers:assert_untraced([{Module, work, 1}]),
     unload(Module).
 
