@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::summed::Summed;
 use super::{About, Health, Sought, deal, is_no_recording, stdout, write_to};
 use crate::cli::{self, Picks};
-use crate::model::flame::{Flame, Frame, Returning};
+use crate::model::flame::{self, Deeper, Flame, Frame, MAX_DEPTH, Returning};
 use crate::model::group::Groups;
 use crate::read::{Asked, Finding};
 use crate::view;
@@ -24,6 +24,8 @@ pub(super) struct Report<'a> {
     total_ns: u64,
     /// Calls that stand on what called them, as there were too many stacks.
     calls_beyond: u64,
+    /// What is above 300 levels, of all stacks that are asked for, and others.
+    deeper: Deeper,
     /// The stacks that had time on top.
     stacks: Vec<Stack<'a>>,
 }
@@ -33,6 +35,8 @@ pub(super) struct Report<'a> {
 struct Stack<'a> {
     /// Its functions, the outermost first; with `--per-process` the process group before them.
     frames: Vec<&'a str>,
+    /// How many levels the last of them stands for, which then is `…`: those above 300; 0 for all others.
+    levels: u32,
     /// Time in which the last of them was on top.
     own_ns: u64,
     /// How often the last of them was called from the others.
@@ -43,7 +47,8 @@ fn stacks(root: &Frame) -> Vec<Stack<'_>> {
     fn walk<'a>(frame: &'a Frame, below: &[&'a str], stacks: &mut Vec<Stack<'a>>) {
         let frames = [below, &[frame.name.as_str()]].concat();
         if frame.own_ns > 0 {
-            stacks.push(Stack { frames: frames.clone(), own_ns: frame.own_ns, calls: frame.calls });
+            let Frame { levels, own_ns, calls, .. } = *frame;
+            stacks.push(Stack { frames: frames.clone(), levels, own_ns, calls });
         }
         frame.children.iter().for_each(|child| walk(child, &frames, stacks));
     }
@@ -82,19 +87,16 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
         Ok(outcome)
     })?;
     let on_scheduler = args.time.as_deref().map_or(running, |time| time == "on");
-    let (root, beyond) = flame.report(&summed.names, &groups.titles(), &filter, on_scheduler);
+    let flame::Report { root, beyond, deeper } = flame.report(&summed.names, &groups.titles(), &filter, on_scheduler);
     if root.children.is_empty() {
         summed.nothing(Sought::Calls, &filter)?;
     }
     let mut heading = heading(&summed.about, on_scheduler, running, root.total_ns);
-    if beyond > 0 {
-        let of_too_many = format!("; too many stacks: {} calls stand on what called them", count(beyond));
-        heading.subtitle.push_str(&of_too_many);
-    }
+    heading.subtitle.push_str(&cut(beyond, &deeper));
     let draw = |out: &mut dyn Write| match (args.json, args.folded) {
         (true, _) => {
             let time = if on_scheduler { "on" } else { "wall" };
-            let report = Report { time, total_ns: root.total_ns, calls_beyond: beyond, stacks: stacks(&root) };
+            let report = Report { time, total_ns: root.total_ns, calls_beyond: beyond, deeper, stacks: stacks(&root) };
             summed.json(&report, out)
         }
         (false, true) => view::flame::folded(&root, out),
@@ -117,6 +119,20 @@ pub(super) fn run(args: &cli::Flame) -> Result<Health> {
     }
     out.flush()?;
     Ok(summed.health())
+}
+
+/// What is not told apart.
+fn cut(beyond: u64, deeper: &Deeper) -> String {
+    let mut said = String::new();
+    if deeper.calls > 0 || deeper.own_ns > 0 {
+        let Deeper { levels, calls, own_ns } = *deeper;
+        let (calls, time, levels) = (count(calls), duration(own_ns), count(u64::from(levels)));
+        said = format!("; above {MAX_DEPTH} levels {calls} calls ({time}) in up to {levels} more are not told apart");
+    }
+    if beyond > 0 {
+        said.push_str(&format!("; too many stacks: {} calls stand on what called them", count(beyond)));
+    }
+    said
 }
 
 fn heading(about: &[About], on_scheduler: bool, running: bool, total_ns: u64) -> view::flame::Heading {

@@ -229,10 +229,10 @@ impl Known {
     }
 
     /// The call that another stands on: the nearest that is open, or that may be and is known
-    /// to make such calls. 0 for none.
-    pub fn parent(&self, below: &Below<'_>, called: FunctionId) -> u32 {
+    /// to make such calls.
+    pub fn parent(&self, below: &Below<'_>, called: FunctionId) -> Option<Caller> {
         let stands = |caller: &Caller| caller.sure || self.0.contains(&(caller.function, called));
-        below.callers().find(stands).map_or(0, |caller| caller.frame)
+        below.callers().find(stands)
     }
 }
 

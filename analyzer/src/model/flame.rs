@@ -7,6 +7,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::model::edges;
 use crate::model::filter::Filter;
 use crate::model::label;
@@ -15,11 +18,15 @@ use crate::model::stack::{Below, Clip, Ended, Observer, Stacks, Step};
 use crate::model::told::Told;
 use crate::read::{FunctionId, Names, kind};
 
-/// Towers are cut here; what is above counts for the frame at the cut.
-const MAX_DEPTH: u32 = 300;
+/// Towers are cut here; what is above stands in one frame, [`DEEPER`].
+pub const MAX_DEPTH: u32 = 300;
+/// What stands for all that is above the cut.
+const DEEPER: &str = "…";
 /// Stacks told apart in one share of the processes; of further ones the time counts
 /// for what they stand on, and their calls are counted.
-const MOST_NODES: usize = 1 << 15;
+const MOST_NODES: u32 = 1 << 15;
+/// Levels above the cut that can be counted: with its node, a call's is in one number.
+const MOST_LEVELS: u32 = u32::MAX / MOST_NODES;
 
 /// Which calls were seen to return to their caller, pairs that are no tail calls; and who is
 /// known to call whom.
@@ -121,6 +128,8 @@ pub struct Tree {
 enum Above {
     Function(FunctionId),
     Group(u32),
+    /// All that is above the cut.
+    Deeper,
 }
 
 #[derive(Debug)]
@@ -128,6 +137,8 @@ struct Node {
     what: Option<Above>,
     parent: u32,
     depth: u32,
+    /// Of what is above the cut: how many levels that was.
+    levels: u32,
     calls: u64,
     wall: u64,
     on: u64,
@@ -140,6 +151,8 @@ pub struct Frame {
     pub name: String,
     /// Its module; empty for a process group.
     pub module: String,
+    /// It stands for so many levels of functions above [`MAX_DEPTH`]; 0 for all others.
+    pub levels: u32,
     /// How often it was called from here.
     pub calls: u64,
     /// Time on top.
@@ -148,6 +161,28 @@ pub struct Frame {
     pub total_ns: u64,
     /// What it called, by name.
     pub children: Vec<Frame>,
+}
+
+/// The finished tree, and what it does not tell apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// All of it.
+    pub root: Frame,
+    /// Calls that stand on what called them, as there were too many stacks.
+    pub beyond: u64,
+    /// What is above the cut of all stacks, asked for or not.
+    pub deeper: Deeper,
+}
+
+/// What is above 300 levels: one frame, `…`, on each stack that is cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Deeper {
+    /// The most levels of one stack; of a loop whose turns are not known to return, one.
+    pub levels: u32,
+    /// Calls there.
+    pub calls: u64,
+    /// Time there.
+    pub own_ns: u64,
 }
 
 impl Flame {
@@ -159,7 +194,7 @@ impl Flame {
         let tree = || Tree {
             returning: Arc::clone(&returning),
             known: Arc::clone(&known),
-            nodes: vec![Node { what: None, parent: 0, depth: 0, calls: 0, wall: 0, on: 0 }],
+            nodes: vec![Node { what: None, parent: 0, depth: 0, levels: 0, calls: 0, wall: 0, on: 0 }],
             children: HashMap::new(),
             groups: groups.clone(),
             beyond: 0,
@@ -175,18 +210,17 @@ impl Flame {
     }
 
     /// The finished tree: time on a scheduler, or wall time. With a filter on
-    /// functions, only stacks that hold one of them. Groups have these titles. Also
-    /// answers how many calls stand on what they were called from, as there were too
-    /// many stacks.
-    pub fn report(self, names: &Names, groups: &[String], filter: &Filter, on_scheduler: bool) -> (Frame, u64) {
+    /// functions, only stacks that hold one of them. Groups have these titles.
+    pub fn report(self, names: &Names, groups: &[String], filter: &Filter, on_scheduler: bool) -> Report {
         let mut takes: HashMap<FunctionId, bool> = HashMap::new();
         let all = filter.takes_all_functions();
-        let name = "all".to_owned();
-        let mut root = Frame { name, module: String::new(), calls: 0, own_ns: 0, total_ns: 0, children: Vec::new() };
-        let mut beyond = 0;
+        let (name, module, children) = ("all".to_owned(), String::new(), Vec::new());
+        let mut root = Frame { name, module, levels: 0, calls: 0, own_ns: 0, total_ns: 0, children };
+        let (mut beyond, mut deeper) = (0, Deeper::default());
         // One after the other, so that no more than one of them is there twice.
         for tree in self.shares.into_tables() {
             beyond += tree.beyond;
+            tree.nodes.iter().for_each(|node| deeper.add(node, on_scheduler));
             let mut by_parent: Vec<Vec<u32>> = vec![Vec::new(); tree.nodes.len()];
             for (number, node) in tree.nodes.iter().enumerate().skip(1) {
                 by_parent[node.parent as usize].push(number as u32);
@@ -197,7 +231,17 @@ impl Flame {
                 merge(&mut root, frame);
             }
         }
-        (root, beyond)
+        Report { root, beyond, deeper }
+    }
+}
+
+impl Deeper {
+    fn add(&mut self, node: &Node, on_scheduler: bool) {
+        if node.what == Some(Above::Deeper) {
+            self.levels = self.levels.max(node.levels);
+            self.calls += node.calls;
+            self.own_ns = self.own_ns.saturating_add(if on_scheduler { node.on } else { node.wall });
+        }
     }
 }
 
@@ -236,6 +280,7 @@ impl Build<'_> {
                 (self.groups.get(group as usize).cloned().unwrap_or_else(|| "?".to_owned()), String::new())
             }
             Some(Above::Function(id)) => (label::function(self.names, id), label::module(self.names, id)),
+            Some(Above::Deeper) => (DEEPER.to_owned(), String::new()),
         };
         let children: Vec<Frame> = children.into_values().collect();
         let own_ns = if !taken {
@@ -246,11 +291,12 @@ impl Build<'_> {
             node.wall
         };
         let total_ns = children.iter().fold(own_ns, |sum, child| sum + child.total_ns);
-        Some(Frame { name, module, calls: node.calls, own_ns, total_ns, children })
+        Some(Frame { name, module, levels: node.levels, calls: node.calls, own_ns, total_ns, children })
     }
 }
 
 fn merge(into: &mut Frame, from: Frame) {
+    into.levels = into.levels.max(from.levels);
     into.calls += from.calls;
     into.own_ns = into.own_ns.saturating_add(from.own_ns);
     into.total_ns = into.total_ns.saturating_add(from.total_ns);
@@ -267,35 +313,54 @@ impl Tree {
         if let Some(node) = self.children.get(&(below, what)) {
             return *node;
         }
-        if self.nodes.len() >= MOST_NODES {
+        if self.nodes.len() >= MOST_NODES as usize {
             self.beyond += u64::from(self.counts);
             return below;
         }
         let next = self.nodes.len() as u32;
         let depth = self.nodes[below as usize].depth + 1;
-        self.nodes.push(Node { what: Some(what), parent: below, depth, calls: 0, wall: 0, on: 0 });
+        self.nodes.push(Node { what: Some(what), parent: below, depth, levels: 0, calls: 0, wall: 0, on: 0 });
         self.children.insert((below, what), next);
         next
     }
 
-    /// Where a call from `parent` stands.
-    fn place(&mut self, parent: u32, function: FunctionId) -> u32 {
-        let node = &self.nodes[parent as usize];
-        if let Some(Above::Function(caller)) = node.what
-            && !self.returning.contains(&(caller, function))
-        {
-            let mut below = parent;
-            while let Some(Above::Function(known)) = self.nodes[below as usize].what {
-                if known == function {
-                    return below;
-                }
-                below = self.nodes[below as usize].parent;
+    /// The node at which a call stands that `parent`'s function makes, or nobody's; and its level above the cut, times
+    /// [`MOST_NODES`].
+    fn place(&mut self, parent: u32, caller: Option<FunctionId>, function: FunctionId) -> u32 {
+        let (node, level) = (parent % MOST_NODES, parent / MOST_NODES);
+        let grows = caller.is_none_or(|caller| self.returning.contains(&(caller, function)));
+        if !grows && let Some(same) = self.drawn(node, function) {
+            return same;
+        }
+        match level {
+            0 if self.nodes[node as usize].depth < MAX_DEPTH => self.above(node, Above::Function(function)),
+            0 => match self.above(node, Above::Deeper) {
+                full if full == node => node,
+                deeper => deeper + MOST_NODES,
+            },
+            MOST_LEVELS => parent,
+            // Not seen to return, it may be a turn of a loop, of which the functions are not known here.
+            _ => parent + if grows { MOST_NODES } else { 0 },
+        }
+    }
+
+    /// The nearest node of the function, from this one down.
+    fn drawn(&self, node: u32, function: FunctionId) -> Option<u32> {
+        let mut at = node;
+        loop {
+            match self.nodes[at as usize].what? {
+                Above::Function(known) if known == function => return Some(at),
+                Above::Group(_) => return None,
+                Above::Function(_) | Above::Deeper => at = self.nodes[at as usize].parent,
             }
         }
-        if self.nodes[parent as usize].depth >= MAX_DEPTH {
-            return parent;
-        }
-        self.above(parent, Above::Function(function))
+    }
+
+    /// The node of a call, of which something counts.
+    fn node(&mut self, number: u32) -> &mut Node {
+        let node = &mut self.nodes[(number % MOST_NODES) as usize];
+        node.levels = node.levels.max(number / MOST_NODES);
+        node
     }
 }
 
@@ -310,7 +375,8 @@ impl Observer for Tree {
     }
 
     fn called(&mut self, process: u32, below: &Below<'_>, function: FunctionId) -> u32 {
-        let parent = self.known.parent(below, function);
+        let caller = self.known.parent(below, function);
+        let parent = caller.map_or(0, |caller| caller.frame);
         let below = match &self.groups {
             Some(groups) if parent == 0 => {
                 let group = groups.of(process);
@@ -318,8 +384,10 @@ impl Observer for Tree {
             }
             _ => parent,
         };
-        let place = self.place(below, function);
-        self.nodes[place as usize].calls += u64::from(self.counts);
+        let place = self.place(below, caller.map(|caller| caller.function), function);
+        if self.counts {
+            self.node(place).calls += 1;
+        }
         place
     }
 
@@ -333,7 +401,7 @@ impl Observer for Tree {
         if !self.counts {
             return;
         }
-        let node = &mut self.nodes[frame as usize];
+        let node = self.node(frame);
         node.wall = node.wall.saturating_add(ns);
         if on_scheduler {
             node.on = node.on.saturating_add(ns);

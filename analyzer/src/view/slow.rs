@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::model::calls::Untimed;
-use crate::model::slow::{Node, SlowCall};
+use crate::model::slow::{Beyond, Node, SlowCall};
 use crate::view::calls;
 use crate::view::table::Style;
 use crate::view::units::{count, duration, moment, percent};
@@ -51,7 +51,12 @@ fn share(ns: u64, of: u64) -> String {
 fn children(node: &Node, whole: u64, level: usize, out: &mut dyn Write) -> io::Result<()> {
     let indent = "  ".repeat(level);
     if level > LEVELS {
-        return if node.children.is_empty() { Ok(()) } else { writeln!(out, "     {indent}…") };
+        let deeper = match levels(node) {
+            0 => return Ok(()),
+            1 => "1 level".to_owned(),
+            more => format!("{} levels", count(more)),
+        };
+        return writeln!(out, "     {indent}… {deeper} deeper");
     }
     let small = (whole as f64 * SMALL) as u64;
     let (mut rest, mut rest_calls) = (0_u64, 0);
@@ -69,5 +74,15 @@ fn children(node: &Node, whole: u64, level: usize, out: &mut dyn Write) -> io::R
     if rest_calls > 0 {
         writeln!(out, "     {indent}{} in {} other calls", duration(rest), count(rest_calls))?;
     }
+    if let Some(Beyond { calls, total_ns, levels }) = node.beyond {
+        let (time, calls, levels) = (duration(total_ns), count(calls), count(levels));
+        writeln!(out, "     {indent}{time} in {calls} calls, up to {levels} levels: not told apart")?;
+    }
     Ok(())
+}
+
+/// How many levels of calls there are above the node, those without a place included.
+fn levels(node: &Node) -> u64 {
+    let beyond = node.beyond.map_or(0, |beyond| beyond.levels);
+    node.children.iter().map(|child| 1 + levels(child)).fold(beyond, u64::max)
 }

@@ -60,6 +60,19 @@ pub struct Node {
     pub own_ns: u64,
     /// What it called, longest first.
     pub children: Vec<Node>,
+    /// What it called that has no place in the tree, which has 50 levels and 1,000 places.
+    pub beyond: Option<Beyond>,
+}
+
+/// Calls that have no place in a tree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Beyond {
+    /// Those from here, without those that they made.
+    pub calls: u64,
+    /// Time of these, those without a known end left out.
+    pub total_ns: u64,
+    /// How many levels deep it went from here.
+    pub levels: u64,
 }
 
 /// A timed call, as the first pass finds it.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use spoor_format::chunk::Identity;
 
-use super::{Found, Node, SlowCall};
+use super::{Beyond, Found, Node, SlowCall};
 use crate::model::calls::step_of;
 use crate::model::cut::Cut;
 use crate::model::edges;
@@ -20,12 +20,10 @@ use crate::model::stack::{Below, Clip, Ended, Observer, Stacks, Step};
 use crate::model::states::States;
 use crate::read::{Event, FunctionId, Names, Recording, TraceeId, Window, kind};
 
-/// Nodes that the tree of one call may have; what is beyond counts for its caller.
+/// Nodes that the tree of one call may have; what is beyond is counted by its caller.
 const NODES: usize = 1_000;
 /// And their depth.
 const DEPTH: usize = 50;
-/// The place of what is beyond.
-const BEYOND: usize = usize::MAX;
 
 /// The second pass, over the stretches in which calls were found.
 #[derive(Debug)]
@@ -55,9 +53,17 @@ struct Above {
     turns: HashMap<u32, Turns>,
     /// Those that are open: the process, and which.
     active: Vec<(u32, usize)>,
-    /// Of each open call, the trees it stands in: which, and at which node.
-    open: OpenCalls<Vec<(usize, usize)>>,
-    ending: Vec<(usize, usize)>,
+    /// Of each open call, where it stands, in one tree or in several.
+    open: OpenCalls<Vec<Place>>,
+    ending: Vec<Place>,
+}
+
+/// Where a call stands: in the tree of which slow call, at which node; or so many levels beyond it.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    tree: usize,
+    node: usize,
+    beyond: u64,
 }
 
 /// Calls of a process: given to the stacks, and taken, which may be later.
@@ -93,11 +99,13 @@ struct Part {
     total: u64,
     own: u64,
     children: BTreeMap<FunctionId, usize>,
+    beyond: Beyond,
 }
 
 impl Part {
     fn new(function: FunctionId, depth: usize) -> Part {
-        Part { function, depth, calls: 1, total: 0, own: 0, children: BTreeMap::new() }
+        let (children, beyond) = Default::default();
+        Part { function, depth, calls: 1, total: 0, own: 0, children, beyond }
     }
 
     fn root(call: &Found) -> Part {
@@ -226,6 +234,7 @@ fn node(parts: &[Part], at: usize, names: &Names) -> Node {
         total_ns: part.total,
         own_ns: part.own,
         children,
+        beyond: (part.beyond.calls > 0).then_some(part.beyond),
     }
 }
 
@@ -290,16 +299,17 @@ impl Observer for Above {
     fn called(&mut self, process: u32, below: &Below<'_>, function: FunctionId) -> u32 {
         let mut places = Vec::new();
         if self.active.iter().any(|(whose, _)| *whose == process) {
-            let parent = self.known.parent(below, function);
+            let parent = self.known.parent(below, function).map_or(0, |caller| caller.frame);
             let stands = self.open.get(parent).map_or(&[][..], Vec::as_slice);
-            for (_, root) in self.active.iter().filter(|(whose, _)| *whose == process) {
-                let below = stands.iter().find(|(tree, _)| tree == root).map_or(0, |(_, at)| *at);
-                places.push((*root, called_from(&mut self.told[*root].tree, below, function)));
+            for (_, tree) in self.active.iter().filter(|(whose, _)| *whose == process) {
+                let below = stands.iter().find(|place| place.tree == *tree);
+                let below = below.copied().unwrap_or(Place::root(*tree));
+                places.push(called_from(&mut self.told[*tree].tree, below, function));
             }
         }
-        for root in self.begins.drain(..) {
-            self.active.push((process, root));
-            places.push((root, 0));
+        for tree in self.begins.drain(..) {
+            self.active.push((process, tree));
+            places.push(Place::root(tree));
         }
         if places.is_empty() { 0 } else { self.open.insert(places) }
     }
@@ -310,10 +320,15 @@ impl Observer for Above {
 
     fn ended(&mut self, ended: &Ended) {
         let end = ended.start.saturating_add(ended.duration);
-        for (root, at) in self.ending.iter().filter(|(root, at)| *at > 0 && end <= self.found[*root].end()) {
-            if let Some(part) = self.told[*root].tree.get_mut(*at) {
-                part.total = part.total.saturating_add(ended.duration);
-                part.own = part.own.saturating_add(ended.own);
+        for Place { tree, node, beyond } in &self.ending {
+            let part = self.told[*tree].tree.get_mut(*node).filter(|_| end <= self.found[*tree].end());
+            match (part, beyond) {
+                (Some(part), 0) if *node > 0 => {
+                    part.total = part.total.saturating_add(ended.duration);
+                    part.own = part.own.saturating_add(ended.own);
+                }
+                (Some(part), 1) => part.beyond.total_ns = part.beyond.total_ns.saturating_add(ended.duration),
+                _ => {}
             }
         }
     }
@@ -323,18 +338,29 @@ impl Observer for Above {
     fn spent(&mut self, _frame: u32, _ns: u64, _on_scheduler: bool) {}
 }
 
-/// The node of a call from the one at `below`.
-fn called_from(parts: &mut Vec<Part>, below: usize, function: FunctionId) -> usize {
-    let (next, Some(part)) = (parts.len(), parts.get(below)) else { return BEYOND };
+impl Place {
+    fn root(tree: usize) -> Place {
+        Place { tree, node: 0, beyond: 0 }
+    }
+}
+
+/// The place of a call from the one at `below`.
+fn called_from(parts: &mut Vec<Part>, below: Place, function: FunctionId) -> Place {
+    let (next, Place { node, beyond, .. }) = (parts.len(), below);
+    let part = &mut parts[node];
     let depth = part.depth + 1;
-    if let Some(known) = part.children.get(&function).copied() {
+    if beyond == 0
+        && let Some(known) = part.children.get(&function).copied()
+    {
         parts[known].calls += 1;
-        return known;
+        return Place { node: known, ..below };
     }
-    if next >= NODES || depth > DEPTH {
-        return BEYOND;
+    if beyond > 0 || next >= NODES || depth > DEPTH {
+        part.beyond.calls += u64::from(beyond == 0);
+        part.beyond.levels = part.beyond.levels.max(beyond + 1);
+        return Place { beyond: beyond + 1, ..below };
     }
+    part.children.insert(function, next);
     parts.push(Part::new(function, depth));
-    parts[below].children.insert(function, next);
-    next
+    Place { node: next, ..below }
 }
