@@ -179,6 +179,32 @@ fn a_window_has_the_requests_that_were_there_in_it() {
     assert!(text.contains("1 began before the window, 1 ended after it"), "{text}");
 }
 
+/// Who asks Spoor to stop gets no answer in the recording, and is no client that waits.
+#[test]
+fn requests_to_spoor_itself_are_left_out_and_counted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let lines =
+        [(0, "A sends 1 to S"), (9, "A gets 1"), (20, "A sends 2 to B"), (29, "A gets 2"), (50, "A sends 3 to B")];
+    // B is a child of the process 800, which is called by a name.
+    let named = |name: &str| {
+        let infos = format!(
+            "chunk info 0 lane=0 seq=7 base_tick=1000 first_record=0 sealed=yes\n  define_atom text=\"{name}\"\n  \
+             process_info +0 pid=800 parent=- name=1 label=- initial_call=0\n  \
+             process_info +0 pid=96 parent=pid(800) name=0 label=- initial_call=0\nchunk events 0"
+        );
+        recorded(&lines).replacen("chunk events 0", &infos, 1).replace("sealed_infos=0", "sealed_infos=2")
+    };
+    for (name, left_out) in [("spoor_recording_sup", 2), ("some_sup", 0)] {
+        recording(&dir, "r.spoor", &named(name));
+        let answer = json(&dir, &["r.spoor"]);
+        let counted = answer["groups"].as_array().expect("rows").iter().filter_map(|row| row["requests"].as_u64());
+        assert_eq!((answer["to_spoor"].as_u64(), counted.sum()), (Some(left_out), 3 - left_out), "{answer:#}");
+        assert_eq!(answer["slowest"].as_array().map(Vec::len), Some(3 - left_out as usize));
+        let text = spoor(&dir, &["requests", "r.spoor", "--by", "client"]);
+        assert_eq!(text.contains("2 requests to Spoor's own processes are left out\n"), left_out > 0, "{text}");
+    }
+}
+
 /// A reply whose request nobody saw is told where there is nothing else.
 #[test]
 fn replies_without_a_request_are_told_alone() {

@@ -9,7 +9,7 @@ use spoor_analyzer::model::calls::{Calls, Report, Sort};
 use spoor_analyzer::model::clocks::Clocks;
 use spoor_analyzer::model::edges::{self, Edges, Side};
 use spoor_analyzer::model::filter::Filter;
-use spoor_analyzer::model::flame::{Flame, Frame, Returning};
+use spoor_analyzer::model::flame::{self, Flame, Returning};
 use spoor_analyzer::model::keyed::{self, Keyed, Rows};
 use spoor_analyzer::model::processes::Processes;
 use spoor_analyzer::model::shares::{Player, Shares, Table};
@@ -286,7 +286,7 @@ fn by_key(bytes: &[u8], threads: usize, window: Window, by_process: bool) -> Vec
     keyed.report(&["one", "two", "three"].map(str::to_owned), Sort::Calls).0
 }
 
-fn picture(bytes: &[u8], threads: usize, window: Window) -> (Frame, u64) {
+fn picture(bytes: &[u8], threads: usize, window: Window) -> flame::Report {
     let mut returning = Returning::new(threads);
     play(bytes, threads, window, returning.shares(), |_, _, _| ());
     let mut flame = Flame::new(returning, threads, false);
@@ -315,7 +315,8 @@ fn callers_callees_rows_and_pictures_are_the_same_for_any_number_of_threads() {
         assert!(modules.len() == 2 && groups.len() == 3, "{modules:?} {groups:?}");
         let sum = |rows: &[keyed::Row]| rows.iter().map(|row| row.calls).sum::<u64>();
         assert!(sum(&modules) == sum(&groups) && sum(&groups) == callers.iter().map(|row| row.calls).sum::<u64>());
-        let (flame, beyond) = the_same("flame", |threads| picture(&bytes, threads, Window::ALL));
+        let flame::Report { root: flame, beyond, .. } =
+            the_same("flame", |threads| picture(&bytes, threads, Window::ALL));
         assert!(flame.total_ns > 0 && flame.children.len() == 5 && beyond == 0);
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn run(args: &cli::Requests) -> Result<Health> {
         Ok(outcome)
     })?;
     let report = requests.report(cli::most(args.limit, args.table.json));
-    if report.groups.is_empty() && report.replies_without_request == 0 {
+    if report.groups.is_empty() && report.replies_without_request == 0 && report.to_spoor == 0 {
         summed.nothing(Sought::Requests, &filter)?;
     }
     summed.print(&args.table, &report, |style, out| view::requests::text(&report, style, out))

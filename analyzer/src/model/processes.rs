@@ -202,6 +202,15 @@ impl Processes {
         Some(call.is_some_and(|call| is_of_supervisor(names, call)) || !self.tells_supervisors && named())
     }
 
+    /// Is it one of Spoor's own, by the names that these have on each node?
+    pub fn is_of_spoor(&self, tracee: TraceeId, tracees: &Tracees, names: &Names) -> bool {
+        let parent = self.get(tracee).and_then(|process| tracees.find(Identity::Process(process.parent?)));
+        [Some(tracee), parent].into_iter().flatten().any(|of| {
+            let name = self.get(of).and_then(|process| process.name);
+            name.is_some_and(|name| SPOOR.contains(&names.atom_text(name)))
+        })
+    }
+
     /// The process that is registered under the name now, as far as is known.
     pub fn named(&self, name: AtomId) -> Option<TraceeId> {
         self.by_name.get(&name).copied()
@@ -233,6 +242,8 @@ impl<'a> Known<'a> {
     }
 }
 
+/// Names of Spoor's own processes, and of those that others are children of.
+const SPOOR: [&str; 3] = ["spoor_sup", "spoor_registry", "spoor_recording_sup"];
 /// A chain of parents is not followed further.
 const ANCESTORS: usize = 64;
 

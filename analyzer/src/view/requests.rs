@@ -10,7 +10,7 @@ use crate::view::units::{count, duration, moment};
 /// As text.
 pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()> {
     if report.groups.is_empty() {
-        return replies_alone(report, out);
+        return beside(report, out);
     }
     let head = if report.by == "client" { "CLIENT" } else { "SERVER" };
     let times = [("P50", true), ("P90", true), ("P99", true), ("P99.9", true), ("MAX", true)];
@@ -22,7 +22,7 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     for line in &report.groups {
         writeln!(out, "{}: {}", line.group, ends(line))?;
     }
-    replies_alone(report, out)?;
+    beside(report, out)?;
     if !report.slowest.is_empty() {
         writeln!(out, "\nThe slowest")?;
         slowest(&report.slowest, style, out)?;
@@ -53,7 +53,13 @@ pub fn text(report: &Report, style: Style, out: &mut dyn Write) -> io::Result<()
     Ok(())
 }
 
-fn replies_alone(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+/// What stands in no row.
+fn beside(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    match report.to_spoor {
+        0 => {}
+        1 => writeln!(out, "1 request to Spoor's own processes is left out")?,
+        n => writeln!(out, "{} requests to Spoor's own processes are left out", count(n))?,
+    }
     match report.replies_without_request {
         0 => Ok(()),
         n => writeln!(out, "{} replies, or what looks like one, to requests that were not recorded", count(n)),

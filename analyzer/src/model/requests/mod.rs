@@ -95,6 +95,7 @@ pub struct Requests {
     accounts: Accounts,
     messages: u64,
     replies_to_nothing: u64,
+    to_spoor: u64,
     /// When the last event was.
     now: u64,
     cut: Cut,
@@ -117,6 +118,7 @@ impl Requests {
             accounts: Accounts::new(by, groups, slowest, several),
             messages: 0,
             replies_to_nothing: 0,
+            to_spoor: 0,
             now: 0,
             cut: Cut { from: 0, to: u64::MAX, before: u64::MAX, since: 0 },
             lanes: EventFilter::default(),
@@ -358,7 +360,14 @@ impl Requests {
         {
             server.forget(received);
         }
-        if request.asked_for && request.here && request.meets(end, &self.cut) {
+        if !request.asked_for || !request.here || !request.meets(end, &self.cut) {
+            return;
+        }
+        // Spoor's own processes are never traced, and the request that ends the recording has no answer in it.
+        let is_of_spoor = |to| view.processes.is_of_spoor(to, view.tracees, view.names);
+        if matches!(request.to, Who::Process(to) if is_of_spoor(to)) {
+            self.to_spoor += 1;
+        } else {
             self.accounts.add(&request.settled(end, not_followed, self.now, &self.cut), view);
         }
     }
@@ -405,6 +414,7 @@ impl Requests {
             groups_found,
             slowest,
             replies_without_request: self.replies_to_nothing,
+            to_spoor: self.to_spoor,
             messages: self.messages,
         }
     }

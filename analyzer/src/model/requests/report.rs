@@ -163,6 +163,8 @@ pub struct Report {
     pub slowest: Vec<SlowRequest>,
     /// Replies whose request was not recorded, and messages that look like replies.
     pub replies_without_request: u64,
+    /// Requests to Spoor's own processes, such as that which ended the recording: they stand nowhere else.
+    pub to_spoor: u64,
     /// `send` and `receive` events that were looked at: none when no messages were recorded.
     pub messages: u64,
 }
