@@ -520,7 +520,9 @@ impl Oracle {
 
     fn saw_return(&mut self, at: usize, caller: u32, called: u32) {
         self.processes[at].seen.push((caller, called));
-        self.processes[at].after.push(((caller, called), true));
+        if !self.processes[at].plain {
+            self.processes[at].after.push(((caller, called), true));
+        }
     }
 
     /// Those from `lowest` on may have ended.

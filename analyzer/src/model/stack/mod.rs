@@ -22,7 +22,7 @@ mod returns;
 
 use crate::read::{FunctionId, kind};
 use ahead::Held;
-use frames::{Frame, Stack};
+use frames::{Frame, Reading, Stack};
 use knowledge::Pairs;
 
 /// A stack that gets deeper loses its lower half: room for most recursions, and
@@ -447,11 +447,16 @@ impl Stacks {
         }
         let stack = &mut self.stacks[at];
         if self.learned_last[known] != (stack.learner, caller) {
-            stack.knowledge().learn(caller, called);
-            if !stack.knowledge().went_on(caller, called) {
+            let is_plain = stack.reading == Reading::Plain;
+            let knowledge = stack.knowledge();
+            if !knowledge.is_seen(caller, called) {
+                knowledge.learn(caller, called);
+                self.returning.insert((caller, called));
+            }
+            // How a recursion goes that is plain as a whole tells nothing of the next.
+            if !is_plain && !knowledge.went_on(caller, called) {
                 self.learned_last[known] = (stack.learner, caller);
             }
-            self.returning.insert((caller, called));
         }
     }
 }
