@@ -8,7 +8,7 @@ mod random;
 use std::collections::HashMap;
 
 use random::Random;
-use spoor_analyzer::model::stack::{Below, Clip, Ended, Observer, Stacks, Step};
+use spoor_analyzer::model::stack::{Below, Clip, DEEP, Ended, Observer, Stacks, Step};
 use spoor_analyzer::read::{FunctionId, kind};
 
 const PROGRAMS: u64 = 400;
@@ -91,6 +91,9 @@ impl Observer for Seen {
     fn spent(&mut self, _: u32, _: u64, _: bool) {}
 }
 
+/// Of which stacks are cut.
+const TOO_DEEP: &str = "too deep";
+
 /// What a recording has of the events.
 type Recorded = fn(Vec<Step>, &mut Random) -> Vec<Step>;
 
@@ -127,20 +130,22 @@ fn killed(steps: Vec<Step>, random: &mut Random) -> Vec<Step> {
 fn timed_calls_of_trees_are_timed_right() {
     // One timed call in so many may be wrong, where functions do both. What began before the recording, or
     // in a hole, may be a call of the same function.
-    let recorded: [(&str, Recorded, usize); 6] = [
+    let recorded: [(&str, Recorded, usize); 7] = [
         ("whole", |steps, _| steps, 500),
         ("its begin", |steps, random| steps[..random.below(steps.len() as u64) as usize].to_vec(), 500),
         ("its end", |steps, random| steps[random.below(steps.len() as u64) as usize..].to_vec(), 50),
         ("with holes", holes, 20),
         ("with calls left out", left_out, 20),
         ("of processes that are killed", killed, 20),
+        (TOO_DEEP, |steps, _| steps, 15),
     ];
     for (what, recorded, few) in recorded {
         for (functions, tails) in [(1, 0), (2, 0), (1, 3), (3, 3), (3, 10)] {
             let (mut timed, mut wrong, mut untimed) = (0, 0, 0);
             for seed in 0..PROGRAMS {
                 let Run { steps, ends } = run(&mut Random(seed), functions, tails);
-                let (mut stacks, mut seen) = (Stacks::default(), Seen::default());
+                let deep = if what == TOO_DEEP { 6 } else { DEEP };
+                let (mut stacks, mut seen) = (Stacks::cut_at(deep), Seen::default());
                 recorded(steps, &mut Random(!seed)).into_iter().for_each(|step| stacks.step(step, true, &mut seen));
                 stacks.end(&mut seen);
                 assert_eq!(seen.timed.len() + seen.untimed, seen.calls);
