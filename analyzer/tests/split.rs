@@ -12,6 +12,8 @@ use spoor_analyzer::model::split::Split;
 use spoor_analyzer::read::{Names, Recording, Source, Tracees, Window};
 
 const FUNCTIONS: [&str; 5] = ["f", "g", "h", "X", "Y"];
+/// Built-in ones, behind those.
+const BUILT_IN: [(&str, &str); 2] = [("erlang", "hibernate"), ("erts_internal", "port_command")];
 /// Two schedulers and a dirty one, with that of the recorder before them.
 const LANES: usize = 3;
 const FRONT: &str = r#"spoor-text 1
@@ -29,13 +31,16 @@ lane 2 kind=scheduler index=2 os_tid=8 sealed_events=1000 sealed_infos=0 dropped
 lane 3 kind=dirty_cpu index=1 os_tid=9 sealed_events=1000 sealed_infos=0 dropped=[]
 "#;
 
+/// Goes to the alias that this is the reference of.
+const REPLY: &str = "message shape=2 reference=ref(1,2,3)";
+
 /// An event: lane, time, whose (`process pid=8`), what (`call`), its fields.
 type Line = (usize, u64, String, &'static str, String);
 
 /// A recording of them, in up to two chunks for each lane; before the second, at `cut`, so
 /// many events are missing.
-fn recording(lines: &[Line], cut: u64, lost: [u64; LANES]) -> Recording {
-    let mut text = FRONT.to_owned();
+fn recording(lines: &[Line], cut: u64, lost: [u64; LANES], preset: &str) -> Recording {
+    let mut text = FRONT.replace("meta \"flags\"", &format!("meta \"preset\" \"{preset}\"\nmeta \"flags\""));
     let mut records = [0; LANES];
     for part in 0..2 {
         for lane in 0..LANES {
@@ -51,6 +56,13 @@ fn recording(lines: &[Line], cut: u64, lost: [u64; LANES]) -> Recording {
                     .expect("a String takes all");
             }
             text.push_str("  define_atom text=\"normal\"\n");
+            for (number, (module, name)) in BUILT_IN.iter().enumerate() {
+                let (module_atom, name_atom) = (8 + 2 * number, 9 + 2 * number);
+                writeln!(text, "  define_atom text=\"{module}\"\n  define_atom text=\"{name}\"")
+                    .expect("a String takes all");
+                writeln!(text, "  define_function module={module_atom} name={name_atom} arity=3")
+                    .expect("a String takes all");
+            }
             let mut tick = base;
             for (_, time, whose, what, fields) in lines.iter().filter(|line| line.0 == lane) {
                 if (*time >= cut) != (part == 1) {
@@ -135,7 +147,8 @@ fn stream(seed: u64) -> Recording {
         let function = 1 + random.below(FUNCTIONS.len() as u64);
         let fields = match what {
             "call" | "return_from" => format!("function={}", 1 + (function - 1) % 3),
-            "return_to" | "in" | "out" => format!("function={function}"),
+            "return_to" => format!("function={function}"),
+            "in" | "out" => format!("function={}", 1 + random.below((FUNCTIONS.len() + BUILT_IN.len()) as u64)),
             "port_in" | "port_out" => "operation=1".to_owned(),
             "gc_minor_start" | "gc_minor_end" => "sizes=[]".to_owned(),
             "send" | "getting_linked" => format!("to=pid({})", 8 + 8 * random.below(3)),
@@ -152,7 +165,7 @@ fn stream(seed: u64) -> Recording {
         0 => [random.below(2), 0, 3],
         _ => [0; LANES],
     };
-    recording(&lines, time / 2, lost)
+    recording(&lines, time / 2, lost, if seed.is_multiple_of(5) { "calls requests" } else { "calls messages" })
 }
 
 #[test]
@@ -184,8 +197,12 @@ fn examples_are_what_the_code_does() {
     let examples: Vec<&str> = text.split("```split\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(examples.len() > 2);
     for example in examples {
-        let (mut lines, mut wanted, mut end) = (Vec::new(), Vec::new(), 0);
+        let (mut lines, mut wanted, mut end, mut preset) = (Vec::new(), Vec::new(), 0, "calls messages");
         for line in example.lines() {
+            if line == "only messages of requests are recorded" {
+                preset = "calls requests";
+                continue;
+            }
             if let Some(want) = line.strip_prefix("= ") {
                 wanted.push(want.to_owned());
                 continue;
@@ -195,7 +212,7 @@ fn examples_are_what_the_code_does() {
             lines.push(example_line(time, &words[1..]));
             end = end.max(time);
         }
-        let recording = recording(&lines, end + 1, [0; LANES]);
+        let recording = recording(&lines, end + 1, [0; LANES], preset);
         let (calls, _) = analyzed(&recording);
         let got: Vec<String> = calls.iter().map(told).collect();
         assert_eq!(got, wanted, "{example}");
@@ -228,7 +245,7 @@ fn windows_are_what_the_code_does() {
                 [] => {}
             }
         }
-        let recording = recording(&lines, 1_000, [0; LANES]);
+        let recording = recording(&lines, 1_000, [0; LANES], "calls messages");
         let cut = Cut::new(&recording, window, Window::ALL);
         let mut procs = Procs::within(&recording, cut);
         let mut stream = recording.stream(Names::default(), Tracees::default(), Window::ALL);
@@ -257,7 +274,8 @@ fn parts(split: &Split) -> String {
 }
 
 fn example_line(time: u64, words: &[&str]) -> Line {
-    let function = |name: &str| 1 + FUNCTIONS.iter().position(|f| *f == name).unwrap_or_else(|| panic!("{name}"));
+    let all = || FUNCTIONS.into_iter().chain(BUILT_IN.iter().map(|(_, name)| *name));
+    let function = |name: &str| 1 + all().position(|f| f == name).unwrap_or_else(|| panic!("{name}"));
     let (words, lane) = match words {
         [words @ .., "on", "dirty"] => (words, 2),
         [words @ .., "on", "s2"] => (words, 1),
@@ -269,10 +287,16 @@ fn example_line(time: u64, words: &[&str]) -> Line {
         ["call", f] => (lane, time, own, "call", format!("function={}", function(f))),
         ["return_from", f] => (lane, time, own, "return_from", format!("function={}", function(f))),
         ["return_to", "-"] => (lane, time, own, "return_to", "function=0".to_owned()),
-        ["out", "in", f] => (lane, time, own, "out", format!("function={}", function(f))),
+        [what @ ("in" | "out"), "in", f] => {
+            (lane, time, own, if what == "in" { "in" } else { "out" }, format!("function={}", function(f)))
+        }
         ["return_to", f] => (lane, time, own, "return_to", format!("function={}", function(f))),
         // Somebody else does, on another scheduler.
         ["is", "sent", "a", "message"] => (1, time, "process pid=24".to_owned(), "send", "to=pid(16)".to_owned()),
+        ["is", "sent", "a", "reply"] => {
+            (1, time, format!("process pid=24\n  {REPLY}"), "send", "to=ref(1,2,3)".to_owned())
+        }
+        ["receive", "it"] => (lane, time, format!("{own}\n  {REPLY}"), "receive", String::new()),
         ["exit", "normal"] => (lane, time, own, "exit", "reason=@7".to_owned()),
         [what] => {
             let all = ["in", "out", "port_in", "port_out", "gc_minor_start", "gc_minor_end", "receive", "timeout"];

@@ -48,9 +48,9 @@ pub struct RunQueue {
     /// Processes in it on average over the window, at least: those that were ready for certain.
     pub mean_at_least: f64,
     /// And at most: with those that were off, came back, and of which the events do not say why.
-    /// Without `receive` events, that is all that waited for a message.
+    /// Without the `receive` events of all messages, that is who waited for others, too.
     pub mean_at_most: f64,
-    /// Are there `receive` events?
+    /// Are there `receive` events of all messages, not of requests alone?
     pub receives_recorded: bool,
     /// The largest average over a thousandth of the window of those that were ready for certain.
     pub peak_length: f64,

@@ -8,20 +8,21 @@
 //!   `timeout`; from the first message that was sent to it in the meantime it
 //!   was queued. When it then ran on by itself, it was not waiting for a message:
 //!   it was queued all the time. When it did nothing, a signal may have woken it, and nobody
-//!   can tell; nor without `receive` events.
+//!   can tell; nor without the `receive` events of all messages.
+//! * Who goes off to hibernate waits for a message, whatever it does then; and of who goes off where the VM
+//!   suspends nobody can tell.
 //! * What a process did before its first event, its first event tells, as far back as no event is
 //!   missing: before `in` it was off, and before `out`, a call and the like on that thread.
 //! * While a port is in on the thread of a process that is on a scheduler, the process
 //!   runs the port's code: it called the port.
 //! * Garbage collection is told by its own events, wherever it runs.
 
-use spoor_format::chunk::Identity;
-use spoor_format::record::Body;
-
 use crate::model::calm::Calm;
 use crate::model::cut::Cut;
 use crate::model::filter::EventFilter;
+use crate::model::off::{Off, Place, of_requests_alone};
 use crate::model::processes::Processes;
+use crate::model::replies::{Replies, receiver, reply_to_alias};
 use crate::model::slots::{Exited, Slots};
 use crate::model::split::Split;
 use crate::read::{Event, FunctionId, Recording, TraceeId, kind};
@@ -51,6 +52,8 @@ struct State {
     off_from: u64,
     /// In which function it went off.
     left: Option<FunctionId>,
+    /// What that says of why.
+    place: Place,
     /// It came back, and has not shown yet what it was off for: when.
     back_at: Option<u64>,
     /// Up to then it was in no run queue, for certain.
@@ -61,14 +64,6 @@ struct State {
     message_at: Option<u64>,
     exited_at: Option<u64>,
     split: Split,
-}
-
-/// What a process was off for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Off {
-    Waiting,
-    Queued,
-    Unsaid,
 }
 
 /// A stretch in which a process was ready to run and did not, or may have been.
@@ -92,7 +87,11 @@ pub struct States {
     /// Of each thread, the process that came in last.
     on_lanes: Vec<TraceeId>,
     dirty_lanes: Vec<bool>,
+    /// Who takes a message has an event.
     receives: bool,
+    of_requests_alone: bool,
+    /// Replies to aliases, and when they were sent.
+    replies: Replies<u64>,
     runs: bool,
     cut: Cut,
     /// From then on all events are known, as far as none is missing.
@@ -115,7 +114,8 @@ impl States {
             dirty_lanes[lane.lane as usize] = true;
         }
         let (states, exited, on_lanes) = (Slots::default(), Exited::default(), Vec::new());
-        let (receives, runs) = (recording.traces("receive"), recording.traces("running"));
+        let of_requests_alone = of_requests_alone(recording);
+        let (receives, runs) = (recording.traces("receive") && !of_requests_alone, recording.traces("running"));
         States {
             states,
             exited,
@@ -123,6 +123,8 @@ impl States {
             on_lanes,
             dirty_lanes,
             receives,
+            of_requests_alone,
+            replies: Replies::default(),
             runs,
             cut,
             whole_since: None,
@@ -141,7 +143,7 @@ impl States {
         States { lanes, ..self }
     }
 
-    /// Does the recording say when a process takes a message?
+    /// Does the recording say when a process takes a message, whichever it is?
     pub fn knows_receives(&self) -> bool {
         self.receives
     }
@@ -163,10 +165,10 @@ impl States {
         let elsewhere = !self.lanes.takes_lane(event.lane);
         let (state, cut) = (self.states.entry(event.tracee.0), &self.cut);
         let forgets = state.begun && (state.epoch != event.epoch || event.missing || !event.complete);
-        let ready = match state.told_by(event) {
+        let ready = match Off::told_by(event, state.left) {
             _ if forgets => state.came_back(Off::Unsaid, cut),
-            Some(Off::Waiting) => state.came_back(Off::Waiting, cut),
-            Some(off) => state.came_back(if receives { off } else { Off::Unsaid }, cut),
+            Some(Off::Queued) if !receives => state.came_back(Off::Unsaid, cut),
+            Some(off) => state.came_back(off, cut),
             None => None,
         };
         if forgets || !state.begun {
@@ -204,11 +206,12 @@ impl States {
         self.begin(event);
         match event.kind {
             kind::SEND => self.sent(event, processes),
+            kind::RECEIVE => self.takes(event),
             kind::IN | kind::IN_EXITING => self.comes_in(event),
             kind::PORT_IN | kind::PORT_OUT => self.port(event),
             _ => {}
         }
-        self.receives |= event.kind == kind::RECEIVE;
+        self.receives |= event.kind == kind::RECEIVE && !self.of_requests_alone;
     }
 
     /// Since when all events are known, as far as none is missing.
@@ -314,7 +317,12 @@ impl States {
 
     /// Somebody is sent a message: if it waits, it does no longer.
     fn sent(&mut self, event: &Event<'_>, processes: &Processes) {
-        let Some(to) = receiver(event, processes) else { return };
+        let Some(to) = receiver(event, processes) else {
+            if let Some(alias) = reply_to_alias(event).filter(|alias| !self.replies.holds(alias)) {
+                self.replies.sent(alias, event.time);
+            }
+            return;
+        };
         match self.states.get_mut(to.0) {
             Some(state) if state.mode == Mode::Off => _ = state.message_at.get_or_insert(event.time),
             Some(state) if state.begun => {}
@@ -326,6 +334,15 @@ impl States {
                 }
                 state.message_at.get_or_insert(event.time);
             }
+        }
+    }
+
+    /// Whose the alias is to which a reply was sent is known now. Who takes one first when it came back has been
+    /// ready since that was sent.
+    fn takes(&mut self, event: &Event<'_>) {
+        let Some(sent) = self.replies.that_comes(event) else { return };
+        if let Some(state) = self.states.get_mut(event.tracee.0).filter(|state| state.back_at.is_some()) {
+            state.message_at = Some(state.message_at.map_or(sent, |at| at.min(sent)));
         }
     }
 
@@ -349,22 +366,6 @@ impl States {
 }
 
 impl State {
-    /// What an event says of the time for which its process was off before; `None` when it
-    /// comes from outside, so that the next may say more.
-    fn told_by(&self, event: &Event<'_>) -> Option<Off> {
-        match event.kind {
-            kind::RECEIVE | kind::TIMEOUT => Some(Off::Waiting),
-            kind::CALL..=kind::EXCEPTION_FROM | kind::SPAWN | kind::REGISTER => Some(Off::Queued),
-            kind::SEND | kind::SEND_TO_NON_EXISTING => Some(Off::Queued),
-            // It got from one function to another.
-            kind::OUT if self.left.is_some_and(|left| event.function.is_some_and(|now| now != left)) => {
-                Some(Off::Queued)
-            }
-            kind::GC_MINOR_START..=kind::GC_MAJOR_END | kind::GETTING_LINKED | kind::GETTING_UNLINKED => None,
-            _ => Some(Off::Unsaid),
-        }
-    }
-
     fn is_on(&self, lane: u32) -> bool {
         self.lane == lane && matches!(self.mode, Mode::Running | Mode::Port | Mode::Dirty)
     }
@@ -373,18 +374,22 @@ impl State {
         let back = self.back_at.take()?;
         let from = self.off_from;
         let message = self.message_at.take().map(|at| at.clamp(from, back));
-        let queued_from = match off {
-            Off::Unsaid if !self.dirty => {
+        let perhaps = Some(Ready { from: self.calm_until.clamp(from, back), to: back, certain: false });
+        let (queued_from, unknown) = match (off, self.place) {
+            _ if self.dirty => (Some(from), None),
+            // By which message it was woken, should it be none that is known, nobody says.
+            (_, Place::Hibernates) => (message, perhaps),
+            (Off::Unsaid, _) | (_, Place::Suspends) => {
                 self.split.off_ns = self.split.off_ns.saturating_add(cut.part(from, back));
-                return Some(Ready { from: self.calm_until.clamp(from, back), to: back, certain: false });
+                return perhaps;
             }
-            Off::Waiting if !self.dirty => message,
-            _ => Some(from),
+            (Off::Waiting, _) => (message, None),
+            (Off::Queued, _) => (Some(from), None),
         };
         let until = queued_from.unwrap_or(back);
         self.split.waiting_ns = self.split.waiting_ns.saturating_add(cut.part(from, until));
         self.split.queued_ns = self.split.queued_ns.saturating_add(cut.part(until, back));
-        queued_from.map(|from| Ready { from, to: back, certain: true })
+        queued_from.map(|from| Ready { from, to: back, certain: true }).or(unknown)
     }
 
     fn pass(&mut self, now: u64, cut: &Cut) {
@@ -409,14 +414,16 @@ impl State {
             self.since = self.off_from;
         }
         (self.epoch, self.mode, self.collecting) = (epoch, Mode::Unknown, false);
-        (self.back_at, self.message_at, self.left) = (None, None, None);
+        (self.back_at, self.message_at, self.left, self.place) = (None, None, None, Place::Anywhere);
     }
 
     /// Its first event in a stretch in which none is missing tells what it did in it before.
     fn did_before(&mut self, event: &Event<'_>, whole_since: u64, dirty: bool, cut: &Cut) {
         self.pass(whole_since.min(event.time), cut);
         match event.kind {
-            kind::IN | kind::IN_EXITING => (self.mode, self.off_from, self.dirty) = (Mode::Off, self.since, false),
+            kind::IN | kind::IN_EXITING => {
+                (self.mode, self.off_from, self.dirty, self.place) = (Mode::Off, self.since, false, Place::of(event));
+            }
             of if kind::is_of_running(of) => {
                 self.mode = if dirty { Mode::Dirty } else { Mode::Running };
                 self.lane = event.lane;
@@ -440,13 +447,13 @@ impl State {
                 (self.since, self.lane) = (self.since.max(event.time), event.lane);
             }
             kind::OUT | kind::OUT_EXITING => {
-                self.leaves(event.time, dirty, cut);
+                self.leaves(event.time, Place::of(event), dirty, cut);
                 self.left = event.function;
             }
             of if kind::begins_gc(of) => self.collecting = true,
             of if kind::ends_gc(of) => self.collecting = false,
             // Made by its parent, it waits for its turn; nothing else can it wait for.
-            kind::SPAWNED if runs => self.leaves(event.time, true, cut),
+            kind::SPAWNED if runs => self.leaves(event.time, Place::Anywhere, true, cut),
             kind::CALL..=kind::EXCEPTION_FROM | kind::SEND if self.mode == Mode::Off => {
                 // Whoever has these is on a scheduler: an `in` is missing.
                 self.off_until(event.time, cut);
@@ -458,11 +465,13 @@ impl State {
         }
     }
 
-    fn leaves(&mut self, now: u64, dirty: bool, cut: &Cut) {
+    fn leaves(&mut self, now: u64, place: Place, dirty: bool, cut: &Cut) {
         if self.mode == Mode::Off {
             self.off_until(now, cut);
         }
-        (self.mode, self.off_from, self.message_at, self.dirty) = (Mode::Off, self.since, None, dirty);
+        (self.mode, self.off_from, self.message_at, self.place) = (Mode::Off, self.since, None, place);
+        // Who went to a dirty scheduler to collect its garbage hibernates from there.
+        self.dirty = dirty && place != Place::Hibernates;
     }
 
     /// It was off, and nobody says why.
@@ -470,15 +479,5 @@ impl State {
         let now = now.max(self.off_from);
         self.split.off_ns = self.split.off_ns.saturating_add(cut.part(self.off_from, now));
         self.since = now;
-    }
-}
-
-/// To whom a message is sent, as far as is known.
-pub fn receiver(event: &Event<'_>, processes: &Processes) -> Option<TraceeId> {
-    let detail = event.detail();
-    let (Body::Send { to } | Body::SendToNonExisting { to }) = detail.body()? else { return None };
-    match to.pid() {
-        Some(word) => event.tracees().find(Identity::Process(word)),
-        None => processes.named(detail.term_atom(to)?),
     }
 }

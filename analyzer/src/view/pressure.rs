@@ -12,10 +12,7 @@ pub fn text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let (least_text, most_text) = (format!("{least:.2}"), format!("{most:.2}"));
         if !queue.receives_recorded && least_text != most_text {
             writeln!(out, "\nRun queues: not known; at least {least_text} processes on average, at most {most_text}:")?;
-            writeln!(
-                out,
-                "without receive events, who waits looks as who is ready (record requests or messages, too)"
-            )?;
+            writeln!(out, "without all receive events, who waits looks as who is ready (record messages, too)")?;
         } else if least_text == most_text {
             let (peak, at) = (queue.peak_length, moment(queue.peak_at_ns));
             writeln!(out, "\nRun queues (estimated): {least_text} processes on average, at most {peak:.2} (at {at})")?;

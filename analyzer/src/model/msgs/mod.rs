@@ -8,7 +8,6 @@
 //! reference tells whose it was, once it comes.
 
 mod queue;
-mod replies;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,13 +19,12 @@ use spoor_format::record::Body;
 use crate::model::filter::EventFilter;
 use crate::model::group::Groups;
 use crate::model::processes::{Known, Processes};
+use crate::model::replies::{Replies, receiver, reply_to_alias};
 use crate::model::requests::key::Key;
 use crate::model::slots::{Exited, Slots};
-use crate::model::states::receiver;
 use crate::read::{Event, Recording, TraceeId, kind};
 use queue::Queue;
 pub use queue::QueueRow;
-use replies::{Replies, Reply, reply_to_alias};
 
 /// To whom replies go that are joined with no process.
 const ALIASES: &str = "aliases";
@@ -45,7 +43,7 @@ pub struct Msgs {
     other_numbers: HashMap<String, u32>,
     /// Sent by a process that is not asked for, to one that may be.
     to_others: HashMap<TraceeId, HashMap<u32, Pair>>,
-    replies: Replies,
+    replies: Replies<Reply>,
     queues: HashMap<TraceeId, Queue>,
     exited: Exited,
     rows: Vec<QueueRow>,
@@ -70,6 +68,17 @@ struct Pair {
     lost: u64,
     sized: u64,
     bytes: u64,
+}
+
+/// A reply to an alias: sent by whom, and when.
+#[derive(Debug, Clone, Copy)]
+struct Reply {
+    from: u32,
+    time: u64,
+    pair: Pair,
+    asked_for: bool,
+    /// It was sent on a thread that is asked for.
+    here: bool,
 }
 
 /// Messages between two groups.
@@ -239,7 +248,6 @@ impl Msgs {
         if let Some(content) = event.detail().content() {
             (this.sized, this.bytes) = (1, content.bytes().len() as u64);
         }
-        // Of several with one reference, the first that comes is the first that was sent.
         if to.is_none()
             && !nobody
             && let Some(key) = reply_to_alias(event).filter(|key| !self.replies.holds(key))

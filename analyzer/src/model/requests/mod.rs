@@ -25,7 +25,7 @@ use crate::model::cut::Cut;
 use crate::model::filter::EventFilter;
 use crate::model::group::Groups;
 use crate::model::processes::{Known, Processes};
-use crate::model::states::receiver;
+use crate::model::replies::receiver;
 use crate::read::{Event, FunctionId, Names, TraceeId, kind};
 use account::{Accounts, End, Settled, Who};
 use key::Key;

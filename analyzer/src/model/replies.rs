@@ -1,38 +1,35 @@
-//! Replies to aliases on their way: whose an alias is, is known when its reply comes.
+//! To whom messages go. Replies to aliases are on their way: whose an alias is, is known when its reply comes.
 
 use std::collections::{HashMap, VecDeque};
 
+use spoor_format::chunk::Identity;
 use spoor_format::record::Body;
 
-use super::Pair;
+use crate::model::processes::Processes;
 use crate::model::requests::key::Key;
-use crate::read::{Detail, Event};
+use crate::read::{Detail, Event, TraceeId};
 
 /// So many may be on their way.
 const KEPT: usize = 1 << 16;
 /// The shape of a reply.
 const REPLY: u64 = 2;
 
-/// Replies to aliases that have not come: sent by whom and when, by reference.
-#[derive(Debug, Default)]
-pub(super) struct Replies {
-    open: HashMap<Key, Reply>,
+/// Replies to aliases that have not come, by reference, and what is known of each.
+#[derive(Debug)]
+pub(super) struct Replies<T> {
+    open: HashMap<Key, T>,
     order: VecDeque<Key>,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reply {
-    pub(super) from: u32,
-    pub(super) time: u64,
-    pub(super) pair: Pair,
-    pub(super) asked_for: bool,
-    /// It was sent on a thread that is asked for.
-    pub(super) here: bool,
+impl<T> Default for Replies<T> {
+    fn default() -> Self {
+        Replies { open: HashMap::new(), order: VecDeque::new() }
+    }
 }
 
-impl Replies {
+impl<T> Replies<T> {
     /// One is on its way; answers those that are let go of, not having come for so long: they may never.
-    pub(super) fn sent(&mut self, key: Key, reply: Reply) -> Vec<(Key, Reply)> {
+    pub(super) fn sent(&mut self, key: Key, reply: T) -> Vec<(Key, T)> {
         let mut oldest = Vec::new();
         if self.open.len() >= KEPT || self.order.len() >= 2 * KEPT {
             let Replies { open, order } = self;
@@ -45,13 +42,13 @@ impl Replies {
         oldest
     }
 
-    /// Is one with this reference on its way?
+    /// Is one with this reference on its way? Of several, the first that comes is the first that was sent.
     pub(super) fn holds(&self, key: &Key) -> bool {
         self.open.contains_key(key)
     }
 
     /// The one that comes with an event, if any.
-    pub(super) fn that_comes(&mut self, event: &Event<'_>) -> Option<Reply> {
+    pub(super) fn that_comes(&mut self, event: &Event<'_>) -> Option<T> {
         if self.open.is_empty() {
             return None;
         }
@@ -59,7 +56,7 @@ impl Replies {
     }
 
     /// Those that have not come, in the order sent.
-    pub(super) fn take_all(&mut self) -> Vec<(Key, Reply)> {
+    pub(super) fn take_all(&mut self) -> Vec<(Key, T)> {
         let Replies { mut open, order } = std::mem::take(self);
         order.into_iter().filter_map(|key| Some((key, open.remove(&key)?))).collect()
     }
@@ -76,4 +73,14 @@ pub(super) fn reply_to_alias(event: &Event<'_>) -> Option<Key> {
 fn reply_key(detail: &Detail<'_>) -> Option<Key> {
     let (_, reference) = detail.message().filter(|(shape, _)| *shape == REPLY)?;
     Key::of(reference, detail)
+}
+
+/// To whom a message is sent, as far as is known.
+pub(super) fn receiver(event: &Event<'_>, processes: &Processes) -> Option<TraceeId> {
+    let detail = event.detail();
+    let (Body::Send { to } | Body::SendToNonExisting { to }) = detail.body()? else { return None };
+    match to.pid() {
+        Some(word) => event.tracees().find(Identity::Process(word)),
+        None => processes.named(detail.term_atom(to)?),
+    }
 }
