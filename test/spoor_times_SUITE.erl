@@ -6,6 +6,9 @@
 %% The VM's `call_time' (which eprof shows) cannot watch a process whose ends of calls
 %% are traced: it forgets whom they return to. It watches a second process, which works
 %% in turns with the recorded one; its counts must be equal, its times are told.
+%%
+%% And what a process is off for, it knows itself, too: that it sleeps, hibernates, or
+%% has been sent its reply.
 -module(spoor_times_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -13,6 +16,8 @@
 
 -export([all/0, init_per_testcase/2, end_per_testcase/2]).
 -export([own_time_is_that_of_the_work/1, calls_are_those_of_call_time/1]).
+-export([who_sleeps_is_not_ready/1, who_hibernates_waits/1, who_has_its_reply_is_ready/1]).
+-export([hibernating/0]).
 
 -define(MODULES, [spoor_clockwork, spoor_clockwork_data]).
 %% Of the other's time: by so much the median of some runs may be off, of functions
@@ -25,7 +30,18 @@
 %% Pieces of work take by far longer than what is not measured of them.
 -define(BYTES, 6_000_000).
 
-all() -> [own_time_is_that_of_the_work, calls_are_those_of_call_time].
+%% Messages that a process sleeps for, so long each, in milliseconds.
+-define(TICKS, 20).
+-define(TICK_MS, 20).
+
+all() ->
+    [
+        own_time_is_that_of_the_work,
+        calls_are_those_of_call_time,
+        who_sleeps_is_not_ready,
+        who_hibernates_waits,
+        who_has_its_reply_is_ready
+    ].
 
 init_per_testcase(Case, Config) ->
     lists:foreach(fun(M) -> {module, M} = code:ensure_loaded(M) end, ?MODULES),
@@ -74,6 +90,110 @@ calls_are_those_of_call_time(Config) ->
         {Mfa, N, Own, element(2, maps:get(Mfa, Told))}
      || {Mfa, {N, Own, _}} <- maps:to_list(maps:with(maps:keys(Told), Recorded))
     ]).
+
+%% Of a message that is no request there is no event: that proves nothing.
+who_sleeps_is_not_ready(Config) ->
+    Server = spawn_link(fun server/0),
+    Worker = spawn_link(fun() -> ticked(Server) end),
+    Path = recording([scheduling, requests], all, Config, fun() -> ticks(Worker) end),
+    #{<<"queued_ns">> := Queued, <<"waiting_ns">> := Waiting, <<"off_ns">> := Off} = split(Worker, Path),
+    ct:pal("queued ~w, waiting ~w, off ~w ns", [Queued, Waiting, Off]),
+    ?assert(Waiting + Off > ?TICKS * ?TICK_MS * 500_000),
+    ?assert(Queued < ?TICKS * ?TICK_MS * 500_000),
+    #{<<"run_queue">> := Queue} = spoor_reading:json("sched", [Path]),
+    ?assertMatch(#{<<"receives_recorded">> := false}, Queue).
+
+%% Its next event is a call of the function that it goes on with.
+who_hibernates_waits(Config) ->
+    Worker = spawn_link(fun hibernating/0),
+    What = [{?MODULE, hibernating}, scheduling, messages],
+    Path = recording(What, [Worker, self()], Config, fun() -> ticks(Worker) end),
+    #{<<"queued_ns">> := Queued, <<"waiting_ns">> := Waiting} = split(Worker, Path),
+    ct:pal("queued ~w, waiting ~w ns", [Queued, Waiting]),
+    ?assert(Waiting > ?TICKS * ?TICK_MS * 500_000),
+    ?assert(Queued < ?TICKS * ?TICK_MS * 500_000).
+
+%% A reply goes to an alias, since OTP 24. All schedulers are busy, so that who has one waits
+%% for its turn: from its reply, of which the server knows when, to what it does then.
+who_has_its_reply_is_ready(Config) ->
+    Server = spawn_link(fun server/0),
+    Self = self(),
+    Client = spawn_link(fun() ->
+        receive
+            go -> Self ! {waited, lists:sum([waited(Server) || _ <- lists:seq(1, 100)])}
+        end,
+        receive
+            stop -> ok
+        end
+    end),
+    Busy = [spawn_link(fun() -> busy(lists:seq(1, 300), lists:seq(1, 300)) end) || _ <- lists:seq(1, 2 * erlang:system_info(schedulers_online))],
+    Path = recording([scheduling, messages], [Client, Server], Config, fun() ->
+        Client ! go,
+        receive
+            {waited, Waited} -> put(waited, Waited)
+        end
+    end),
+    lists:foreach(fun(Pid) -> true = unlink(Pid), true = exit(Pid, kill) end, Busy),
+    #{<<"queued_ns">> := Queued} = split(Client, Path),
+    ct:pal("from reply to work ~w, queued ~w ns", [get(waited), Queued]),
+    ?assert(Queued > get(waited) div 2).
+
+recording(What, Procs, Config, Run) ->
+    {ok, Session} = spoor:start(What, #{
+        dir => ?config(dir, Config), procs => Procs, force => true, time => infinity
+    }),
+    Run(),
+    {ok, #{path := Path, dropped := Dropped}} = spoor:stop(Session),
+    ?assertEqual(#{}, Dropped),
+    Path.
+
+split(Pid, Path) ->
+    Name = list_to_binary(pid_to_list(Pid)),
+    #{<<"processes">> := Rows} = spoor_reading:json("procs", [Path, "--each"]),
+    [Split] = [Split || #{<<"process">> := Process, <<"split">> := Split} <- Rows, Process =:= Name],
+    Split.
+
+ticks(Worker) ->
+    lists:foreach(
+        fun(_) ->
+            timer:sleep(?TICK_MS),
+            Worker ! {tick, self()},
+            receive
+                ticked -> ok
+            end
+        end,
+        lists:seq(1, ?TICKS)
+    ).
+
+ticked(Server) ->
+    receive
+        {tick, From} ->
+            _ = gen_server:call(Server, now),
+            From ! ticked,
+            ticked(Server)
+    end.
+
+hibernating() ->
+    receive
+        {tick, From} -> From ! ticked
+    after 0 -> ok
+    end,
+    proc_lib:hibernate(?MODULE, hibernating, []).
+
+waited(Server) ->
+    Replied = gen_server:call(Server, now, infinity),
+    erlang:monotonic_time(nanosecond) - Replied.
+
+server() ->
+    receive
+        {'$gen_call', From, now} -> gen_server:reply(From, erlang:monotonic_time(nanosecond))
+    end,
+    server().
+
+%% To compare takes no reductions: its turns are long.
+busy(Numbers, Same) ->
+    true = Numbers =:= Same,
+    busy(Numbers, Same).
 
 ignore() ->
     receive

@@ -1,9 +1,10 @@
 //! Processes whose true states are known: what `procs`, `sched` and `gc` say of any window is true,
 //! agrees, and adds up.
 //!
-//! Processes are scheduled at random on two schedulers and a dirty one: they wait, are sent messages,
-//! give way, collect garbage, call dirty NIFs, spawn and exit. The VM's events of that are read as a
-//! recording would be, in random windows, with more and with less of what lies around them.
+//! Processes are scheduled at random on two schedulers and a dirty one: they wait, also hibernating, are
+//! sent messages, also to aliases, give way, are suspended by a busy port, collect garbage, call dirty NIFs,
+//! spawn and exit. The VM's events of that, in some runs without those of messages that are no requests, are
+//! read as a recording would be, in random windows, with more and with less of what lies around them.
 
 #[path = "common/random.rs"]
 mod random;
@@ -41,7 +42,11 @@ lane 0 kind=recorder index=0 os_tid=6 sealed_events=0 sealed_infos=0 dropped=[]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Does {
     Waits,
-    IsReady { dirty: bool },
+    IsReady {
+        dirty: bool,
+    },
+    /// By a busy port.
+    IsSuspended,
     Runs(usize),
     Collects(usize),
 }
@@ -49,11 +54,38 @@ enum Does {
 struct Process {
     does: Does,
     since: u64,
-    /// It took its turn after a message.
-    woken: bool,
+    /// It takes its turn after a message.
+    woken: Option<Message>,
+    /// The function in which it went off.
+    left: usize,
     /// The lane that it was on last.
     was_on: Option<usize>,
 }
+
+/// What woke a process.
+#[derive(Debug, Clone, Copy)]
+enum Message {
+    /// Its events are not recorded.
+    Plain,
+    ToPid,
+    /// With this reference.
+    ToAlias(u64),
+}
+
+impl Message {
+    /// What comes before its events.
+    fn shape(self) -> String {
+        match self {
+            Message::ToAlias(number) => format!("message shape=2 reference=ref(1,2,{number})\n  "),
+            _ => String::new(),
+        }
+    }
+}
+
+/// Functions: one as any other, and two that are known.
+const ANY: usize = 1;
+const HIBERNATE: usize = 2;
+const PORT_COMMAND: usize = 3;
 
 /// A process did this from then to then.
 type Stretch = (usize, u64, u64, Does);
@@ -65,6 +97,9 @@ struct Run {
     truth: Vec<Stretch>,
     lines: Vec<Line>,
     processes: Vec<Process>,
+    /// Messages that are no requests are not recorded.
+    requests: bool,
+    messages: u64,
     on: [Option<usize>; LANES],
     born: BTreeMap<usize, u64>,
     died: BTreeMap<usize, u64>,
@@ -94,11 +129,45 @@ impl Run {
         self.on[lane] = Some(who);
         let before = self.processes[who].was_on.replace(lane);
         self.came.push((who, now, lane, before));
-        self.tells(lane, now, who, "in", "function=1");
-        if std::mem::take(&mut self.processes[who].woken) {
-            self.tells(lane, now, who, "receive", "");
-        } else if random.below(4) > 0 {
+        let left = std::mem::replace(&mut self.processes[who].left, ANY);
+        self.tells(lane, now, who, "in", format!("function={left}"));
+        let message = self.processes[who].woken.take().filter(|message| !matches!(message, Message::Plain));
+        if if message.is_some() { left == HIBERNATE } else { random.below(4) > 0 } {
             self.tells(lane, now, who, "call", "function=1");
+        }
+        if let Some(message) = message {
+            self.lines.push((lane, now, who, "receive", message.shape()));
+        }
+    }
+
+    /// The port of one that is suspended is not busy any more.
+    fn resumes(&mut self, now: u64) {
+        if let Some(who) = self.processes.iter().position(|process| process.does == Does::IsSuspended) {
+            self.turns(who, now, Does::IsReady { dirty: false });
+        }
+    }
+
+    fn sends(&mut self, lane: usize, who: usize, now: u64, random: &mut Random) {
+        let whom = random.below(self.processes.len() as u64) as usize;
+        if self.processes[whom].does != Does::Waits || self.died.contains_key(&whom) {
+            return;
+        }
+        self.turns(whom, now, Does::IsReady { dirty: false });
+        self.messages += 1;
+        let message = match random.below(3) {
+            // Whose an alias is comes to light too late for one that hibernated: it goes on with a call.
+            _ if self.processes[whom].left == HIBERNATE => Message::ToPid,
+            0 if self.requests => Message::Plain,
+            1 => Message::ToAlias(self.messages),
+            _ => Message::ToPid,
+        };
+        self.processes[whom].woken = Some(message);
+        match message {
+            Message::Plain => {}
+            Message::ToPid => self.tells(lane, now, who, "send", format!("to=pid({})", pid(whom))),
+            Message::ToAlias(number) => {
+                self.lines.push((lane, now, who, "send", format!("{}to=ref(1,2,{number})", message.shape())));
+            }
         }
     }
 
@@ -107,34 +176,30 @@ impl Run {
             self.turns(who, now, Does::Runs(lane));
             return self.tells(lane, now, who, "gc_minor_end", "sizes=[]");
         }
-        let leaves = |run: &mut Run, does| {
+        let leaves = |run: &mut Run, does, function| {
             run.turns(who, now, does);
             run.on[lane] = None;
-            run.tells(lane, now, who, "out", "function=1");
+            run.processes[who].left = function;
+            run.tells(lane, now, who, "out", format!("function={function}"));
         };
-        match random.below(14) {
+        match random.below(16) {
             0..=1 => self.tells(lane, now, who, "call", "function=1"),
-            2..=5 => {
-                let whom = random.below(self.processes.len() as u64) as usize;
-                if self.processes[whom].does == Does::Waits && !self.died.contains_key(&whom) {
-                    self.turns(whom, now, Does::IsReady { dirty: false });
-                    self.processes[whom].woken = true;
-                    self.tells(lane, now, who, "send", format!("to=pid({})", pid(whom)));
-                }
-            }
+            2..=5 => self.sends(lane, who, now, random),
             6..=7 => {
                 self.turns(who, now, Does::Collects(lane));
                 self.tells(lane, now, who, "gc_minor_start", "sizes=[]");
             }
             // From a dirty scheduler it goes back first.
-            _ if lane == DIRTY => leaves(self, Does::IsReady { dirty: false }),
-            8..=9 => leaves(self, Does::Waits),
-            10 => leaves(self, Does::IsReady { dirty: false }),
-            11 => leaves(self, Does::IsReady { dirty: true }),
+            _ if lane == DIRTY => leaves(self, Does::IsReady { dirty: false }, ANY),
+            8 => leaves(self, Does::Waits, ANY),
+            9 => leaves(self, Does::Waits, HIBERNATE),
+            10 => leaves(self, Does::IsReady { dirty: false }, ANY),
+            11 => leaves(self, Does::IsReady { dirty: true }, ANY),
+            14..=15 => leaves(self, Does::IsSuspended, PORT_COMMAND),
             12 if self.processes.len() < 9 => {
                 let child = self.processes.len();
                 let does = Does::IsReady { dirty: false };
-                self.processes.push(Process { does, since: now, woken: false, was_on: None });
+                self.processes.push(Process { does, since: now, woken: None, left: ANY, was_on: None });
                 self.born.insert(child, now);
                 self.tells(lane, now, child, "spawned", format!("parent=pid({}) function=1", pid(who)));
             }
@@ -157,16 +222,19 @@ fn pid(who: usize) -> usize {
 
 /// Somebody runs on each scheduler already when the recording begins, the others wait.
 fn run(random: &mut Random, steps: u64) -> Run {
-    let mut run = Run::default();
+    let mut run = Run { requests: random.below(4) == 0, ..Run::default() };
     for who in 0..5 {
         let does = if who < 2 { Does::Runs(who) } else { Does::Waits };
-        run.processes.push(Process { does, since: 0, woken: false, was_on: (who < 2).then_some(who) });
+        run.processes.push(Process { does, since: 0, woken: None, left: ANY, was_on: (who < 2).then_some(who) });
     }
     run.on = [Some(0), Some(1), None];
     let mut now = AWAY + AWAY;
     for _ in 0..steps {
         now += 1 + random.below(12);
         let lane = random.below(LANES as u64) as usize;
+        if random.below(8) == 0 {
+            run.resumes(now);
+        }
         match run.on[lane] {
             None => run.comes_in(lane, now, random),
             Some(who) => run.goes_on(lane, who, now, random),
@@ -180,7 +248,8 @@ fn run(random: &mut Random, steps: u64) -> Run {
 
 /// Chunks of up to so many events.
 fn recording(run: &Run, chunk: usize) -> Recording {
-    let mut text = FRONT.to_owned();
+    let preset = if run.requests { "requests scheduling" } else { "messages scheduling" };
+    let mut text = FRONT.replace("meta \"flags\"", &format!("meta \"preset\" \"{preset}\"\nmeta \"flags\""));
     let stop = run.lines.last().map_or(AWAY, |line| line.1) + AWAY;
     writeln!(text, "status phase=stopped stop_tick={stop} reason=\"test\"").expect("a String takes all");
     let mut chunks: Vec<(u64, usize, usize, Vec<&Line>)> = Vec::new();
@@ -202,11 +271,16 @@ fn recording(run: &Run, chunk: usize) -> Recording {
         writeln!(text, "chunk events {place} lane={number} seq={seq} base_tick={base} first_record={first}")
             .expect("a String takes all");
         text.push_str(
-            "  define_atom text=\"m\"\n  define_atom text=\"f\"\n  define_function module=1 name=2 arity=0\n",
+            "  define_atom text=\"m\"\n  define_atom text=\"f\"\n  define_function module=1 name=2 arity=0\n  \
+             define_atom text=\"erlang\"\n  define_atom text=\"hibernate\"\n  define_function module=3 name=4 arity=3\n  \
+             define_atom text=\"erts_internal\"\n  define_atom text=\"port_command\"\n  \
+             define_function module=5 name=6 arity=3\n",
         );
         let mut tick = *base;
         for (_, time, who, what, fields) in lines {
-            writeln!(text, "  process pid={}\n  {what} +{} {fields}", pid(*who), time - tick)
+            // Records before the event, which say more of it.
+            let (before, fields) = fields.split_at(fields.rfind('\n').map_or(0, |end| end + 3));
+            writeln!(text, "  process pid={}\n  {before}{what} +{} {fields}", pid(*who), time - tick)
                 .expect("a String takes all");
             tick = *time;
         }
@@ -266,6 +340,7 @@ fn truth(run: &Run, window: Window, name: impl Fn(usize) -> String) -> Truth {
         let part = match does {
             Does::Waits => &mut split.waiting_ns,
             Does::IsReady { .. } => &mut split.queued_ns,
+            Does::IsSuspended => &mut split.off_ns,
             Does::Runs(DIRTY) => &mut split.dirty_ns,
             Does::Runs(_) => &mut split.running_ns,
             Does::Collects(_) => &mut split.gc_ns,

@@ -189,6 +189,17 @@ fn parts_add_up_for_every_call_and_process() {
     assert!(all.parts().iter().all(|(_, ns)| *ns > 0), "{all:?}");
 }
 
+/// It was off when events were missing, and is sent a message before its first event since.
+#[test]
+fn a_message_since_events_were_missing_is_known() {
+    let of = |time, words: &[&str]| example_line(time, words);
+    let lines = [of(0, &["in"]), of(10, &["out"]), of(60, &["is", "sent", "a", "message"]), of(80, &["in"])];
+    let lines: Vec<Line> = lines.into_iter().chain([of(80, &["receive"])]).collect();
+    let (_, rows) = analyzed(&recording(&lines, 40, [1, 0, 0], "messages"));
+    let row = rows.iter().find(|row| row.process == "<0.2.0>").unwrap_or_else(|| panic!("{rows:#?}"));
+    assert_eq!(row.split.queued_ns, 20, "{row:#?}");
+}
+
 /// The examples: events of one process on the first scheduler, or where `on` says.
 #[test]
 fn examples_are_what_the_code_does() {

@@ -62,6 +62,8 @@ struct State {
     dirty: bool,
     /// While it was off, the first message was sent to it.
     message_at: Option<u64>,
+    /// In this stretch without missing events.
+    message_epoch: u32,
     exited_at: Option<u64>,
     split: Split,
 }
@@ -164,6 +166,7 @@ impl States {
         let dirty = self.dirty_lanes.get(event.lane as usize) == Some(&true);
         let elsewhere = !self.lanes.takes_lane(event.lane);
         let (state, cut) = (self.states.entry(event.tracee.0), &self.cut);
+        let message_at = state.message_at.filter(|_| state.message_epoch == event.epoch);
         let forgets = state.begun && (state.epoch != event.epoch || event.missing || !event.complete);
         let ready = match Off::told_by(event, state.left) {
             _ if forgets => state.came_back(Off::Unsaid, cut),
@@ -172,7 +175,6 @@ impl States {
             None => None,
         };
         if forgets || !state.begun {
-            let message_at = state.message_at.filter(|_| state.epoch == event.epoch);
             state.forget(event.epoch);
             if !state.begun && event.kind == kind::SPAWNED {
                 state.since = event.time;
@@ -323,18 +325,15 @@ impl States {
             }
             return;
         };
-        match self.states.get_mut(to.0) {
-            Some(state) if state.mode == Mode::Off => _ = state.message_at.get_or_insert(event.time),
-            Some(state) if state.begun => {}
-            // What it is doing its first event will tell.
-            _ => {
-                let state = self.states.entry(to.0);
-                if state.epoch != event.epoch {
-                    (state.epoch, state.message_at) = (event.epoch, None);
-                }
-                state.message_at.get_or_insert(event.time);
-            }
+        let state = self.states.entry(to.0);
+        // What it is doing since events were missing its first event will tell.
+        if state.begun && state.epoch == event.epoch && state.mode != Mode::Off {
+            return;
         }
+        if state.message_epoch != event.epoch {
+            (state.message_epoch, state.message_at) = (event.epoch, None);
+        }
+        state.message_at.get_or_insert(event.time);
     }
 
     /// Whose the alias is to which a reply was sent is known now. Who takes one first when it came back has been
