@@ -88,6 +88,7 @@ impl Place {
 
 #[derive(Debug)]
 struct Call {
+    process: usize,
     function: u32,
     start: u64,
     known_start: bool,
@@ -95,7 +96,6 @@ struct Call {
     own_on: u64,
     doubt: u64,
     doubt_on: u64,
-    inside: Vec<usize>,
     end: Option<u64>,
 }
 
@@ -176,12 +176,16 @@ impl Oracle {
         oracle.result
     }
 
-    /// Calls in no timed call of the same function make the function's total.
+    /// A moment counts once for a function, however many timed calls of it a process has then.
     fn add_totals(&mut self) {
-        for call in &self.calls {
-            let Some(end) = call.end else { continue };
-            let counted = call.inside.iter().any(|outer| self.calls[*outer].end.is_some_and(|outer| outer >= end));
-            self.result.totals[call.function as usize] += if counted { 0 } else { end - call.start };
+        let timed = self.calls.iter().filter_map(|call| Some((call.process, call.function, call.start, call.end?)));
+        let mut spans: Vec<_> = timed.collect();
+        spans.sort_unstable();
+        let mut last = (0, 0, 0);
+        for (process, function, start, end) in spans {
+            let since = if (process, function) == (last.0, last.1) { start.max(last.2) } else { start };
+            self.result.totals[function as usize] += end.saturating_sub(since);
+            last = (process, function, end.max(since));
         }
     }
 
@@ -275,12 +279,12 @@ impl Oracle {
         let parent = under.map_or(0, |place| place.call.expect("it is one") as u32 + 1);
         self.result.calls += 1;
         self.result.outcomes.push(Outcome::Called { function, parent });
-        let open = process.places.iter().filter_map(|place| place.call);
-        let inside = open.filter(|call| self.calls[*call].function == function).collect();
         process.places.push(Place::new(function, Some(self.calls.len())));
         let (start, known_start) = (step.time, step.complete);
         let (own, own_on, doubt, doubt_on) = (0, 0, 0, 0);
-        self.calls.push(Call { function, start, known_start, own, own_on, doubt, doubt_on, inside, end: None });
+        let (process, end) = (at, None);
+        self.calls.push(Call { process, function, start, known_start, own, own_on, doubt, doubt_on, end });
+        let process = &mut self.processes[at];
         if process.places.len() > self.deep {
             let half = process.places.len() / 2;
             process.all_known = false;
@@ -511,7 +515,7 @@ impl Oracle {
             let places = &mut self.processes[at].places;
             let lowest = places.iter().position(|place| place.function == target).expect("it is one itself");
             let between = places[lowest + 1..=found].iter_mut().rev().filter(|place| place.call.is_some());
-            for place in between.take_while(|place| place.ends.len() < 2) {
+            for place in between.filter(|place| place.ends.len() < 2) {
                 (place.unsure, place.tangled) = (true, true);
                 place.ends.push(step.time);
             }
@@ -617,11 +621,41 @@ fn program(random: &mut Random, stack: &mut Vec<(u64, bool)>) -> Option<(u8, Opt
     }
 }
 
+/// Walks over trees, left and then right as the last act, out of a function that waits for them: what
+/// returns may have been any of hundreds of calls. Then others are called, and the process ends.
+fn walks(random: &mut Random) -> Vec<(u8, Option<u64>)> {
+    let [walk, run, other, _, untraced, elsewhere] = [0, 1, 2, 3, 4, 5].map(Some);
+    let mut events = Vec::new();
+    for _ in 0..1 + random.below(2) {
+        if random.below(4) > 0 {
+            events.push((kind::CALL, run));
+        }
+        let mut left = vec![1 + random.below(9)];
+        while let Some(levels) = left.pop() {
+            events.push((kind::CALL, walk));
+            if levels > 0 && random.below(16) > 0 {
+                // Left is called, right is called as the last act when that has returned.
+                left.extend([levels - 1, levels - 1]);
+            } else if !left.is_empty() {
+                events.push((kind::RETURN_TO, walk));
+            }
+        }
+        events.extend([run, untraced].map(|to| (kind::RETURN_TO, to)));
+    }
+    for _ in 0..random.below(4) {
+        let (function, to) = if random.below(2) == 0 { (other, untraced) } else { (run, elsewhere) };
+        events.extend([(kind::CALL, function), (kind::RETURN_TO, to)]);
+    }
+    events.push((kind::EXIT, None));
+    events
+}
+
 fn stream(seed: u64) -> Vec<Step> {
     let (mut random, mut time, mut epoch, mut complete) = (Random(seed), 0, 0, true);
     let mut stacks: Vec<Vec<(u64, bool)>> = vec![Vec::new(); PROCESSES as usize];
     let holes = random.below(2) == 0;
-    let length = 8 + random.below(200);
+    let mut walks = if seed % 20 < 2 { walks(&mut random) } else { Vec::new() }.into_iter();
+    let length = if walks.len() > 0 { 4 * walks.len() as u64 } else { 8 + random.below(200) };
     let mut steps = Vec::new();
     for n in 0..length {
         time += random.below(20);
@@ -630,8 +664,10 @@ fn stream(seed: u64) -> Vec<Step> {
             complete = random.below(3) > 0;
         }
         let process = random.below(PROCESSES) as u32;
+        let walks = if process == 0 { walks.next() } else { None };
         let next = match (seed % 2, random.below(30)) {
             (_, 0) if n < 20 => Some((kind::SPAWNED, None)),
+            _ if walks.is_some() => walks,
             (0, _) => Some(nonsense(&mut random)),
             _ => program(&mut random, &mut stacks[process as usize]),
         };

@@ -76,7 +76,7 @@ fn is_traced(function: usize) -> bool {
     function % 5 < 3
 }
 
-fn run(random: &mut Random, functions: &[Function], named: Named) -> Run {
+fn run(random: &mut Random, functions: &[Function], named: Named, deepest: usize) -> Run {
     let (mut time, mut steps, mut ends, mut callers) = (0, Vec::new(), HashMap::new(), HashMap::new());
     let mut stack: Vec<Open> = Vec::new();
     let step = |time, kind, function: Option<usize>| Step {
@@ -93,7 +93,7 @@ fn run(random: &mut Random, functions: &[Function], named: Named) -> Run {
     let (server, entry) = (FUNCTIONS, random.below(FUNCTIONS as u64) as usize);
     while steps.len() < LENGTH && time < 100 * LENGTH as u64 {
         time += 1 + random.below(9);
-        let deep = stack.len() > 40;
+        let deep = stack.len() > deepest;
         let next = match stack.last_mut() {
             None => Some(entry),
             Some(_) if deep => None,
@@ -142,16 +142,43 @@ fn kinds() -> impl Iterator<Item = (bool, &'static str, impl Iterator<Item = Run
         let runs = (0..300).map(move |seed| {
             let mut random = Random(seed);
             let functions = program(&mut random, recurs);
-            run(&mut random, &functions, named)
+            run(&mut random, &functions, named, 40)
         });
         (recurs, way, runs)
     })
+}
+
+/// Functions that walk over trees of up to `levels`, left and then right as their last act, out of one
+/// that waits for them: hundreds of calls of which any may have ended, and below them one that has not.
+fn walks(seed: u64) -> Run {
+    let mut random = Random(seed);
+    let never = |_| Function { calls: vec![], last_is_tail: false };
+    let mut functions: Vec<Function> = (0..FUNCTIONS).map(never).collect();
+    let [walk, run_walk, other, untraced] = [0, 1, 2, 3];
+    functions[walk] = Function { calls: vec![(walk, 10), (walk, 9 + random.below(2))], last_is_tail: true };
+    functions[run_walk].calls = vec![(walk, 10)];
+    let calls = [(other, 7), (run_walk, 10), (other, 10), (other, 7)];
+    functions[untraced].calls = calls[random.below(3) as usize..].to_vec();
+    for function in &mut functions[untraced + 1..] {
+        function.calls = vec![(untraced, 10)];
+    }
+    let levels = 3 + random.below(10) as usize;
+    let mut run = run(&mut random, &functions, |_| false, levels);
+    // It ends when all has returned, if it ever has.
+    let outside = |step: &Step| step.kind == kind::RETURN_TO && step.function == Some(FunctionId(FUNCTIONS as u32));
+    if let Some(last) = run.steps.iter().rposition(outside) {
+        run.steps.truncate(last + 1);
+        let time = run.steps[last].time + 1_000_000;
+        run.steps.push(Step { time, kind: kind::EXIT, function: None, normal_exit: true, ..run.steps[last] });
+    }
+    run
 }
 
 #[derive(Default)]
 struct Seen {
     timed: Vec<Ended>,
     clipped: usize,
+    totals: [u64; FUNCTIONS + 1],
 }
 
 impl Observer for Seen {
@@ -161,7 +188,9 @@ impl Observer for Seen {
     fn ended(&mut self, ended: &Ended) {
         self.timed.push(*ended);
     }
-    fn total(&mut self, _: FunctionId, _: u64) {}
+    fn total(&mut self, function: FunctionId, ns: u64) {
+        self.totals[function.0 as usize] += ns;
+    }
     fn clipped(&mut self, _: Option<FunctionId>, _: Clip) {
         self.clipped += 1;
     }
@@ -241,8 +270,8 @@ fn visits(run: &Run, module: usize) -> u64 {
 }
 
 /// Time in which one of the calls was open, at least.
-fn covered(timed: &[Ended], module: usize) -> u64 {
-    let calls = timed.iter().filter(|ended| ended.function.0 as usize % MODULES == module);
+fn covered(timed: &[Ended], counts: impl Fn(usize) -> bool) -> u64 {
+    let calls = timed.iter().filter(|ended| counts(ended.function.0 as usize));
     let mut spans: Vec<(u64, u64)> = calls.map(|ended| (ended.start, ended.start + ended.duration)).collect();
     spans.sort_unstable();
     let (mut sum, mut until) = (0, 0);
@@ -274,7 +303,11 @@ fn modules_are_entered_as_often_and_as_long_as_is_said() {
                 let visits = visits(&run, module);
                 (least, most, truth) = (least + entered, most + at_most, truth + visits);
                 wrong += entered.saturating_sub(visits) + visits.saturating_sub(at_most);
-                assert_eq!(total, covered(&seen.timed, module), "recursion {recurs}, {way}");
+                assert_eq!(
+                    total,
+                    covered(&seen.timed, |function| function % MODULES == module),
+                    "recursion {recurs}, {way}"
+                );
             }
         }
         println!("recursion {recurs}, {way}: {truth} visits, told {least} to {most}, {wrong} outside");
@@ -282,6 +315,49 @@ fn modules_are_entered_as_often_and_as_long_as_is_said() {
         assert!(wrong <= allowed, "{wrong} of {truth} are wrong");
         assert!(least > truth * 9 / 10, "{least} of {truth} are told");
     }
+}
+
+/// Whatever is told of walks is right, however many calls may have ended; and no moment counts twice.
+#[test]
+#[allow(clippy::print_stdout, reason = "how much was compared is a result")]
+fn nothing_wrong_is_told_of_deep_walks() {
+    let (mut timed, mut wrong, mut untimed, mut certain, mut wrong_callers, mut outside) = (0, 0, 0, 0, 0, 0);
+    for seed in 0..300 {
+        let run = walks(seed);
+        let told = Told::default();
+        (0..=FUNCTIONS).for_each(|function| told.tell(function as u32, 1 + (function % MODULES) as u32));
+        let (mut table, mut seen) = (keyed::Table::new(&keyed::Rows::Functions(told)), Seen::default());
+        let (mut stacks, mut edges) = ([Stacks::default(), Stacks::default(), Stacks::default()], Table::default());
+        for step in &run.steps {
+            stacks[0].step(*step, true, &mut table);
+            stacks[1].step(*step, true, &mut seen);
+            stacks[2].step(*step, true, &mut edges);
+        }
+        stacks[0].end(&mut table);
+        stacks[1].end(&mut seen);
+        stacks[2].end(&mut edges);
+        let is_wrong = |ended: &&Ended| run.ends.get(&ended.start) != Some(&(ended.start + ended.duration));
+        timed += seen.timed.len();
+        untimed += seen.clipped;
+        wrong += seen.timed.iter().filter(is_wrong).count();
+        for (caller, called, count) in edges.certain() {
+            let pair = (caller.map(|caller| caller.0 as usize), called.0 as usize);
+            certain += count;
+            wrong_callers += count.saturating_sub(run.callers.get(&pair).copied().unwrap_or(0));
+        }
+        for (function, total) in seen.totals.iter().enumerate() {
+            assert_eq!(*total, covered(&seen.timed, |of| of == function), "{function} of walk {seed}");
+        }
+        for module in 0..MODULES {
+            let ((least, most, total), visits) = (table.visits(module), visits(&run, module));
+            outside += least.saturating_sub(visits) + visits.saturating_sub(most);
+            assert_eq!(total, covered(&seen.timed, |of| of % MODULES == module), "module {module} of walk {seed}");
+        }
+    }
+    println!(
+        "{timed} timed, {wrong} of them wrong, {untimed} not; {certain} callers, {wrong_callers} wrong; {outside}"
+    );
+    assert_eq!((wrong, wrong_callers, outside), (0, 0, 0));
 }
 
 /// A recursion too deep to be kept: each of its calls is told of once, and what is hidden is not entered again.

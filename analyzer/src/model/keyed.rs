@@ -15,6 +15,7 @@ use crate::model::calls::{Columns, Sort, Untimed};
 use crate::model::histogram::{Durations, Percentiles};
 use crate::model::open_calls::OpenCalls;
 use crate::model::shares::{self, Shares};
+use crate::model::spans::Spans;
 use crate::model::stack::{Below, Clip, Ended, Observer, Stacks, Step};
 use crate::model::told::{Heard, Told};
 use crate::read::{FunctionId, kind};
@@ -57,9 +58,10 @@ pub struct Table {
     /// Empty ones, to be used again.
     spare: Vec<Stack>,
     ending: Option<Open>,
-    /// The call of the row that the ending one was inside of, and its place among them.
+    /// The call of the row that the ending one was inside of.
     under: u32,
-    place: usize,
+    /// It was the last of them.
+    emptied: bool,
     now: u64,
 }
 
@@ -69,6 +71,10 @@ struct Stack {
     calls: VecDeque<u32>,
     /// So many of them are open for certain.
     sure: u32,
+    /// So many are or were in doubt, or began when one was that they stand on; and when calls were timed
+    /// inside of these, or were one.
+    doubted: u32,
+    spans: Spans,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,16 +83,12 @@ struct Open {
     row: u32,
     /// No other call was open below it, nor may have been.
     enters: bool,
-    /// It may have ended, and perhaps again later, as stacks have it: when, and what timed calls
-    /// inside of it had taken by then.
+    start: u64,
+    /// It may have ended; at first then.
     unsure: bool,
-    again: bool,
-    doubts: [(u64, u64); 2],
-    /// It had ended when it may have.
-    gone: bool,
-    /// Up to its first doubt it was inside of a timed call that has left before it.
-    covered: bool,
-    /// What timed calls of the row inside of it took.
+    unsure_at: u64,
+    doubted: bool,
+    /// What timed calls of the row inside of it took that are not kept as spans.
     inner: u64,
 }
 
@@ -270,7 +272,7 @@ impl Table {
             spare: Vec::new(),
             ending: None,
             under: 0,
-            place: 0,
+            emptied: false,
             now: 0,
         }
     }
@@ -280,43 +282,62 @@ impl Table {
         self.rows.get(row).map_or((0, 0, 0), |stats| (stats.entered, stats.entered_at_most, stats.total))
     }
 
-    /// A call had ended when it may have: those above it that may have ended then were inside of it so long.
-    fn cover(&mut self, open: &Open) {
-        let Some(stack) = self.stacks.get(&(open.process, open.row)) else { return };
-        for call in stack.calls.range(self.place.min(stack.calls.len())..) {
-            if let Some(above) = self.open.get_mut(*call).filter(|above| above.unsure)
-                && above.doubts[0].0 == open.doubts[0].0
-            {
-                above.covered = true;
-                above.inner = above.inner.saturating_sub(std::mem::take(&mut above.doubts[0].1));
-            }
-        }
-    }
-
     /// What timed calls took goes to the call of the row that they are inside of, which may turn out to
-    /// be timed itself, or is the row's. What came after a call had ended was not inside of it.
+    /// be timed itself, or is the row's. Where calls are in doubt, it is kept when that was.
     fn hand_down(&mut self, open: &Open, timed: Option<u64>) {
-        let Open { row, unsure, again, gone, covered, inner, doubts: [first, second], .. } = *open;
-        let (inside, after) = match gone {
-            true if covered => (0, inner),
-            true => (timed.unwrap_or(first.1), inner.saturating_sub(first.1)),
-            false => (timed.unwrap_or(inner), 0),
+        let total = match open.doubted {
+            false => timed.unwrap_or(open.inner),
+            true => self.covered(open, timed.unwrap_or(0)),
         };
         match self.open.get_mut(self.under) {
-            Some(under) => {
-                under.inner = under.inner.saturating_add(inside).saturating_add(after);
-                let (before, then) = (&mut under.doubts[0].1, under.doubts[0].0);
-                if gone && under.unsure && unsure && then == first.0 {
-                    *before = before.saturating_add(inside);
-                } else if gone && under.unsure && again && then == second.0 {
-                    *before = before.saturating_add(second.1);
-                }
-            }
+            Some(under) => under.inner = under.inner.saturating_add(total),
             None => {
-                let total = &mut self.rows[row as usize].total;
-                *total = total.saturating_add(inside).saturating_add(after);
+                let stats = &mut self.rows[open.row as usize];
+                stats.total = stats.total.saturating_add(total);
             }
         }
+        self.drop_empty((open.process, open.row));
+    }
+
+    /// The same of a call that was in doubt: nothing as long as others are.
+    fn covered(&mut self, gone: &Open, timed: u64) -> u64 {
+        let Some(stack) = self.stacks.get_mut(&(gone.process, gone.row)) else { return 0 };
+        stack.doubted -= 1;
+        stack.spans.add(gone.start, gone.start.saturating_add(gone.inner));
+        stack.spans.add(gone.start, gone.start.saturating_add(timed));
+        if stack.doubted == 0 {
+            return stack.spans.take();
+        }
+        if stack.spans.is_full() {
+            stack.tighten(&mut self.open);
+        }
+        0
+    }
+
+    fn drop_empty(&mut self, place: (u32, u32)) {
+        if std::mem::take(&mut self.emptied)
+            && let Some(stack) = self.stacks.remove(&place)
+            && self.spare.len() < SPARE
+        {
+            self.spare.push(stack);
+        }
+    }
+}
+
+impl Stack {
+    /// Tells no more moments apart than calls that are open begin or may have ended at.
+    fn tighten(&mut self, open: &mut OpenCalls<Open>) {
+        let mut moments = Vec::new();
+        for call in &self.calls {
+            let Some(open) = open.get_mut(*call) else { continue };
+            if open.doubted {
+                self.spans.add(open.start, open.start.saturating_add(std::mem::take(&mut open.inner)));
+            }
+            moments.push(open.start);
+            moments.extend(open.unsure.then_some(open.unsure_at));
+        }
+        self.spans.tighten(moments);
+        self.spans.has_room_for(self.calls.len());
     }
 }
 
@@ -344,13 +365,13 @@ impl Observer for Table {
             process,
             row,
             enters,
+            start: self.now,
             unsure: false,
-            again: false,
-            doubts: [(0, 0); 2],
-            gone: false,
-            covered: false,
+            unsure_at: 0,
+            doubted: stack.doubted > 0,
             inner: 0,
         });
+        stack.doubted += u32::from(stack.doubted > 0);
         stack.calls.push_back(number);
         stack.sure += 1;
         number
@@ -358,17 +379,15 @@ impl Observer for Table {
 
     fn doubted(&mut self, frame: u32, _again: bool) {
         let Some(open) = self.open.get_mut(frame) else { return };
-        match (open.unsure, open.again) {
-            (false, _) => {
-                open.doubts[0] = (self.now, open.inner);
-                if let Some(stack) = self.stacks.get_mut(&(open.process, open.row)) {
-                    stack.sure -= 1;
-                }
-            }
-            (true, false) => open.doubts[1] = (self.now, open.inner),
-            (true, true) => {}
+        if open.unsure {
+            return;
         }
-        (open.again, open.unsure) = (open.unsure, true);
+        let was_doubted = open.doubted;
+        (open.unsure, open.unsure_at, open.doubted) = (true, self.now, true);
+        if let Some(stack) = self.stacks.get_mut(&(open.process, open.row)) {
+            stack.sure -= 1;
+            stack.doubted += u32::from(!was_doubted);
+        }
     }
 
     fn sure(&mut self, frame: u32) {
@@ -378,10 +397,6 @@ impl Observer for Table {
                 stack.sure += 1;
             }
         }
-    }
-
-    fn gone(&mut self, frame: u32) {
-        self.open.get_mut(frame).into_iter().for_each(|open| open.gone = true);
     }
 
     fn leaves(&mut self, frame: u32) {
@@ -396,14 +411,8 @@ impl Observer for Table {
             false => stack.calls.iter().rposition(|call| *call == frame).unwrap_or(0),
         };
         stack.calls.remove(at);
-        self.place = at;
         self.under = at.checked_sub(1).and_then(|under| stack.calls.get(under).copied()).unwrap_or(0);
-        if stack.calls.is_empty()
-            && let Some(stack) = self.stacks.remove(&place)
-            && self.spare.len() < SPARE
-        {
-            self.spare.push(stack);
-        }
+        self.emptied = stack.calls.is_empty();
     }
 
     fn known_own(&mut self, _function: FunctionId, ns: u64, on_ns: u64) {
@@ -415,9 +424,6 @@ impl Observer for Table {
 
     fn ended(&mut self, ended: &Ended) {
         let Some(open) = self.ending.take() else { return };
-        if open.gone {
-            self.cover(&open);
-        }
         self.hand_down(&open, Some(ended.duration));
         let Open { row, enters, .. } = open;
         let stats = &mut self.rows[row as usize];

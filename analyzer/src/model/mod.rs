@@ -31,6 +31,7 @@ pub mod sched;
 pub mod shares;
 pub mod slots;
 pub mod slow;
+mod spans;
 pub mod split;
 pub mod stack;
 pub mod states;

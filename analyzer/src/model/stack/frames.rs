@@ -5,6 +5,7 @@ use std::hash::Hasher;
 
 use super::active::Active;
 use super::ahead::Held;
+use super::covered::Covered;
 use super::knowledge::Knowledge;
 use super::{Clip, Observer, Step};
 use crate::read::FunctionId;
@@ -39,13 +40,14 @@ pub(super) struct Frame {
     pub(super) below: u32,
     /// The place of the lowest, itself if there is no other.
     pub(super) lowest: u32,
-    /// What timed activations above it took: its own, should it not be timed.
+    /// 1 + the place from which on to here more doubts change nothing, as far as was seen; 0 for not seen.
+    pub(super) settled: u32,
+    /// It was in doubt, or what it stands on was when it began: what is timed above it is kept as spans.
+    pub(super) doubted: bool,
+    /// What timed activations above it took that are not kept as spans: its own, should it not be timed.
     pub(super) inner_total: u64,
-    /// When it was doubted first, and again, and how much of `inner_total` there was then.
+    /// When it was doubted first.
     pub(super) unsure_at: u64,
-    pub(super) inner_before: u64,
-    pub(super) again_at: u64,
-    pub(super) inner_again: u64,
 }
 
 /// Numbers are dense: no need for a strong hash.
@@ -99,8 +101,10 @@ pub(super) struct Stack {
     pub(super) held: Option<Box<Held>>,
     /// How its returns are read.
     pub(super) reading: Reading,
+    /// When activations were timed that stand on some that are, or were, in doubt.
+    pub(super) covered: Option<Box<Covered>>,
     /// 1 + the place of the topmost activation, by function.
-    active: Active,
+    pub(super) active: Active,
     /// What its returns have told; `None` for nothing.
     pub(super) knowledge: Option<Box<Knowledge>>,
     /// Whose knowledge that is, among all processes' that ever were.
@@ -126,11 +130,10 @@ impl Frame {
             doubtful_on: 0,
             below: 0,
             lowest: 0,
+            settled: 0,
+            doubted: false,
             inner_total: 0,
             unsure_at: 0,
-            inner_before: 0,
-            again_at: 0,
-            inner_again: 0,
         }
     }
 }
@@ -157,6 +160,7 @@ impl Stack {
         let place = self.frames.len() as u32 + 1;
         frame.below = self.active.set(frame.function.0, place, !frame.marker);
         frame.lowest = self.lowest_of(place - 1, frame.below);
+        (frame.settled, frame.doubted) = (0, frame.doubted || self.stands_on_doubted(&frame));
         self.frames.push(frame);
     }
 
@@ -221,37 +225,6 @@ impl Stack {
         None
     }
 
-    /// What timed calls of a function took goes to the activation below, which
-    /// may turn out to be timed itself, or is the function's total.
-    #[inline(always)]
-    pub(super) fn hand_down(&mut self, gone: &Frame, total: u64, observer: &mut impl Observer) {
-        match (gone.below as usize).checked_sub(1).and_then(|below| self.frames.get_mut(below)) {
-            Some(below) => below.inner_total += total,
-            None if total > 0 => observer.total(gone.function, total),
-            None => {}
-        }
-    }
-
-    /// An unsure call was taken off at its process's end and handed down. If it ended
-    /// when it became unsure, activations that came later were not inside of it.
-    pub(super) fn total_after(&mut self, gone: &Frame, observer: &mut impl Observer) {
-        let timed = gone.timed && !gone.unsure;
-        let inside = if timed { gone.unsure_at.saturating_sub(gone.start) } else { gone.inner_before };
-        let held_at = |time: u64| match () {
-            () if time == gone.unsure_at => inside,
-            () if gone.again && time == gone.again_at => gone.inner_again,
-            () => 0,
-        };
-        let below = (gone.below as usize).checked_sub(1).and_then(|below| self.frames.get_mut(below));
-        if let Some(below) = below.filter(|below| !below.marker && below.unsure) {
-            below.inner_before += held_at(below.unsure_at);
-            below.inner_again += if below.again { held_at(below.again_at) } else { 0 };
-        }
-        if timed {
-            self.hand_down(gone, gone.inner_total.saturating_sub(gone.inner_before), observer);
-        }
-    }
-
     /// Gives the time since the last event to the frame on top.
     #[inline]
     pub(super) fn spend(&mut self, step: Step, observer: &mut impl Observer) {
@@ -300,9 +273,10 @@ impl Stack {
             let Frame { function, below, .. } = self.frames[place];
             let below = below.saturating_sub(gone as u32);
             let lowest = self.lowest_of(place as u32, below);
-            (self.frames[place].below, self.frames[place].lowest) = (below, lowest);
+            (self.frames[place].below, self.frames[place].lowest, self.frames[place].settled) = (below, lowest, 0);
             self.active.set(function.0, place as u32 + 1, false);
         }
+        self.uncover(observer);
         self.find_owner();
     }
 
@@ -349,38 +323,6 @@ impl Stack {
     pub(super) fn went_on(&self, place: usize) -> Option<bool> {
         let above = self.frames[place + 1..].iter().find(|frame| !frame.marker)?;
         self.knowledge.as_deref()?.goes_on(self.frames[place].function, above.function)
-    }
-
-    /// The call there may have ended now, if it is one.
-    pub(super) fn doubt(&mut self, place: usize, time: u64, observer: &mut impl Observer) {
-        if self.frames[place].marker {
-            return;
-        }
-        let below = (self.frames[place].below as usize).checked_sub(1);
-        let may_be_first = below.is_none_or(|below| !self.is_unsure(below));
-        let frame = &mut self.frames[place];
-        if !frame.unsure {
-            (frame.unsure_at, frame.inner_before) = (time, frame.inner_total);
-        } else if !frame.again || may_be_first {
-            // The activation below may be doubted now: what it holds of this one is told from here.
-            (frame.again_at, frame.inner_again) = (time, frame.inner_total);
-        }
-        (frame.again, frame.unsure) = (frame.unsure, true);
-        observer.doubted(frame.number, frame.again);
-    }
-
-    /// It goes on, or another activation below it does: then all between them has ended.
-    pub(super) fn doubt_activations(&mut self, place: usize, time: u64, observer: &mut impl Observer) {
-        let lowest = self.frames[place].lowest as usize;
-        // What may have ended at two other returns has all that is below in doubt, too.
-        for between in (lowest + 1..=place).rev() {
-            let Frame { unsure, again, .. } = self.frames[between];
-            if unsure && again {
-                break;
-            }
-            self.frames[between].tangled = true;
-            self.doubt(between, time, observer);
-        }
     }
 
     /// Something returns to the frame there, for certain: its function goes on after what it

@@ -16,6 +16,8 @@
 
 mod active;
 mod ahead;
+mod covered;
+mod doubts;
 mod frames;
 mod knowledge;
 mod returns;
@@ -344,9 +346,8 @@ impl Stacks {
         if !frame.again {
             (frame.unsure, frame.doubtful, frame.doubtful_on) = (false, 0, 0);
         }
-        let frame = *frame;
-        self.pop(at, frame.unsure_at, Some(false), true, observer);
-        self.stacks[at].total_after(&frame, observer);
+        let ended = frame.unsure_at;
+        self.pop(at, ended, Some(false), true, observer);
     }
 
     /// Ends what lies above the first `keep` frames.
@@ -375,7 +376,7 @@ impl Stacks {
         let unsure = stack.is_unsure(stack.frames.len() - 1);
         let frame = stack.pop().expect("the caller saw a frame");
         let duration = time.saturating_sub(frame.start);
-        let mut total = frame.inner_total;
+        let mut timed = None;
         observer.leaves(frame.number);
         if unsure && frame.timed {
             observer.known_own(frame.function, frame.own, frame.own_on);
@@ -385,7 +386,7 @@ impl Stacks {
             Some(_) if unsure => observer.clipped(Some(frame.function), Clip::Unsure),
             Some(_) if !frame.timed || !complete => observer.clipped(Some(frame.function), Clip::Hole),
             Some(raised) => {
-                total = duration;
+                timed = Some(duration);
                 let (function, start, own, own_on) = (frame.function, frame.start, frame.own, frame.own_on);
                 let below = (frame.below as usize).checked_sub(1).and_then(|below| stack.frames.get(below));
                 let inside = below.is_some_and(|below| !below.marker);
@@ -400,14 +401,14 @@ impl Stacks {
             under.doubtful += frame.doubtful;
             under.doubtful_on += frame.doubtful_on;
         }
-        stack.hand_down(&frame, total, observer);
+        stack.hand_down(&frame, timed, observer);
         frame.function
     }
 
     fn drop_marker(&mut self, at: usize, observer: &mut impl Observer) {
         let stack = &mut self.stacks[at];
         if let Some(marker) = stack.pop() {
-            stack.hand_down(&marker, marker.inner_total, observer);
+            stack.hand_down(&marker, None, observer);
         }
     }
 

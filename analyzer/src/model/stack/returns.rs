@@ -180,14 +180,7 @@ impl Stacks {
         let returns = stack.knows(|known| known.is_seen(last, last));
         self.pop_to(at, head, step, observer);
         let stack = &mut self.stacks[at];
-        for (depth, place) in (least..stack.frames.len()).rev().enumerate() {
-            let Frame { marker, unsure, .. } = stack.frames[place];
-            if depth >= REACH && !marker && unsure {
-                // What is in doubt already is not looked through to its end each time.
-                break;
-            }
-            stack.doubt(place, step.time, observer);
-        }
+        stack.doubt_all(least, step.time, observer);
         // Folded as the iterations of a loop, they end like them: all together. Of a call whose
         // end was told before it is not known here.
         if head <= top && !returns {
