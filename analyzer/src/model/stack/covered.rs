@@ -16,14 +16,10 @@ use crate::read::FunctionId;
 pub(super) type Covered = HashMap<FunctionId, Spans, BuildHasherDefault<Multiply>>;
 
 impl Stack {
-    fn below(&self, frame: &Frame) -> Option<&Frame> {
-        (frame.below as usize).checked_sub(1).and_then(|below| self.frames.get(below))
-    }
-
-    /// Was an activation below it in doubt?
+    /// Was the activation in doubt whose place is one less?
     #[inline(always)]
-    pub(super) fn stands_on_doubted(&self, frame: &Frame) -> bool {
-        frame.below > 0 && self.below(frame).is_some_and(|below| below.doubted)
+    pub(super) fn is_doubted(&self, below: u32) -> bool {
+        (below as usize).checked_sub(1).and_then(|below| self.frames.get(below)).is_some_and(|below| below.doubted)
     }
 
     /// What a frame that has left took, if it was timed, or else those above it, goes to the activation below,
@@ -32,7 +28,7 @@ impl Stack {
     pub(super) fn hand_down(&mut self, gone: &Frame, timed: Option<u64>, observer: &mut impl Observer) {
         let total = match gone.doubted {
             false => timed.unwrap_or(gone.inner_total),
-            true => self.uncovered(gone, timed),
+            true => self.uncovered(gone.function, (gone.start, gone.inner_total), gone.below, timed),
         };
         match (gone.below as usize).checked_sub(1).and_then(|below| self.frames.get_mut(below)) {
             Some(below) => below.inner_total += total,
@@ -41,24 +37,26 @@ impl Stack {
         }
     }
 
-    /// The same of a frame that was in doubt: nothing as long as one below it was.
+    /// The same of a frame that was in doubt: nothing as long as one below it was. It is not handed over
+    /// as a whole, as it would have to be copied for that, whether in doubt or not.
     #[cold]
-    fn uncovered(&mut self, gone: &Frame, timed: Option<u64>) -> u64 {
-        let stands_on_doubted = self.stands_on_doubted(gone);
-        let all = self.covered.as_deref_mut().and_then(|covered| covered.get_mut(&gone.function));
-        let length = timed.unwrap_or(gone.inner_total);
+    #[inline(never)]
+    fn uncovered(&mut self, function: FunctionId, gone: (u64, u64), below: u32, timed: Option<u64>) -> u64 {
+        let (start, inner) = gone;
+        let stands_on_doubted = self.is_doubted(below);
+        let all = self.covered.as_deref_mut().and_then(|covered| covered.get_mut(&function));
+        let length = timed.unwrap_or(inner);
         if all.is_none() && (!stands_on_doubted || length == 0) {
             return length;
         }
         let covered = self.covered.get_or_insert_default();
-        let spans = covered.entry(gone.function).or_default();
-        spans.add(gone.start, gone.start.saturating_add(gone.inner_total));
-        spans.add(gone.start, gone.start.saturating_add(timed.unwrap_or(0)));
+        let spans = covered.entry(function).or_default();
+        spans.add(start, start.saturating_add(length.max(inner)));
         if !stands_on_doubted {
-            return covered.remove(&gone.function).map_or(0, |mut spans| spans.take());
+            return covered.remove(&function).map_or(0, |mut spans| spans.take());
         }
         if spans.is_full() {
-            self.tighten(gone.function);
+            self.tighten(function);
         }
         0
     }

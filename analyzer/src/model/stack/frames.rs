@@ -160,7 +160,7 @@ impl Stack {
         let place = self.frames.len() as u32 + 1;
         frame.below = self.active.set(frame.function.0, place, !frame.marker);
         frame.lowest = self.lowest_of(place - 1, frame.below);
-        (frame.settled, frame.doubted) = (0, frame.doubted || self.stands_on_doubted(&frame));
+        (frame.settled, frame.doubted) = (0, frame.doubted || self.is_doubted(frame.below));
         self.frames.push(frame);
     }
 
