@@ -621,7 +621,7 @@ fn program(random: &mut Random, stack: &mut Vec<(u64, bool)>) -> Option<(u8, Opt
     }
 }
 
-/// Walks over trees, left and then right as the last act, out of a function that waits for them: what
+/// Walks over trees, left and then right as the last act, out of a function that may wait for them: what
 /// returns may have been any of hundreds of calls. Then others are called, and the process ends.
 fn walks(random: &mut Random) -> Vec<(u8, Option<u64>)> {
     let [walk, run, other, _, untraced, elsewhere] = [0, 1, 2, 3, 4, 5].map(Some);
@@ -640,13 +640,15 @@ fn walks(random: &mut Random) -> Vec<(u8, Option<u64>)> {
                 events.push((kind::RETURN_TO, walk));
             }
         }
-        events.extend([run, untraced].map(|to| (kind::RETURN_TO, to)));
+        let to = if random.below(2) == 0 { &[run, untraced][..] } else { &[untraced] };
+        events.extend(to.iter().map(|to| (kind::RETURN_TO, *to)));
     }
     for _ in 0..random.below(4) {
         let (function, to) = if random.below(2) == 0 { (other, untraced) } else { (run, elsewhere) };
         events.extend([(kind::CALL, function), (kind::RETURN_TO, to)]);
     }
-    events.push((kind::EXIT, None));
+    let end = [(kind::RETURN_TO, None), (kind::EXIT, None)];
+    events.extend(&end[random.below(2) as usize..]);
     events
 }
 

@@ -149,14 +149,14 @@ fn kinds() -> impl Iterator<Item = (bool, &'static str, impl Iterator<Item = Run
 }
 
 /// Functions that walk over trees of up to `levels`, left and then right as their last act, out of one
-/// that waits for them: hundreds of calls of which any may have ended, and below them one that has not.
+/// that waits for them or ends with them: hundreds of calls of which any may have ended, and below them one that has not.
 fn walks(seed: u64) -> Run {
     let mut random = Random(seed);
     let never = |_| Function { calls: vec![], last_is_tail: false };
     let mut functions: Vec<Function> = (0..FUNCTIONS).map(never).collect();
     let [walk, run_walk, other, untraced] = [0, 1, 2, 3];
     functions[walk] = Function { calls: vec![(walk, 10), (walk, 9 + random.below(2))], last_is_tail: true };
-    functions[run_walk].calls = vec![(walk, 10)];
+    functions[run_walk] = Function { calls: vec![(walk, 10)], last_is_tail: random.below(3) > 0 };
     let calls = [(other, 7), (run_walk, 10), (other, 10), (other, 7)];
     functions[untraced].calls = calls[random.below(3) as usize..].to_vec();
     for function in &mut functions[untraced + 1..] {
@@ -169,7 +169,9 @@ fn walks(seed: u64) -> Run {
     if let Some(last) = run.steps.iter().rposition(outside) {
         run.steps.truncate(last + 1);
         let time = run.steps[last].time + 1_000_000;
-        run.steps.push(Step { time, kind: kind::EXIT, function: None, normal_exit: true, ..run.steps[last] });
+        let step = |kind| Step { time, kind, function: None, normal_exit: true, ..run.steps[last] };
+        let end = [step(kind::RETURN_TO), step(kind::EXIT)];
+        run.steps.extend(&end[random.below(2) as usize..]);
     }
     run
 }
@@ -393,4 +395,33 @@ fn calls_that_are_too_deep_are_counted_once() {
         let (entered, at_most, _) = table.visits(0);
         assert!(entered == 1 && at_most >= 1, "{entered} to {at_most}");
     }
+}
+
+/// A walk over a tree with hundreds of leaves, out of a function that ends with it; long after it had ended another
+/// is called, and the process ends.
+#[test]
+fn what_lies_below_hundreds_of_unsure_calls_is_unsure() {
+    let (walk, run, other, untraced) = (0, 1, 2, 9);
+    let mut events = vec![(kind::CALL, Some(run))];
+    let mut left = vec![9];
+    while let Some(levels) = left.pop() {
+        events.push((kind::CALL, Some(walk)));
+        match levels {
+            0 if left.is_empty() => {}
+            0 => events.push((kind::RETURN_TO, Some(walk))),
+            _ => left.extend([levels - 1, levels - 1]),
+        }
+    }
+    events.push((kind::RETURN_TO, Some(untraced)));
+    let ended = events.len() as u64;
+    events.extend([(kind::CALL, Some(other)), (kind::RETURN_TO, None)]);
+    let (mut stacks, mut seen) = (Stacks::default(), Seen::default());
+    for (at, (kind, function)) in events.into_iter().enumerate() {
+        let time = at as u64 + if at as u64 >= ended { 1_000_000 } else { 0 };
+        let function = function.map(FunctionId);
+        let (normal_exit, epoch, complete, missing) = (false, 0, true, false);
+        stacks.step(Step { time, process: 0, kind, function, normal_exit, epoch, complete, missing }, true, &mut seen);
+    }
+    stacks.end(&mut seen);
+    assert!(!seen.timed.is_empty() && seen.timed.iter().all(|call| call.duration <= ended), "{:?}", seen.timed.last());
 }
