@@ -42,6 +42,8 @@ struct Stats {
     total: u64,
     /// What of `total` calls took that are asked for, where not all are.
     outermost: u64,
+    /// Not all calls are asked for.
+    elsewhere: bool,
     durations: Durations,
     clipped: [u64; Clip::ALL.len()],
 }
@@ -227,7 +229,7 @@ impl Calls {
             own_ns: stats.own,
             own_on_scheduler_ns: running.then_some(stats.own_on),
             share: if all_own == 0 { 0.0 } else { own as f64 / all_own as f64 },
-            total_ns: if of_lanes { stats.outermost } else { stats.total },
+            total_ns: if of_lanes && stats.elsewhere { stats.outermost } else { stats.total },
             mean_ns: stats.durations.sum_ns().checked_div(timed).unwrap_or(0),
             percentiles: stats.durations.percentiles(),
             untimed: Untimed::of(&stats.clipped),
@@ -292,6 +294,7 @@ impl Stats {
         self.own_on = self.own_on.saturating_add(other.own_on);
         self.total = self.total.saturating_add(other.total);
         self.outermost = self.outermost.saturating_add(other.outermost);
+        self.elsewhere |= other.elsewhere;
         self.clipped.iter_mut().zip(other.clipped).for_each(|(sum, n)| *sum += n);
         match self.durations.count() {
             0 => self.durations = other.durations,
@@ -315,7 +318,9 @@ impl Observer for Table {
     #[inline]
     fn called(&mut self, _process: u32, _below: &Below<'_>, function: FunctionId) -> u32 {
         let begins = self.begins;
-        self.stats(function).calls += u64::from(begins);
+        let stats = self.stats(function);
+        stats.calls += u64::from(begins);
+        stats.elsewhere |= begins != ASKED_FOR;
         begins
     }
 
