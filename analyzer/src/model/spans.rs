@@ -1,17 +1,20 @@
 //! The moments at which calls were timed: none counts twice, however calls lie in each other, and
 //! in whatever order it becomes known when they ended.
 
-use std::collections::VecDeque;
+use smallvec::SmallVec;
 
 /// Begins and ends, apart from each other, in order.
 #[derive(Debug, Default)]
 pub(super) struct Spans {
-    spans: VecDeque<(u64, u64)>,
+    spans: SmallVec<[(u64, u64); FEW]>,
     /// So many are kept before it is looked for those that need not be told apart.
     room: usize,
 }
 
 const ROOM: usize = 64;
+/// So many take no memory of their own: nearly always there is one, for as long as a recursion takes, and threads that
+/// give back each other's memory wait for each other.
+const FEW: usize = 2;
 
 impl Spans {
     pub(super) fn add(&mut self, start: u64, end: u64) {
@@ -42,7 +45,7 @@ impl Spans {
     pub(super) fn tighten(&mut self, mut moments: Vec<u64>) {
         moments.sort_unstable();
         moments.dedup();
-        let mut tight: VecDeque<(u64, u64)> = VecDeque::new();
+        let mut tight: SmallVec<[(u64, u64); FEW]> = SmallVec::new();
         let mut moments = moments.into_iter().peekable();
         // Where the next may begin that lies between the same two.
         let mut free = 0;
@@ -55,9 +58,9 @@ impl Spans {
                 let (begin, length) = (free.min(start), until - start);
                 free = begin + length;
                 start = until;
-                match tight.back_mut() {
+                match tight.last_mut() {
                     Some(last) if last.1 == begin => last.1 = free,
-                    _ => tight.push_back((begin, free)),
+                    _ => tight.push((begin, free)),
                 }
             }
         }

@@ -44,16 +44,14 @@ impl Stack {
     fn uncovered(&mut self, function: FunctionId, gone: (u64, u64), below: u32, timed: Option<u64>) -> u64 {
         let (start, inner) = gone;
         let stands_on_doubted = self.is_doubted(below);
-        let all = self.covered.as_deref_mut().and_then(|covered| covered.get_mut(&function));
         let length = timed.unwrap_or(inner);
-        if all.is_none() && (!stands_on_doubted || length == 0) {
+        if !self.covered.contains_key(&function) && (!stands_on_doubted || length == 0) {
             return length;
         }
-        let covered = self.covered.get_or_insert_default();
-        let spans = covered.entry(function).or_default();
+        let spans = self.covered.entry(function).or_default();
         spans.add(start, start.saturating_add(length.max(inner)));
         if !stands_on_doubted {
-            return covered.remove(&function).map_or(0, |mut spans| spans.take());
+            return self.covered.remove(&function).map_or(0, |mut spans| spans.take());
         }
         if spans.is_full() {
             self.tighten(function);
@@ -63,7 +61,7 @@ impl Stack {
 
     /// Tells no more moments of the function apart than calls that are open begin or may have ended at.
     fn tighten(&mut self, function: FunctionId) {
-        let Some(spans) = self.covered.as_deref_mut().and_then(|covered| covered.get_mut(&function)) else { return };
+        let Some(spans) = self.covered.get_mut(&function) else { return };
         let (mut moments, mut open) = (Vec::new(), 0);
         let mut place = self.active.get(function.0) as usize;
         while let Some(frame) = place.checked_sub(1).and_then(|at| self.frames.get_mut(at)) {
@@ -81,14 +79,12 @@ impl Stack {
     /// Those of which no call is open any more are told.
     pub(super) fn uncover(&mut self, observer: &mut impl Observer) {
         let Stack { covered, active, .. } = self;
-        covered.iter_mut().for_each(|covered| {
-            covered.retain(|function, spans| {
-                let open = active.get(function.0) > 0;
-                if !open {
-                    observer.total(*function, spans.take());
-                }
-                open
-            });
+        covered.retain(|function, spans| {
+            let open = active.get(function.0) > 0;
+            if !open {
+                observer.total(*function, spans.take());
+            }
+            open
         });
     }
 }

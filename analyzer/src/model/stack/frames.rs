@@ -102,7 +102,7 @@ pub(super) struct Stack {
     /// How its returns are read.
     pub(super) reading: Reading,
     /// When activations were timed that stand on some that are, or were, in doubt.
-    pub(super) covered: Option<Box<Covered>>,
+    pub(super) covered: Covered,
     /// 1 + the place of the topmost activation, by function.
     pub(super) active: Active,
     /// What its returns have told; `None` for nothing.
